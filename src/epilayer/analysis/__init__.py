@@ -1,0 +1,1 @@
+"""Pure functions of records and arrays: adsorption, anomalies and the growth verdict."""

@@ -1,0 +1,1 @@
+"""Engines: the only home of calculators and calculation inputs."""

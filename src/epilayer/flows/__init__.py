@@ -1,0 +1,1 @@
+"""jobflow Makers that take an engine; no files, no calculation inputs."""

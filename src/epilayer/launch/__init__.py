@@ -1,0 +1,1 @@
+"""The queue protocol and its embedded implementation: processes and schedulers, no chemistry."""

@@ -1,0 +1,39 @@
+"""Units, stated twice: in a field's name (``vacuum_ang``) and in its type's metadata.
+
+``Annotated`` metadata lets a schema, a table heading or a plot axis print the unit without
+parsing the name; the suffix keeps it in sight where the value is used.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The unit of a quantity, as a plain-text symbol."""
+
+    symbol: str
+
+
+Ev = Annotated[float, Unit("eV")]
+EvPerAng = Annotated[float, Unit("eV/A")]
+PositiveEvPerAng = Annotated[float, Field(gt=0), Unit("eV/A")]
+EvPerAng2 = Annotated[float, Unit("eV/A^2")]
+JPerM2 = Annotated[float, Unit("J/m^2")]
+Ang = Annotated[float, Unit("A")]
+PositiveAng = Annotated[float, Field(gt=0), Unit("A")]
+Ang2 = Annotated[float, Unit("A^2")]
+EAng = Annotated[float, Unit("e.A")]
+Deg = Annotated[float, Unit("degree")]
+Fs = Annotated[float, Unit("fs")]
+PositiveFs = Annotated[float, Field(gt=0), Unit("fs")]
+Kelvin = Annotated[float, Unit("K")]
+PositiveKelvin = Annotated[float, Field(gt=0), Unit("K")]
+Seconds = Annotated[float, Unit("s")]
+MuB = Annotated[float, Unit("mu_B")]
+Dimensionless = Annotated[float, Unit("1")]
+Fraction = Annotated[float, Field(ge=0, le=1), Unit("1")]

@@ -1,0 +1,1 @@
+"""Documents and results: the only database client."""

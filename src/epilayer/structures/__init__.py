@@ -1,0 +1,1 @@
+"""Crystals, slabs, molecules and adsorption poses: pure construction, no files, no clock, seeded randomness."""
