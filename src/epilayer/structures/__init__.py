@@ -1,1 +1,1 @@
-"""Crystals, slabs, molecules and adsorption poses: pure construction, no files, no clock, seeded randomness."""
+"""Crystals, slabs, molecules and poses: pure, seeded construction; no files, no clock."""
