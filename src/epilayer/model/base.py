@@ -49,7 +49,7 @@ def parse(model: type[FrozenT], data: Mapping[str, Any], where: str) -> FrozenT:
 def _refusal(model: type[Frozen], error: ValidationError, where: str) -> InputError:
     # A misspelt key usually shows twice (the unknown one, and the required one it was meant
     # to be); the unknown one is what the user can see in their file, so it is reported first.
-    first = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")[0]
+    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     path = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         known = _fields_at(model, first["loc"][:-1])

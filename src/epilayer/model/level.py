@@ -1,0 +1,137 @@
+"""Levels of theory: what a user asks for (:class:`Level`) and what was executed (:class:`LevelOfTheory`)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from epilayer.model.base import Frozen, fingerprint
+from epilayer.model.units import Kelvin, PositiveAng, PositiveEvPerAng, PositiveFs, Unit
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Scalar = str | int | float | bool | None
+
+
+class EngineKind(StrEnum):
+    """What kind of theory an engine computes with; a report never mixes them silently."""
+
+    DFT = "dft"
+    MLIP = "mlip"
+    TOY = "toy"
+
+
+class Weights(Frozen):
+    """Where the parameters of a machine-learned potential are, and which ones they are.
+
+    Attributes
+    ----------
+    package
+        The installed package that ships them; ``path`` is then relative to it.
+    path
+        The file of weights.
+    sha256
+        Checksum that the file must have; required for packaged weights so that an upgrade of the
+        package can never change a level of theory unnoticed.
+    """
+
+    package: str | None = None
+    path: Path
+    sha256: Sha256 | None = None
+
+
+class EngineSpec(Frozen):
+    """One engine, as ``configs/engines/NAME.yaml`` describes it.
+
+    Attributes
+    ----------
+    force_field
+        Name of the atomate2 force field (``CHGNet``, ``SevenNet``, ``MACE`` ...); ``mlip`` only.
+    method
+        The method in the field's words, printed beside every number.
+    calculator_kwargs
+        Passed to the calculator as they are.
+    """
+
+    name: str
+    title: str
+    kind: EngineKind
+    method: str
+    source: str
+    licence: str = "not stated"
+    force_field: str | None = None
+    weights: Weights | None = None
+    weights_argument: str = "model"
+    package: str | None = None
+    calculator_kwargs: dict[str, Scalar] = Field(default_factory=dict)
+    cite: tuple[str, ...] = ()
+
+
+class Dispersion(Frozen):
+    """A dispersion correction added to an engine's energy and forces."""
+
+    method: Literal["d3bj"] = "d3bj"
+    functional: str = "pbe"
+
+    @property
+    def label(self) -> str:
+        """The correction in the field's notation."""
+        return f"D3(BJ), {self.functional.upper()} parameters"
+
+
+class Convergence(Frozen):
+    """When a relaxation counts as converged, and how it is driven there."""
+
+    max_force_ev_per_ang: PositiveEvPerAng
+    max_steps: Annotated[int, Field(gt=0)] = 300
+    optimizer: Literal["LBFGS", "FIRE", "BFGS"] = "LBFGS"
+
+
+class MolecularDynamicsSettings(Frozen):
+    """Settings of a molecular dynamics run at constant temperature."""
+
+    temperature_k: Kelvin = 353.15
+    time_step_fs: PositiveFs = 1.0
+    steps: Annotated[int, Field(gt=0)] = 1000
+    friction_per_fs: Annotated[float, Field(gt=0), Unit("1/fs")] = 0.01
+    seed: int = 0
+
+
+class Level(Frozen):
+    """A level of theory as a user names it: ``configs/levels/NAME.yaml``."""
+
+    name: str
+    title: str
+    engine: str
+    source: str
+    dispersion: Dispersion | None = None
+    convergence: Convergence
+    molecule_vacuum_ang: PositiveAng = 15.0
+
+
+class LevelOfTheory(Frozen):
+    """What a calculation was really executed with.
+
+    Two energies may be subtracted only if their :attr:`fingerprint` is the same.
+    """
+
+    name: str
+    kind: EngineKind
+    method: str
+    dispersion: str | None = None
+    weights_sha256: Sha256 | None = None
+    numerics: dict[str, Scalar] = Field(default_factory=dict)
+    stand_in: bool = False
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over everything that moves an energy (not the name that somebody gave the level)."""
+        return fingerprint(self.model_dump(mode="json", exclude={"name"}))
+
+    @property
+    def label(self) -> str:
+        """One line for a table or a caption."""
+        tail = f" + {self.dispersion}" if self.dispersion else ""
+        return f"{self.method}{tail}"

@@ -1,0 +1,223 @@
+"""Typed results: calculations, adsorption energies and growth verdicts, each with its provenance."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field
+from pymatgen.core import Structure
+
+from epilayer.model.anomaly import Anomaly
+from epilayer.model.base import Frozen
+from epilayer.model.level import LevelOfTheory, Scalar
+from epilayer.model.units import Ang, Ang2, Ev, EvPerAng, MuB, Seconds
+
+
+class Provenance(Frozen):
+    """Where a number comes from, well enough to find and check the bytes.
+
+    Attributes
+    ----------
+    job
+        Identifier of the job in the queue; the same content always has the same one.
+    run_directory
+        The directory the calculation ran in.
+    files
+        SHA-256 of each file it left there, by name.
+    versions
+        Versions of the programs that took part.
+    """
+
+    job: str
+    run_directory: str
+    files: dict[str, str] = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=dict)
+
+
+class Calculation(Frozen):
+    """The outcome of one relaxation or single point, whatever engine computed it.
+
+    Attributes
+    ----------
+    energy_ev
+        Total energy of the last configuration. Energies of two levels never mix.
+    dispersion_energy_ev
+        The part of ``energy_ev`` that a dispersion correction added; ``None`` without one.
+    max_force_ev_per_ang
+        Largest force on any atom that was free to move.
+    electronic_converged
+        ``None`` where the engine has no electronic loop.
+    energies_ev, max_forces_ev_per_ang
+        Per optimiser step, shape (steps + 1,).
+    magnetic_moments_mu_b
+        Per atom, shape (atoms,), where the engine gives them.
+    """
+
+    kind: Literal["calculation"] = "calculation"
+    task: Literal["relax", "static", "md"]
+    label: str
+    level: LevelOfTheory
+    structure: Structure
+    energy_ev: Ev
+    dispersion_energy_ev: Ev | None = None
+    max_force_ev_per_ang: EvPerAng
+    force_target_ev_per_ang: EvPerAng | None = None
+    ionic_converged: bool
+    electronic_converged: bool | None = None
+    energies_ev: tuple[Ev, ...]
+    max_forces_ev_per_ang: tuple[EvPerAng, ...]
+    magnetic_moments_mu_b: tuple[MuB, ...] | None = None
+    wall_time_s: Seconds
+    provenance: Provenance
+
+
+class RefusalCode(StrEnum):
+    """Why an adsorption energy may not be reported."""
+
+    NOT_FINITE = "not_finite"
+    ELECTRONIC_NOT_CONVERGED = "electronic_not_converged"
+    FORCES_NOT_CONVERGED = "forces_not_converged"
+    LEVEL_MISMATCH = "level_mismatch"
+    ATOMS_NOT_BALANCED = "atoms_not_balanced"
+    CELL_MISMATCH = "cell_mismatch"
+    CONSTRAINT_MISMATCH = "constraint_mismatch"
+    ANOMALY = "anomaly"
+    LOWER_POSE_NOT_CONVERGED = "lower_pose_not_converged"
+    LOWER_POSE_ANOMALOUS = "lower_pose_anomalous"
+    NO_VALID_POSE = "no_valid_pose"
+
+
+class Refusal(Frozen):
+    """One reason for a refusal, what it concerns, and what a person can do about it."""
+
+    code: RefusalCode
+    subject: str
+    what: str
+    remedy: str
+
+
+class Status(StrEnum):
+    """Whether a number may be reported."""
+
+    CERTIFIED = "certified"
+    REFUSED = "refused"
+
+
+class Leg(Frozen):
+    """One of the three energies of an adsorption energy, as a reference to its calculation."""
+
+    role: Literal["slab", "molecule", "adslab"]
+    energy_ev: Ev
+    dispersion_energy_ev: Ev | None
+    max_force_ev_per_ang: EvPerAng
+    steps: int
+    residual_ev: Ev
+    formula: str
+    level_fingerprint: str
+    provenance: Provenance
+
+
+class PoseOutcome(Frozen):
+    """What became of one adsorption pose.
+
+    Attributes
+    ----------
+    stage
+        ``placed`` was pre-relaxed only; ``relaxed`` went to the full level.
+    adsorption_energy_ev
+        At that stage; a pre-relaxed pose's value ranks, it is not a result.
+    """
+
+    label: str
+    anchor: str
+    site: str
+    stage: Literal["placed", "relaxed"]
+    adsorption_energy_ev: Ev | None
+    converged: bool
+    anomalies: tuple[Anomaly, ...] = ()
+    job: str = ""
+
+
+class AdsorptionEnergy(Frozen):
+    """The adsorption energy of one ligand on one facet at one level of theory, or its refusal.
+
+    ``E_ads = E(slab + molecule) - E(slab) - E(molecule)``; negative means bound.
+
+    Attributes
+    ----------
+    adsorption_energy_ev
+        ``None`` where it is refused.
+    uncertainty_ev
+        Numerical half-width: what the three relaxations still changed over their last steps. It
+        says nothing about the error of the level of theory; the spread over levels does.
+    without_dispersion_ev
+        The same difference without the dispersion terms, at the same geometries.
+    pose_spread_ev
+        Highest minus lowest adsorption energy among the fully relaxed, valid poses.
+    """
+
+    kind: Literal["adsorption"] = "adsorption"
+    cathode: str
+    facet: str
+    termination: str
+    ligand: str
+    level: LevelOfTheory
+    status: Status
+    adsorption_energy_ev: Ev | None
+    uncertainty_ev: Ev | None
+    without_dispersion_ev: Ev | None
+    pose_spread_ev: Ev | None
+    refusals: tuple[Refusal, ...]
+    anomalies: tuple[Anomaly, ...]
+    legs: tuple[Leg, ...]
+    poses: tuple[PoseOutcome, ...]
+    structure: Structure
+    adsorbate_atoms: tuple[int, ...]
+    closest_contact: str
+    closest_contact_ang: Ang
+    area_ang2: Ang2
+    code_version: str
+    parameters: dict[str, Scalar]
+
+
+class GrowthMode(StrEnum):
+    """How a MOF layer is expected to grow on the facets of a cathode."""
+
+    ISOTROPIC = "isotropic"
+    SELECTIVE = "selective"
+    NONE = "none"
+    UNDECIDED = "undecided"
+
+
+class FacetBinding(Frozen):
+    """Adsorption on one facet over all levels of theory that were computed."""
+
+    facet: str
+    values_ev: dict[str, Ev | None]
+    low_ev: Ev | None
+    high_ev: Ev | None
+    binds: bool | None
+
+
+class GrowthVerdict(Frozen):
+    """Does the ligand hold on every facet? With the margin that the answer rests on.
+
+    Attributes
+    ----------
+    margin_ev
+        Distance from the binding threshold to the nearest end of any facet's interval; negative
+        where an interval contains the threshold (then the verdict is undecided).
+    """
+
+    kind: Literal["growth"] = "growth"
+    cathode: str
+    ligand: str
+    mode: GrowthMode
+    binding_facets: tuple[str, ...]
+    facets: tuple[FacetBinding, ...]
+    threshold_ev: Ev
+    margin_ev: Ev | None
+    statement: str
+    stand_in: bool
+    code_version: str
