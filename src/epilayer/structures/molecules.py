@@ -1,0 +1,339 @@
+"""Molecules: from SMILES, xyz or mol text to coordinates, bonds, anchors and a box."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from ase.data import atomic_numbers, covalent_radii
+from pydantic import Field
+from pymatgen.core.lattice import Lattice
+from pymatgen.core.structure import Molecule, Structure
+from rdkit import Chem
+from rdkit.Chem import rdDetermineBonds, rdDistGeom, rdForceFieldHelpers
+from rdkit.rdBase import BlockLogs
+
+from epilayer.model.base import Frozen
+from epilayer.model.errors import StructureError
+from epilayer.model.ligand import NAMED_ANCHORS, Anchor, AnchorKind, Ligand
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+#: Two atoms are bonded within this multiple of the sum of their covalent radii (Cordero 2008,
+#: doi 10.1039/b801115j): 1.2 keeps a stretched S-N or C-I bond and
+#: leaves out a 1.9 A hydrogen bond and the S...S of an imide (1.24).
+BOND_SCALE: Final = 1.2
+#: Molecule legs need this much vacuum between images.
+MIN_BOX_VACUUM_ANG: Final = 15.0
+_FORCE_FIELD_STEPS: Final = 2000
+
+
+class AnchorSite(Frozen):
+    """An anchor found in one molecule.
+
+    Parameters
+    ----------
+    name, kind
+        As in :class:`~epilayer.model.ligand.Anchor`.
+    atoms
+        Indices into the molecule. The first is the donor atom or donor hydrogen; for ``flat`` they
+        span the plane; for ``free`` they are all atoms.
+    """
+
+    name: str
+    kind: AnchorKind
+    atoms: tuple[int, ...] = Field(min_length=1)
+
+
+def build(ligand: Ligand, seed: int = 0) -> Molecule:
+    """Give a ligand coordinates.
+
+    SMILES are embedded by ETKDGv3 (doi 10.1021/acs.jcim.0c00025) and minimised with MMFF94s, or
+    with UFF where MMFF has no parameters; xyz and mol text keep their own geometry.
+
+    Parameters
+    ----------
+    ligand
+        What to build.
+    seed
+        Seed of the embedding; the same seed gives the same coordinates.
+
+    Returns
+    -------
+    Molecule
+        With the ligand's charge and spin multiplicity, centred at the origin; the order of its
+        atoms depends on the ligand alone, never on the seed.
+
+    Raises
+    ------
+    StructureError
+        If the text does not parse, the atoms do not match ``formula``, they cannot be embedded, or
+        they overlap or fall apart.
+    """
+    graph = _graph(ligand)
+    if ligand.smiles is not None:
+        _embed(graph, ligand, seed)
+    coords = np.asarray(graph.GetConformer().GetPositions(), dtype=float)
+    molecule = Molecule(
+        [atom.GetSymbol() for atom in graph.GetAtoms()],
+        coords - coords.mean(axis=0),
+        charge=ligand.charge,
+        spin_multiplicity=ligand.spin_multiplicity,
+    )
+    _check_geometry(ligand.name, molecule)
+    return molecule
+
+
+def anchors(ligand: Ligand) -> tuple[AnchorSite, ...]:
+    """Find where a ligand can hold on; indices are those of :func:`build`.
+
+    Without ``ligand.anchors`` every named rule that matches is used, and always the molecule's
+    plane and a free orientation.
+
+    Raises
+    ------
+    StructureError
+        If an anchor the ligand names is not in it, or its SMARTS does not parse.
+    """
+    graph = _graph(ligand)
+    rules = ligand.anchors or NAMED_ANCHORS
+    found: list[AnchorSite] = []
+    taken: set[tuple[AnchorKind, int]] = set()
+    for rule in rules:
+        if rule.smarts is None:
+            has_ring = any(site.name == "ring_plane" for site in found)
+            if rule.kind is AnchorKind.FLAT and not ligand.anchors and (has_ring or graph.GetNumAtoms() == 1):
+                continue  # a ring's plane is the better guess; one atom has none
+            found.append(AnchorSite(name=rule.name, kind=rule.kind, atoms=tuple(range(graph.GetNumAtoms()))))
+            continue
+        pattern = Chem.MolFromSmarts(rule.smarts)
+        if pattern is None:
+            raise StructureError(
+                f"Ligand {ligand.name!r}: the SMARTS {rule.smarts!r} of anchor {rule.name!r} does not parse.",
+                "Correct the SMARTS, or name one of the built-in rules.",
+            )
+        sites = _sites_of(rule, graph, graph.GetSubstructMatches(pattern, maxMatches=10_000))
+        if not sites and ligand.anchors:
+            raise StructureError(
+                f"Ligand {ligand.name!r} has no anchor {rule.name!r} ({rule.smarts!r} matches nothing).",
+                "Remove the anchor, or leave anchors out to have them found.",
+            )
+        # One atom is one lone pair, whichever of two overlapping rules found it first.
+        fresh = [
+            site for site in sites if site.kind is AnchorKind.FLAT or (site.kind, site.atoms[0]) not in taken
+        ]
+        taken.update((site.kind, site.atoms[0]) for site in fresh)
+        found.extend(fresh)
+    return tuple(found)
+
+
+def bonds(molecule: Molecule | Structure) -> frozenset[tuple[int, int]]:
+    """Pairs ``i < j`` of bonded atoms, by covalent radii times :data:`BOND_SCALE`.
+
+    Periodic images count for a :class:`~pymatgen.core.Structure`.
+    """
+    radii = covalent_radii_ang(molecule)
+    pairs = np.asarray(molecule.distance_matrix) < BOND_SCALE * (radii[:, None] + radii[None, :])
+    return frozenset((int(i), int(j)) for i, j in np.argwhere(np.triu(pairs, 1)))
+
+
+def covalent_radii_ang(sites: Iterable[Any]) -> NDArray[np.float64]:
+    """Covalent radii of the sites, A (Cordero 2008, doi 10.1039/b801115j).
+
+    Parameters
+    ----------
+    sites
+        pymatgen sites, ordered.
+    """
+    return np.array([covalent_radii[atomic_numbers[site.specie.symbol]] for site in sites])
+
+
+def in_box(molecule: Molecule, *, vacuum_ang: float = MIN_BOX_VACUUM_ANG) -> Structure:
+    """Put a molecule into the middle of a cubic box for its own leg of an energy difference.
+
+    Parameters
+    ----------
+    molecule
+        What to box; charge is carried over.
+    vacuum_ang
+        Free space between periodic images, A; at least :data:`MIN_BOX_VACUUM_ANG`.
+
+    Raises
+    ------
+    StructureError
+        If the vacuum is too thin for the images not to feel one another.
+    """
+    if vacuum_ang < MIN_BOX_VACUUM_ANG:
+        raise StructureError(
+            f"A molecule box with {vacuum_ang:g} A of vacuum is too small.",
+            f"Use at least {MIN_BOX_VACUUM_ANG:g} A.",
+        )
+    coords = np.asarray(molecule.cart_coords)
+    extent = coords.max(axis=0) - coords.min(axis=0)
+    side = float(extent.max()) + vacuum_ang
+    box = Structure(
+        Lattice.cubic(side),
+        [site.specie for site in molecule],
+        coords - (coords.max(axis=0) + coords.min(axis=0)) / 2 + side / 2,
+        coords_are_cartesian=True,
+    )
+    if molecule.charge:
+        box.set_charge(molecule.charge)
+    return box
+
+
+def chain(repeat: str, units: int) -> Ligand:
+    """Return a hydroxyl-ended polymer chain of either formula.
+
+    Parameters
+    ----------
+    repeat
+        ``"pom"`` for HO-(CH2O)n-H, the formula of doi 10.1038/s41560-025-01857-y, or ``"peo"`` for
+        poly(ethylene oxide) proper, HO-(CH2CH2O)n-H.
+    units
+        n, at least 1.
+
+    Raises
+    ------
+    StructureError
+        On an unknown repeat unit or n < 1.
+    """
+    kinds = {"pom": ("CO", "CH2O", "polyoxymethylene"), "peo": ("CCO", "CH2CH2O", "poly(ethylene oxide)")}
+    if repeat not in kinds:
+        raise StructureError(f"Unknown chain {repeat!r}.", f"Known: {', '.join(sorted(kinds))}.")
+    if units < 1:
+        raise StructureError(f"A chain of {units} units is none.", "Ask for at least one unit.")
+    smiles, group, title = kinds[repeat]
+    return Ligand(
+        name=f"{repeat}{units}",
+        title=f"HO-({group}){units}-H, {title}",
+        formula=f"HO({group}){units}H",
+        smiles="O" + smiles * units,
+        source="Generated; doi 10.1038/s41560-025-01857-y prints HO-(CH2O)15-H and calls it PEO",
+    )
+
+
+def _graph(ligand: Ligand) -> Any:  # noqa: ANN401  (RDKit has no types)
+    """Parse a ligand into an RDKit molecule with all hydrogens, or say why it does not parse."""
+    graph: Any
+    with BlockLogs():  # RDKit prints what we say in one line of our own
+        if ligand.smiles is not None:
+            graph, what, text = Chem.MolFromSmiles(ligand.smiles), "SMILES", repr(ligand.smiles)
+            graph = None if graph is None else Chem.AddHs(graph)
+        elif ligand.mol is not None:
+            graph = Chem.MolFromMolBlock(ligand.mol, removeHs=False)
+            what, text = "mol text", "its atom and bond blocks"
+        else:
+            graph = _from_xyz(ligand)
+            what, text = "xyz text", "its count line, comment line and atom lines"
+    if graph is None or graph.GetNumAtoms() == 0:
+        raise StructureError(
+            f"Ligand {ligand.name!r}: the {what} does not parse ({text}).",
+            f"Correct the {what} of the ligand.",
+        )
+    _check_counts(ligand, graph)
+    return graph
+
+
+def _from_xyz(ligand: Ligand) -> Any:  # noqa: ANN401  (RDKit has no types)
+
+    lines = (ligand.xyz or "").strip("\n").splitlines()
+    try:  # a trailing blank line or column is no reason to refuse
+        count = int(lines[0])
+        atoms = [line.split()[:4] for line in lines[2 : 2 + count]]
+        coords = np.array([[float(x) for x in atom[1:]] for atom in atoms])
+    except (ValueError, IndexError):
+        return None
+    if coords.shape != (count, 3):
+        return None
+    graph: Any = Chem.MolFromXYZBlock("\n".join([str(count), "", *(" ".join(atom) for atom in atoms)]) + "\n")
+    if graph is None:
+        return None
+    _check_counts(ligand, graph)  # before bonds are guessed: a wrong formula is the likelier mistake
+    try:
+        rdDetermineBonds.DetermineBonds(graph, charge=ligand.charge)
+    except (ValueError, RuntimeError) as error:
+        raise StructureError(
+            f"Ligand {ligand.name!r}: no bond orders fit the xyz geometry with charge {ligand.charge:+d}.",
+            "Check the charge, or give a mol file, which states its bonds.",
+        ) from error
+    return graph
+
+
+def _check_counts(ligand: Ligand, graph: Any) -> None:  # noqa: ANN401  (RDKit has no types)
+    counted: dict[str, int] = {}
+    for atom in graph.GetAtoms():
+        counted[atom.GetSymbol()] = counted.get(atom.GetSymbol(), 0) + 1
+    if counted != ligand.composition:
+        built = "".join(f"{symbol}{number}" for symbol, number in sorted(counted.items()))
+        raise StructureError(
+            f"Ligand {ligand.name!r} is {built}, but its formula says {ligand.formula}.",
+            "Correct the formula, or the SMILES, xyz or mol text.",
+        )
+    stated = Chem.GetFormalCharge(graph)
+    if ligand.xyz is None and stated != ligand.charge:  # an xyz file states no charges
+        raise StructureError(
+            f"Ligand {ligand.name!r}: its atoms carry {stated:+d}, but its charge says {ligand.charge:+d}.",
+            "Correct the charge, or the charges in the SMILES or mol text.",
+        )
+
+
+def _embed(graph: Any, ligand: Ligand, seed: int) -> None:  # noqa: ANN401  (RDKit has no types)
+    settings: Any = rdDistGeom.ETKDGv3()
+    # RDKit reads a negative seed as "none", which would not be repeatable; it takes 32 bits.
+    settings.randomSeed = seed % (2**31 - 1)
+    if rdDistGeom.EmbedMolecule(graph, settings) != 0:
+        settings.useRandomCoords = True
+        if rdDistGeom.EmbedMolecule(graph, settings) != 0:
+            raise StructureError(
+                f"Ligand {ligand.name!r} cannot be embedded in space from its SMILES.",
+                "Give an xyz or mol file with coordinates.",
+            )
+    if graph.GetNumAtoms() == 1:
+        return
+    if rdForceFieldHelpers.MMFFHasAllMoleculeParams(graph):
+        rdForceFieldHelpers.MMFFOptimizeMolecule(graph, mmffVariant="MMFF94s", maxIters=_FORCE_FIELD_STEPS)
+    elif rdForceFieldHelpers.UFFHasAllMoleculeParams(graph):
+        rdForceFieldHelpers.UFFOptimizeMolecule(graph, maxIters=_FORCE_FIELD_STEPS)
+
+
+def _check_geometry(name: str, molecule: Molecule) -> None:
+    count = len(molecule)
+    if count == 1:
+        return
+    distances = np.asarray(molecule.distance_matrix) + np.eye(count) * 1e3
+    radii = covalent_radii_ang(molecule)
+    ratio = distances / (radii[:, None] + radii[None, :])
+    i, j = (int(x) for x in np.unravel_index(np.argmin(ratio), ratio.shape))
+    # 0.6 of the radii's sum: shorter than any bond there is (H-H 1.19, C#O 0.8, N#N 0.77).
+    if ratio[i, j] < 0.6:  # noqa: PLR2004  (explained above)
+        raise StructureError(
+            f"Ligand {name!r}: atoms {molecule[i].specie}{i} and {molecule[j].specie}{j} "
+            f"are {distances[i, j]:.2f} A apart.",
+            "Correct the coordinates.",
+        )
+    reached, frontier = {0}, [0]
+    bonded = ratio < BOND_SCALE
+    while frontier:
+        nearby = {int(k) for k in np.flatnonzero(bonded[frontier.pop()])} - reached
+        reached |= nearby
+        frontier.extend(nearby)
+    if len(reached) < count:
+        raise StructureError(
+            f"Ligand {name!r} is not one molecule: {count - len(reached)} of {count} atoms "
+            "are not bonded to the rest.",
+            "Give one connected molecule; salts are loaded ion by ion.",
+        )
+
+
+def _sites_of(rule: Anchor, graph: Any, matches: Iterable[tuple[int, ...]]) -> list[AnchorSite]:  # noqa: ANN401
+    if rule.kind is not AnchorKind.FLAT:
+        firsts = dict.fromkeys(match[0] for match in matches)
+        return [AnchorSite(name=rule.name, kind=rule.kind, atoms=(index,)) for index in firsts]
+    matched = {index for match in matches for index in match}
+    rings = [tuple(sorted(ring)) for ring in graph.GetRingInfo().AtomRings() if set(ring) <= matched]
+    planes = rings or ([tuple(sorted(matched))] if len(matched) > 2 else [])  # noqa: PLR2004  (a plane needs three)
+    return [AnchorSite(name=rule.name, kind=rule.kind, atoms=plane) for plane in planes]
