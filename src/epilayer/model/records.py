@@ -84,8 +84,6 @@ class RefusalCode(StrEnum):
     CONSTRAINT_MISMATCH = "constraint_mismatch"
     ANOMALY = "anomaly"
     LOWER_POSE_NOT_CONVERGED = "lower_pose_not_converged"
-    LOWER_POSE_ANOMALOUS = "lower_pose_anomalous"
-    NO_VALID_POSE = "no_valid_pose"
 
 
 class Refusal(Frozen):

@@ -1,0 +1,430 @@
+"""Adsorption energies, certified or refused, and the growth verdict that follows from them.
+
+``E_ads = E(slab + molecule) - E(slab) - E(molecule)``, negative when bound. One function,
+:func:`certify`, decides whether a number may be reported.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from epilayer import __version__
+from epilayer.analysis.anomalies import closest_contact, find_anomalies
+from epilayer.model.records import (
+    AdsorptionEnergy,
+    Calculation,
+    FacetBinding,
+    GrowthMode,
+    GrowthVerdict,
+    Leg,
+    PoseOutcome,
+    Refusal,
+    RefusalCode,
+    Status,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Literal
+
+    from pymatgen.core import Structure
+
+    from epilayer.model.anomaly import Anomaly
+    from epilayer.model.level import Scalar
+
+_RESIDUAL_STEPS = 5
+"""An energy is taken to be uncertain by what it still changed over this many last steps."""
+
+_SAME_CELL_ANG = 1e-4
+
+
+@dataclass(frozen=True)
+class System:
+    """What is adsorbed where: the labels of an adsorption energy."""
+
+    cathode: str
+    facet: str
+    termination: str
+    ligand: str
+
+
+@dataclass(frozen=True)
+class ComputedPose:
+    """A pose as it was placed (``start``) and what a calculation made of it."""
+
+    label: str
+    anchor: str
+    site: str
+    start: Structure
+    calculation: Calculation
+
+
+def adsorption_energy_ev(adslab: Calculation, slab: Calculation, molecule: Calculation) -> float:
+    """Return ``E(adslab) - E(slab) - E(molecule)`` in eV, without any judgement."""
+    return adslab.energy_ev - slab.energy_ev - molecule.energy_ev
+
+
+def certify(
+    system: System,
+    slab: Calculation,
+    molecule: Calculation,
+    relaxed: Sequence[ComputedPose],
+    placed: Sequence[ComputedPose] = (),
+    parameters: Mapping[str, Scalar] | None = None,
+) -> AdsorptionEnergy:
+    """Decide whether the adsorption energy of a set of relaxed poses may be reported.
+
+    The minimum is the lowest pose that is converged and free of anomalies. It is certified only
+    if the slab's and the molecule's legs are converged in energy and forces, all legs share one
+    level of theory, the atoms, the cell and the held atoms balance, and no unconverged pose lies
+    below it. Otherwise every reason is given.
+
+    Parameters
+    ----------
+    relaxed
+        At least one pose at the full level.
+    placed
+        Poses that were pre-relaxed only, for the record.
+    parameters
+        Settings of the search, kept in the record.
+    """
+    if not relaxed:
+        message = "certify needs at least one relaxed pose"
+        raise ValueError(message)
+    judged = [_judge(pose, slab, molecule) for pose in relaxed]
+    valid = [j for j in judged if not j.refusals and not j.anomalies]
+    best = min(valid or judged, key=_rank)
+    refusals = [*_leg_refusals("slab", slab), *_leg_refusals("molecule", molecule)]
+    if valid:
+        refusals += [_lower_pose(j) for j in judged if _is_lower_unconverged(j, best)]
+    else:
+        refusals += best.refusals
+        refusals += [_from_anomaly(best.pose.label, a) for a in best.anomalies]
+    certified = not refusals
+    values = [j.energy_ev for j in valid]
+    n_slab = len(slab.structure)
+    adslab = best.pose.calculation
+    contact_label, contact_ang = closest_contact(adslab.structure, n_slab)
+    legs = (_leg("slab", slab), _leg("molecule", molecule), _leg("adslab", adslab))
+    return AdsorptionEnergy(
+        cathode=system.cathode,
+        facet=system.facet,
+        termination=system.termination,
+        ligand=system.ligand,
+        level=adslab.level,
+        status=Status.CERTIFIED if certified else Status.REFUSED,
+        adsorption_energy_ev=best.energy_ev if certified else None,
+        uncertainty_ev=sum(leg.residual_ev for leg in legs) if certified else None,
+        without_dispersion_ev=_without_dispersion(adslab, slab, molecule) if certified else None,
+        pose_spread_ev=max(values) - min(values) if certified else None,
+        refusals=tuple(refusals),
+        anomalies=best.anomalies,
+        legs=legs,
+        poses=tuple([j.outcome() for j in judged] + [_placed_outcome(p, slab, molecule) for p in placed]),
+        structure=adslab.structure,
+        adsorbate_atoms=tuple(range(n_slab, len(adslab.structure))),
+        closest_contact=contact_label,
+        closest_contact_ang=contact_ang,
+        area_ang2=_area_ang2(adslab.structure),
+        code_version=__version__,
+        parameters=dict(parameters or {}),
+    )
+
+
+def growth_verdict(
+    records: Sequence[AdsorptionEnergy], threshold_ev: float, *, both_dispersions: bool = True
+) -> GrowthVerdict:
+    """Say on which facets the ligand holds, over all levels of theory that were computed.
+
+    A facet binds if the whole interval over levels lies below ``threshold_ev``, does not bind if
+    all of it lies above, and is undecided otherwise or where any value was refused.
+
+    Parameters
+    ----------
+    records
+        Adsorption energies of one ligand on one cathode; several facets and levels.
+    threshold_ev
+        Binding threshold, negative, in eV.
+    both_dispersions
+        Let the value without dispersion widen the interval too.
+    """
+    cathode, ligand = records[0].cathode, records[0].ligand
+    facets = tuple(
+        _binding(facet, [r for r in records if r.facet == facet], threshold_ev, both=both_dispersions)
+        for facet in sorted({r.facet for r in records})
+    )
+    binding = tuple(f.facet for f in facets if f.binds)
+    if any(f.binds is None for f in facets):
+        mode = GrowthMode.UNDECIDED
+    elif len(binding) == len(facets):
+        mode = GrowthMode.ISOTROPIC
+    else:
+        mode = GrowthMode.SELECTIVE if binding else GrowthMode.NONE
+    return GrowthVerdict(
+        cathode=cathode,
+        ligand=ligand,
+        mode=mode,
+        binding_facets=binding,
+        facets=facets,
+        threshold_ev=threshold_ev,
+        margin_ev=_margin_ev(facets, threshold_ev),
+        statement=_statement(mode, facets, threshold_ev),
+        stand_in=any(r.level.stand_in for r in records),
+        code_version=__version__,
+    )
+
+
+@dataclass(frozen=True)
+class _Judged:
+    pose: ComputedPose
+    energy_ev: float
+    refusals: tuple[Refusal, ...]
+    anomalies: tuple[Anomaly, ...]
+
+    def outcome(self) -> PoseOutcome:
+        return PoseOutcome(
+            label=self.pose.label,
+            anchor=self.pose.anchor,
+            site=self.pose.site,
+            stage="relaxed",
+            adsorption_energy_ev=self.energy_ev if math.isfinite(self.energy_ev) else None,
+            converged=self.pose.calculation.ionic_converged,
+            anomalies=self.anomalies,
+            job=self.pose.calculation.provenance.job,
+        )
+
+
+def _rank(judged: _Judged) -> float:
+    return judged.energy_ev if math.isfinite(judged.energy_ev) else math.inf
+
+
+def _judge(pose: ComputedPose, slab: Calculation, molecule: Calculation) -> _Judged:
+    adslab = pose.calculation
+    refusals = _leg_refusals(pose.label, adslab) + _closure(pose.label, adslab, slab, molecule)
+    balanced = all(r.code not in (RefusalCode.ATOMS_NOT_BALANCED, RefusalCode.NOT_FINITE) for r in refusals)
+    anomalies = (
+        find_anomalies(
+            initial=pose.start,
+            final=adslab.structure,
+            clean_slab=slab.structure,
+            molecule=molecule.structure,
+        )
+        if balanced
+        else ()
+    )
+    return _Judged(pose, adsorption_energy_ev(adslab, slab, molecule), tuple(refusals), tuple(anomalies))
+
+
+def _leg_refusals(subject: str, leg: Calculation) -> list[Refusal]:
+    refusals = []
+    if not (math.isfinite(leg.energy_ev) and math.isfinite(leg.max_force_ev_per_ang)):
+        refusals.append(
+            Refusal(
+                code=RefusalCode.NOT_FINITE,
+                subject=subject,
+                what=f"{leg.label}: energy or force is not a finite number",
+                remedy="look for overlapping atoms in its starting structure",
+            )
+        )
+    if leg.electronic_converged is False:
+        refusals.append(
+            Refusal(
+                code=RefusalCode.ELECTRONIC_NOT_CONVERGED,
+                subject=subject,
+                what=f"{leg.label}: the last electronic loop did not converge",
+                remedy="rerun with another ALGO or more electronic steps",
+            )
+        )
+    target = leg.force_target_ev_per_ang
+    if not leg.ionic_converged or (target is not None and leg.max_force_ev_per_ang > target):
+        shown = f"{target:.3f}" if target is not None else "no"
+        refusals.append(
+            Refusal(
+                code=RefusalCode.FORCES_NOT_CONVERGED,
+                subject=subject,
+                what=f"{leg.label}: largest force {leg.max_force_ev_per_ang:.3f} eV/A, target {shown} eV/A, "
+                f"after {len(leg.energies_ev) - 1} steps",
+                remedy="rerun with more steps (--set max_steps=800), or from the last structure",
+            )
+        )
+    return refusals
+
+
+def _closure(subject: str, adslab: Calculation, slab: Calculation, molecule: Calculation) -> list[Refusal]:
+    """Reasons why the three energies may not be subtracted from one another."""
+    refusals = []
+    for leg in (slab, molecule):
+        if leg.level.fingerprint != adslab.level.fingerprint:
+            refusals.append(
+                Refusal(
+                    code=RefusalCode.LEVEL_MISMATCH,
+                    subject=subject,
+                    what=f"{leg.label} was computed with {_difference(leg, adslab)}",
+                    remedy="compute all three legs at one level of theory",
+                )
+            )
+    expected = slab.structure.composition + molecule.structure.composition
+    if not _same_composition(adslab, expected.as_dict()):
+        refusals.append(
+            Refusal(
+                code=RefusalCode.ATOMS_NOT_BALANCED,
+                subject=subject,
+                what=f"{adslab.structure.composition.formula} is not slab plus molecule ({expected.formula})",
+                remedy="build the pose from this slab and this molecule",
+            )
+        )
+    if not np.allclose(slab.structure.lattice.matrix, adslab.structure.lattice.matrix, atol=_SAME_CELL_ANG):
+        refusals.append(
+            Refusal(
+                code=RefusalCode.CELL_MISMATCH,
+                subject=subject,
+                what="the slab with the molecule has another cell than the clean slab",
+                remedy="relax the clean slab in the same cell",
+            )
+        )
+    elif _held(slab.structure) != _held(adslab.structure)[: len(slab.structure)]:
+        refusals.append(
+            Refusal(
+                code=RefusalCode.CONSTRAINT_MISMATCH,
+                subject=subject,
+                what="other atoms were held in the clean slab than in the slab with the molecule",
+                remedy="hold the same bottom layers in both",
+            )
+        )
+    return refusals
+
+
+def _same_composition(adslab: Calculation, expected: Mapping[str, float]) -> bool:
+    found = adslab.structure.composition.as_dict()
+    # Oxidation-state labels are bookkeeping; only elements count here.
+    strip = str.maketrans("", "", "0123456789+-.")
+
+    def by_element(composition: Mapping[str, float]) -> dict[str, float]:
+        total: dict[str, float] = {}
+        for species, amount in composition.items():
+            element = species.translate(strip)
+            total[element] = total.get(element, 0.0) + amount
+        return total
+
+    return by_element(found) == by_element(expected)
+
+
+def _held(structure: Structure) -> list[bool]:
+    mask = structure.site_properties.get("selective_dynamics")
+    if mask is None:
+        return [False] * len(structure)
+    return [flags is not None and not any(flags) for flags in mask]
+
+
+def _difference(leg: Calculation, other: Calculation) -> str:
+    mine, theirs = (c.level.model_dump(mode="json", exclude={"name"}) for c in (leg, other))
+    named = [f"{k} {mine[k]!r} instead of {theirs[k]!r}" for k in mine if mine[k] != theirs[k]]
+    return "; ".join(named)
+
+
+def _lower_pose(judged: _Judged) -> Refusal:
+    return Refusal(
+        code=RefusalCode.LOWER_POSE_NOT_CONVERGED,
+        subject=judged.pose.label,
+        what=f"pose {judged.pose.label} lies lower ({judged.energy_ev:.3f} eV) but is not converged",
+        remedy="give it more steps (--set max_steps=800) and rerun",
+    )
+
+
+def _is_lower_unconverged(judged: _Judged, best: _Judged) -> bool:
+    unconverged = any(r.code is RefusalCode.FORCES_NOT_CONVERGED for r in judged.refusals)
+    return unconverged and not judged.anomalies and judged.energy_ev < best.energy_ev
+
+
+def _from_anomaly(subject: str, anomaly: Anomaly) -> Refusal:
+    return Refusal(code=RefusalCode.ANOMALY, subject=subject, what=anomaly.what, remedy=anomaly.remedy)
+
+
+def _leg(role: Literal["slab", "molecule", "adslab"], calculation: Calculation) -> Leg:
+    energies = calculation.energies_ev
+    tail = energies[-(_RESIDUAL_STEPS + 1) :]
+    return Leg(
+        role=role,
+        energy_ev=calculation.energy_ev,
+        dispersion_energy_ev=calculation.dispersion_energy_ev,
+        max_force_ev_per_ang=calculation.max_force_ev_per_ang,
+        steps=len(energies) - 1,
+        residual_ev=max(tail) - min(tail),
+        formula=calculation.structure.composition.formula,
+        level_fingerprint=calculation.level.fingerprint,
+        provenance=calculation.provenance,
+    )
+
+
+def _without_dispersion(adslab: Calculation, slab: Calculation, molecule: Calculation) -> float | None:
+    parts = [c.dispersion_energy_ev for c in (adslab, slab, molecule)]
+    if any(p is None for p in parts):
+        return None
+    dispersion = parts[0] - parts[1] - parts[2]  # type: ignore[operator]  # no None is left here
+    return adsorption_energy_ev(adslab, slab, molecule) - dispersion
+
+
+def _placed_outcome(pose: ComputedPose, slab: Calculation, molecule: Calculation) -> PoseOutcome:
+    return PoseOutcome(
+        label=pose.label,
+        anchor=pose.anchor,
+        site=pose.site,
+        stage="placed",
+        adsorption_energy_ev=adsorption_energy_ev(pose.calculation, slab, molecule),
+        converged=pose.calculation.ionic_converged,
+        job=pose.calculation.provenance.job,
+    )
+
+
+def _area_ang2(structure: Structure) -> float:
+    a, b, _ = structure.lattice.matrix
+    return float(np.linalg.norm(np.cross(a, b)))
+
+
+def _binding(
+    facet: str, records: Sequence[AdsorptionEnergy], threshold_ev: float, *, both: bool
+) -> FacetBinding:
+    values: dict[str, float | None] = {}
+    for record in records:
+        values[record.level.name] = record.adsorption_energy_ev
+        if both and record.without_dispersion_ev is not None:
+            values[f"{record.level.name} less dispersion"] = record.without_dispersion_ev
+    known = [v for v in values.values() if v is not None]
+    low, high = (min(known), max(known)) if known else (None, None)
+    binds: bool | None = None
+    if low is not None and high is not None and len(known) == len(values):
+        binds = True if high < threshold_ev else False if low > threshold_ev else None
+    return FacetBinding(facet=facet, values_ev=values, low_ev=low, high_ev=high, binds=binds)
+
+
+def _margin_ev(facets: Sequence[FacetBinding], threshold_ev: float) -> float | None:
+    margins = []
+    for facet in facets:
+        if facet.low_ev is None or facet.high_ev is None:
+            return None
+        margins.append(max(threshold_ev - facet.high_ev, facet.low_ev - threshold_ev))
+    return min(margins)
+
+
+def _statement(mode: GrowthMode, facets: Sequence[FacetBinding], threshold_ev: float) -> str:
+    shown = "; ".join(f"({f.facet}) {_interval(f)}" for f in facets)
+    where = ", ".join(f"({f.facet})" for f in facets if f.binds)
+    open_facets = ", ".join(f"({f.facet})" for f in facets if f.binds is None)
+    lead = {
+        GrowthMode.ISOTROPIC: "holds on every facet: isotropic growth",
+        GrowthMode.SELECTIVE: f"holds on {where} only",
+        GrowthMode.NONE: "holds on no facet",
+        GrowthMode.UNDECIDED: f"undecided on {open_facets}: the interval over levels contains the threshold, "
+        "or a value was refused",
+    }[mode]
+    return f"{lead} (threshold {threshold_ev:+.2f} eV; {shown})"
+
+
+def _interval(facet: FacetBinding) -> str:
+    if facet.low_ev is None or facet.high_ev is None:
+        return "no value"
+    return f"{facet.low_ev:+.2f} to {facet.high_ev:+.2f} eV"

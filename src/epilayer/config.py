@@ -1,0 +1,279 @@
+"""Configuration: the only reader of YAML and of the environment.
+
+A *study directory* holds ``epilayer.yaml``, its own ``configs/`` and ``workflows/`` where a user
+puts what they add, and ``.epilayer/`` with the queue, the outputs and the results. What a study
+does not hold itself is taken from the material that ships with the package.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from pydantic import Field
+
+from epilayer.model.base import Frozen, parse
+from epilayer.model.errors import InputError, UnknownNameError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from epilayer.engines.base import Engine
+    from epilayer.model.cathode import Cathode
+    from epilayer.model.level import EngineSpec, Level
+    from epilayer.model.ligand import Ligand
+
+STUDY_FILE = "epilayer.yaml"
+STUDY_VARIABLE = "EPILAYER_STUDY"
+
+FrozenT = TypeVar("FrozenT", bound=Frozen)
+
+
+class Settings(Frozen):
+    """A study's ``epilayer.yaml``: where its jobs run and where its results are kept.
+
+    Attributes
+    ----------
+    level
+        Level of theory that workflows use unless told otherwise; unset, each workflow's own.
+    queue
+        ``embedded``: a SQLite file and worker processes on this machine.
+    store
+        ``embedded``: SQLite files inside the study.
+    workers
+        Worker processes of ``epilayer run``; unset, one a core up to four.
+    """
+
+    level: str | None = None
+    queue: Literal["embedded"] = "embedded"
+    store: Literal["embedded"] = "embedded"
+    workers: int | None = Field(default=None, gt=0)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study directory and what it is configured to use."""
+
+    root: Path
+    settings: Settings
+
+    @property
+    def state(self) -> Path:
+        """The folder of everything that epilayer writes by itself."""
+        return self.root / ".epilayer"
+
+    @property
+    def queue_file(self) -> Path:
+        """The embedded queue."""
+        return self.state / "queue.sqlite"
+
+    @property
+    def outputs_file(self) -> Path:
+        """The embedded job store: every job's output document."""
+        return self.state / "outputs.sqlite"
+
+    @property
+    def results_file(self) -> Path:
+        """The embedded results store: typed records."""
+        return self.state / "results.sqlite"
+
+    @property
+    def runs(self) -> Path:
+        """The run directories, one an attempt."""
+        return self.root / "runs"
+
+    @property
+    def workers(self) -> int:
+        """Worker processes to start unless told otherwise."""
+        return self.settings.workers or min(4, os.cpu_count() or 1)
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The inputs that this study can name."""
+        return Catalogue((self.root / "configs", shipped("configs")))
+
+    def workflow(self, name: str) -> Path:
+        """Return the file of a workflow given by path or by name."""
+        given = Path(name)
+        if given.suffix == ".py":
+            for path in (given, self.root / given):
+                if path.is_file():
+                    return path.resolve()
+            raise UnknownNameError("workflow file", name, [str(p) for p in self.workflows().values()])
+        known = self.workflows()
+        if name not in known:
+            raise UnknownNameError("workflow", name, known)
+        return known[name]
+
+    def workflows(self) -> dict[str, Path]:
+        """Return the workflows that can be named; the study's own shadow the shipped ones."""
+        found: dict[str, Path] = {}
+        for folder in (shipped("workflows"), self.root / "workflows"):
+            found |= {p.stem: p for p in sorted(folder.glob("[!_]*.py"))}
+        return found
+
+
+def open_study(path: Path | None = None) -> Study:
+    """Return the study at ``path``, at ``$EPILAYER_STUDY``, or the nearest one above the current folder.
+
+    Without any, the current folder is one with default settings.
+
+    Raises
+    ------
+    InputError
+        If a named study does not exist, or its ``epilayer.yaml`` is wrong.
+    """
+    named = path or (Path(os.environ[STUDY_VARIABLE]) if os.environ.get(STUDY_VARIABLE) else None)
+    if named is not None and not named.is_dir():
+        raise InputError(f"There is no study directory {named}.", f"Lay one out: epilayer init {named}")
+    here = Path.cwd()
+    root = named or next((p for p in (here, *here.parents) if (p / STUDY_FILE).is_file()), here)
+    file = root / STUDY_FILE
+    settings = parse(Settings, read_yaml(file), str(file)) if file.is_file() else Settings()
+    return Study(root.resolve(), settings)
+
+
+def shipped(folder: str) -> Path:
+    """Return a folder of the material that ships with the package: configs, workflows or slurm."""
+    here = Path(__file__).resolve().parent
+    for base in (here / "_shipped", here.parent.parent):
+        if (base / folder).is_dir():
+            return base / folder
+    raise InputError(f"The installed epilayer lacks its {folder}/ folder.", "Reinstall epilayer.")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML file; refuse what is not one, and keys that stand twice."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """Refuses a repeated key, which YAML's own loader lets the last one win."""
+
+    def mapping(loader: Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+        keys = [loader.construct_object(k) for k, _ in node.value]  # type: ignore[no-untyped-call]
+        repeated = next((k for k in keys if keys.count(k) > 1), None)
+        if repeated is not None:
+            raise InputError(f"{path}: the key {repeated!r} stands twice.", "Keep one of the two.")
+        return dict(loader.construct_pairs(node, deep=True))  # type: ignore[no-untyped-call]
+
+    Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
+    try:
+        data = yaml.load(path.read_text(encoding="utf-8"), Loader=Loader)  # noqa: S506  (a SafeLoader)
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" line {where.line + 1}" if where is not None else ""
+        problem = getattr(error, "problem", None) or "it is not valid YAML"
+        raise InputError(f"{path}{line}: {problem}.", "Correct the file.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path} cannot be read ({error}).", "Check the file and its permissions."
+        ) from error
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: expected a mapping of keys to values.", "See the files in configs/.")
+    return data
+
+
+class Catalogue:
+    """Everything that can be named in a workflow, one YAML file a thing.
+
+    Parameters
+    ----------
+    folders
+        ``configs/`` folders; a name in an earlier one shadows the same name in a later one.
+    """
+
+    KINDS = ("cathodes", "ligands", "levels", "engines", "mofs", "electrolytes", "clusters")
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self.folders = tuple(folders)
+
+    def names(self, kind: str) -> dict[str, Path]:
+        """Return the names of one kind and the file that each stands in."""
+        found: dict[str, Path] = {}
+        for folder in reversed(self.folders):
+            found |= {p.stem: p for p in sorted((folder / kind).glob("*.yaml"))}
+        return dict(sorted(found.items()))
+
+    def cathode(self, name: str) -> Cathode:
+        """Return a cathode, the text of its CIF files in place."""
+        from epilayer.model.cathode import Cathode
+
+        def with_text(data: dict[str, Any], folder: Path) -> dict[str, Any]:
+            crystals = [data.get("crystal"), *(data.get("variants") or {}).values()]
+            for crystal in crystals:
+                if isinstance(crystal, dict) and isinstance(crystal.get("cif"), str):
+                    crystal["cif"] = _read_beside(folder, crystal["cif"])
+            return data
+
+        return self._load(Cathode, "cathodes", name, with_text)
+
+    def ligand(self, name: str) -> Ligand:
+        """Return a ligand, the text of its xyz or mol file in place."""
+        from epilayer.model.ligand import Ligand, inline_files
+
+        def with_text(data: dict[str, Any], folder: Path) -> dict[str, Any]:
+            return inline_files(data, lambda file: _read_beside(folder, file))
+
+        return self._load(Ligand, "ligands", name, with_text)
+
+    def level(self, name: str) -> Level:
+        """Return a level of theory."""
+        from epilayer.model.level import Level
+
+        return self._load(Level, "levels", name)
+
+    def engine_spec(self, name: str) -> EngineSpec:
+        """Return the description of an engine."""
+        from epilayer.model.level import EngineSpec
+
+        return self._load(EngineSpec, "engines", name)
+
+    def engine(self, level_name: str, **convergence: float) -> Engine:
+        """Return the engine of a level of theory.
+
+        Parameters
+        ----------
+        convergence
+            Replaces single settings of the level's convergence, e.g. ``max_steps=800``.
+        """
+        from epilayer.engines.mlip import MlipEngine
+
+        level = self.level(level_name)
+        if convergence:
+            level = level.model_copy(update={"convergence": level.convergence.model_copy(update=convergence)})
+        return MlipEngine(self.engine_spec(level.engine), level)
+
+    def _load(
+        self,
+        model: type[FrozenT],
+        kind: str,
+        name: str,
+        prepare: Callable[[dict[str, Any], Path], dict[str, Any]] | None = None,
+    ) -> FrozenT:
+        known = self.names(kind)
+        if name not in known:
+            raise UnknownNameError(kind.removesuffix("s"), name, known)
+        path = known[name]
+        data = read_yaml(path)
+        value = parse(model, prepare(data, path.parent) if prepare else data, str(path))
+        if getattr(value, "name", name) != name:
+            raise InputError(
+                f"{path}: its name is {value.name!r}, the file's is {name!r}.",  # type: ignore[attr-defined]
+                "Give both the same name.",
+            )
+        return value
+
+
+def _read_beside(folder: Path, name: str) -> str:
+    path = folder / name
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}).", f"Put {name} beside the YAML."
+        ) from error

@@ -1,0 +1,332 @@
+"""Adsorption of ligands on the facets of a cathode, with any engine.
+
+The legs (one clean slab a facet, one molecule a ligand) are computed once and shared. For each
+pair, poses are placed on the *relaxed* slab, pre-relaxed on the held slab, de-duplicated, and the
+best few relaxed in full; the lowest valid one is the minimum. Further engines start from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from jobflow import Flow, Job, Maker, Response, job
+from monty.json import MSONable
+from pydantic import Field
+
+from epilayer.analysis.adsorption import ComputedPose, System, certify, growth_verdict
+from epilayer.model.base import Frozen
+from epilayer.model.level import Convergence, Scalar
+from epilayer.model.units import Ev, PositiveAng, PositiveEvPerAng
+from epilayer.structures import poses as pose_builder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pymatgen.core import Structure
+
+    from epilayer.engines.base import Engine
+    from epilayer.model.ligand import Ligand
+    from epilayer.model.records import AdsorptionEnergy, Calculation, GrowthVerdict
+
+RECORD = "record"
+"""Job metadata key: the job's output is a record for the results store, of the kind it names."""
+
+
+class PoseSearch(Frozen):
+    """How the adsorption minimum is searched for.
+
+    Attributes
+    ----------
+    poses
+        Number of poses placed and pre-relaxed per ligand and facet.
+    keep
+        Number of distinct ones relaxed in full.
+    pre_steps, pre_max_force_ev_per_ang
+        When a pre-relaxation ends. It holds the slab, so that only the molecule moves.
+    duplicate_ang
+        Pre-relaxed molecules whose atoms lie closer than this (root mean square) are one pose.
+    seed
+        Seed of every random choice.
+    """
+
+    poses: int = Field(default=8, gt=0)
+    keep: int = Field(default=2, gt=0)
+    pre_steps: int = Field(default=25, gt=0)
+    pre_max_force_ev_per_ang: PositiveEvPerAng = 0.15
+    duplicate_ang: PositiveAng = 0.4
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class FacetSlab(MSONable):  # type: ignore[misc]  # monty is untyped
+    """A clean slab ready to be relaxed: bottom held, and the names it goes by."""
+
+    facet: str
+    termination: str
+    structure: Structure
+
+
+@dataclass
+class AdsorptionStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
+    """Adsorption energies of several ligands on several facets, and the growth verdict of each.
+
+    Parameters
+    ----------
+    engine
+        Searches for the minimum and computes it.
+    checks
+        Further engines: each relaxes its own legs and the minimum that ``engine`` found.
+    search
+        How the minimum is searched for.
+    binding_threshold_ev
+        A ligand holds where its adsorption energy is below this.
+    """
+
+    engine: Engine
+    checks: tuple[Engine, ...] = ()
+    search: PoseSearch = field(default_factory=PoseSearch)
+    binding_threshold_ev: Ev = -0.2
+    name: str = "adsorption study"
+
+    def make(
+        self,
+        cathode: str,
+        slabs: Sequence[FacetSlab],
+        ligands: Sequence[Ligand],
+        molecules: Mapping[str, Structure],
+    ) -> Flow:
+        """Build the flow.
+
+        Parameters
+        ----------
+        cathode
+            Name of the cathode.
+        slabs
+            One clean slab per facet.
+        ligands
+            The ligands to adsorb.
+        molecules
+            Each ligand in its box, by the ligand's name.
+        """
+        jobs: list[Job] = []
+        records: dict[str, list[Any]] = {ligand.name: [] for ligand in ligands}
+        legs = _Legs(self.engine, cathode, slabs, ligands, molecules)
+        jobs += legs.jobs
+        minima: dict[tuple[str, str], Job] = {}
+        for slab in slabs:
+            for ligand in ligands:
+                labels = _labels(cathode, slab, ligand)
+                minimum = place_poses(
+                    self.engine,
+                    self.search,
+                    labels,
+                    ligand,
+                    legs.slab[slab.facet],
+                    legs.molecule[ligand.name],
+                )
+                _name(minimum, f"search {ligand.name} on {cathode} ({slab.facet})", "adsorption")
+                minima[slab.facet, ligand.name] = minimum
+                records[ligand.name].append(minimum.output)
+                jobs.append(minimum)
+        for engine in self.checks:
+            other = _Legs(engine, cathode, slabs, ligands, molecules, start=legs)
+            jobs += other.jobs
+            for slab in slabs:
+                for ligand in ligands:
+                    found = minima[slab.facet, ligand.name].output
+                    title = f"{ligand.name} on {cathode} ({slab.facet}), {engine.level.name}"
+                    relaxed = engine.relax(f"relax {title}").make(found.structure)
+                    checked = certify_minimum(
+                        _labels(cathode, slab, ligand),
+                        other.slab[slab.facet],
+                        other.molecule[ligand.name],
+                        found,
+                        relaxed.output,
+                        self.search,
+                    )
+                    _name(checked, f"certify {title}", "adsorption")
+                    records[ligand.name].append(checked.output)
+                    jobs += [relaxed, checked]
+        for ligand in ligands:
+            verdict = judge_growth(records[ligand.name], self.binding_threshold_ev)
+            _name(verdict, f"growth of {ligand.name} on {cathode}", "growth")
+            jobs.append(verdict)
+        return Flow(jobs, name=self.name)
+
+
+class _Legs:
+    """The clean slabs and free molecules at one level, each computed once.
+
+    With ``start``, they begin from another level's relaxed structures, which are near.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        cathode: str,
+        slabs: Sequence[FacetSlab],
+        ligands: Sequence[Ligand],
+        molecules: Mapping[str, Structure],
+        start: _Legs | None = None,
+    ) -> None:
+        level = engine.level.name
+        self.jobs: list[Job] = []
+        self.slab: dict[str, Any] = {}
+        self.molecule: dict[str, Any] = {}
+        for slab in slabs:
+            begin = start.slab[slab.facet].structure if start else slab.structure
+            made = engine.relax(f"slab {cathode} ({slab.facet}), {level}").make(begin)
+            self.slab[slab.facet] = made.output
+            self.jobs.append(made)
+        for ligand in ligands:
+            begin = start.molecule[ligand.name].structure if start else molecules[ligand.name]
+            made = engine.relax(f"molecule {ligand.name}, {level}").make(begin)
+            self.molecule[ligand.name] = made.output
+            self.jobs.append(made)
+
+
+@job  # type: ignore[untyped-decorator]
+def place_poses(
+    engine: Engine,
+    search: PoseSearch,
+    labels: dict[str, str],
+    ligand: Ligand,
+    slab: Calculation,
+    molecule: Calculation,
+) -> Response[Any]:
+    """Place poses on the relaxed slab and pre-relax each; replaced by those jobs and the choice."""
+    placed = pose_builder.generate(
+        slab.structure, molecule.structure, ligand=ligand, count=search.poses, seed=search.seed
+    )
+    quick = Convergence(max_force_ev_per_ang=search.pre_max_force_ev_per_ang, max_steps=search.pre_steps)
+    title = f"{labels['ligand']} on {labels['cathode']} ({labels['facet']})"
+    starts, jobs = [], []
+    for pose in placed:
+        start = _hold_slab(pose.structure, len(slab.structure))
+        pre = engine.relax(f"place {title}, {pose.label}", quick).make(start)
+        jobs.append(pre)
+        starts.append(
+            {"label": pose.label, "anchor": pose.anchor, "site": pose.site, "start": pose.structure}
+        )
+    chosen = relax_best(engine, search, labels, slab, molecule, starts, [j.output for j in jobs])
+    _name(chosen, f"choose poses of {title}")
+    return Response(replace=Flow([*jobs, chosen], output=chosen.output, name=f"poses of {title}"))
+
+
+@job  # type: ignore[untyped-decorator]
+def relax_best(
+    engine: Engine,
+    search: PoseSearch,
+    labels: dict[str, str],
+    slab: Calculation,
+    molecule: Calculation,
+    starts: list[dict[str, Any]],
+    placed: list[Calculation],
+) -> Response[Any]:
+    """Relax the best distinct poses in full; replaced by those jobs and the certification."""
+    order = sorted(range(len(placed)), key=lambda k: placed[k].energy_ev)
+    n_slab = len(slab.structure)
+    kept: list[int] = []
+    for candidate in order:
+        structure = placed[candidate].structure
+        if all(
+            pose_builder.adsorbate_rmsd_ang(structure, placed[k].structure, n_slab) > search.duplicate_ang
+            for k in kept
+        ):
+            kept.append(candidate)
+        if len(kept) == search.keep:
+            break
+    title = f"{labels['ligand']} on {labels['cathode']} ({labels['facet']})"
+    jobs = [
+        engine.relax(f"relax {title}, {starts[k]['label']}").make(
+            _free_as(placed[k].structure, starts[k]["start"])
+        )
+        for k in kept
+    ]
+    result = certify_poses(
+        labels, slab, molecule, starts, placed, kept, [j.output for j in jobs], _parameters(search)
+    )
+    _name(result, f"certify {title}, {engine.level.name}")
+    return Response(replace=Flow([*jobs, result], output=result.output, name=f"best poses of {title}"))
+
+
+@job  # type: ignore[untyped-decorator]
+def certify_poses(
+    labels: dict[str, str],
+    slab: Calculation,
+    molecule: Calculation,
+    starts: list[dict[str, Any]],
+    placed: list[Calculation],
+    kept: list[int],
+    relaxed: list[Calculation],
+    parameters: dict[str, Scalar],
+) -> AdsorptionEnergy:
+    """Certify or refuse the adsorption energy over the relaxed poses."""
+    return certify(
+        System(**labels),
+        slab,
+        molecule,
+        [ComputedPose(**starts[k], calculation=c) for k, c in zip(kept, relaxed, strict=True)],
+        [ComputedPose(**starts[k], calculation=c) for k, c in enumerate(placed) if k not in kept],
+        parameters,
+    )
+
+
+@job  # type: ignore[untyped-decorator]
+def certify_minimum(
+    labels: dict[str, str],
+    slab: Calculation,
+    molecule: Calculation,
+    found: AdsorptionEnergy,
+    relaxed: Calculation,
+    search: PoseSearch,
+) -> AdsorptionEnergy:
+    """Certify the adsorption energy of a minimum that another engine found."""
+    best = min(
+        (p for p in found.poses if p.stage == "relaxed" and p.adsorption_energy_ev is not None),
+        key=lambda p: (bool(p.anomalies), p.adsorption_energy_ev),
+    )
+    pose = ComputedPose(best.label, best.anchor, best.site, found.structure, relaxed)
+    parameters: dict[str, Scalar] = {"minimum_found_with": found.level.name, "seed": search.seed}
+    return certify(System(**labels), slab, molecule, [pose], parameters=parameters)
+
+
+@job  # type: ignore[untyped-decorator]
+def judge_growth(records: list[AdsorptionEnergy], threshold_ev: float) -> GrowthVerdict:
+    """Return the growth verdict over all facets and levels of one ligand."""
+    return growth_verdict(records, threshold_ev)
+
+
+def _labels(cathode: str, slab: FacetSlab, ligand: Ligand) -> dict[str, str]:
+    return {
+        "cathode": cathode,
+        "facet": slab.facet,
+        "termination": slab.termination,
+        "ligand": ligand.name,
+    }
+
+
+def _name(made: Job, name: str, record: str | None = None) -> None:
+    made.name = name
+    if record is not None:
+        made.update_metadata({RECORD: record})
+
+
+def _parameters(search: PoseSearch) -> dict[str, Scalar]:
+    return {f"search_{key}": value for key, value in search.model_dump().items()}
+
+
+def _hold_slab(structure: Structure, n_slab: int) -> Structure:
+    """Return a copy in which only the adsorbate moves."""
+    held = structure.copy()
+    free = [[False] * 3] * n_slab + [[True] * 3] * (len(structure) - n_slab)
+    held.add_site_property("selective_dynamics", free)
+    return held
+
+
+def _free_as(structure: Structure, pattern: Structure) -> Structure:
+    """Return a copy of ``structure`` that holds the same atoms as ``pattern``."""
+    freed = structure.copy()
+    freed.add_site_property("selective_dynamics", pattern.site_properties["selective_dynamics"])
+    return freed
