@@ -1,0 +1,211 @@
+"""One SQLite file that several processes may use at once: opening, checking, transactions, errors.
+
+Every embedded store is built on this. It is for the disk of one machine: SQLite's write-ahead log
+needs shared memory, which network file systems do not give.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from epilayer.model.errors import NewerSchemaError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+BUSY_TIMEOUT_S = 60.0
+
+# A forked child inherits connections it may neither use nor close (closing would disturb the
+# parent's write-ahead log); they are kept here so that no destructor runs in the child.
+_inherited: list[sqlite3.Connection] = []
+
+
+class Database:
+    """Connections to one SQLite file: one per process and thread, opened when first needed.
+
+    Parameters
+    ----------
+    path
+        The file; it and its folder are created when missing.
+    kind
+        What the file holds, in words, for error messages.
+    application_id
+        The 32-bit mark that tells this kind of file from any other SQLite file.
+    migrations
+        ``migrations[n]`` brings a file from schema version n to n + 1; ``migrations[0]`` creates it.
+        The newest version is their number.
+    durable
+        Whether a commit waits for the disk. Without it a killed process still loses nothing, but
+        a power cut may take the last commits (never part of one).
+    functions
+        SQL functions of one or two arguments to be known on every connection, by name.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        kind: str,
+        application_id: int,
+        migrations: tuple[str, ...],
+        durable: bool = True,
+        functions: Mapping[str, tuple[int, Callable[..., str | float | None]]] | None = None,
+    ) -> None:
+        self.path = str(Path(path).absolute())
+        self.kind = kind
+        self.application_id = application_id
+        self.migrations = migrations
+        self.durable = durable
+        self.functions = dict(functions or {})
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+        self._connections: dict[int, sqlite3.Connection] = {}
+
+    def connection(self) -> sqlite3.Connection:
+        """Return this process and thread's own connection.
+
+        Raises
+        ------
+        StoreError
+            When the file cannot be opened, or is not one of ours.
+        NewerSchemaError
+            When a newer version wrote it.
+        """
+        with self._lock:
+            if self._pid != os.getpid():
+                _inherited.extend(self._connections.values())
+                self._connections = {}
+                self._pid = os.getpid()
+            found = self._connections.get(threading.get_ident())
+        if found is not None:
+            return found
+        with self.named_errors():
+            opened = self._open()
+        with self._lock:
+            self._connections[threading.get_ident()] = opened
+        return opened
+
+    def close(self) -> None:
+        """Close every connection of this process; the next use opens a new one."""
+        with self._lock:
+            if self._pid == os.getpid():
+                for connection in self._connections.values():
+                    connection.close()
+            else:
+                _inherited.extend(self._connections.values())
+            self._connections = {}
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Give a connection on which every statement sees the same state of the file."""
+        with self.named_errors(), self._transaction("BEGIN") as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Give a connection whose statements take effect together at the end, or not at all."""
+        with self.named_errors(), self._transaction("BEGIN IMMEDIATE") as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
+        connection = self.connection()
+        if connection.in_transaction:  # joined to the one already open on this thread
+            yield connection
+            return
+        connection.execute(begin)
+        try:
+            yield connection
+            connection.execute("COMMIT")
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+
+    def _open(self) -> sqlite3.Connection:
+        Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+        # Threads never share a connection; the check is off so that close() can reach them all.
+        connection = sqlite3.connect(
+            self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        )
+        try:
+            self._check(connection)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA synchronous = {'FULL' if self.durable else 'NORMAL'}")
+            connection.execute("PRAGMA cache_size = -65536")  # 64 MiB
+            for name, (arguments, function) in self.functions.items():
+                connection.create_function(name, arguments, function, deterministic=True)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _check(self, connection: sqlite3.Connection) -> None:
+        """Refuse a file that is not ours or too new; create or migrate one that is."""
+        newest = len(self.migrations)
+        mark, version = self._marks(connection)
+        if mark == self.application_id and version == newest:
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            mark, version = self._marks(connection)  # another process may just have created it
+            empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+            if mark != self.application_id and not (mark == 0 and empty):
+                raise StoreError(
+                    f"{self.path} is an SQLite file, but not a {self.kind} of epilayer.",
+                    f"Point to another file, or move it aside and a new {self.kind} is created.",
+                )
+            if version > newest:
+                raise NewerSchemaError(self.path, version, newest)
+            for migration in self.migrations[version:]:
+                for statement in migration.split(";"):
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {self.application_id}")
+            connection.execute(f"PRAGMA user_version = {newest}")
+            connection.execute("COMMIT")
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+
+    @staticmethod
+    def _marks(connection: sqlite3.Connection) -> tuple[int, int]:
+        mark = connection.execute("PRAGMA application_id").fetchone()[0]
+        return mark, connection.execute("PRAGMA user_version").fetchone()[0]
+
+    @contextmanager
+    def named_errors(self) -> Iterator[None]:
+        """Turn what SQLite and the operating system report into errors with a remedy."""
+        try:
+            yield
+        except (sqlite3.OperationalError, sqlite3.DatabaseError, OSError) as error:
+            raise StoreError(f"{self.path}: {self._what(error)}.", self._remedy(error)) from error
+
+    def _what(self, error: Exception) -> str:
+        code = getattr(error, "sqlite_errorcode", None)
+        if code is not None and code & 0xFF in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
+            return f"not a readable {self.kind} ({error})"
+        return f"the {self.kind} cannot be read or written ({error})"
+
+    def _remedy(self, error: Exception) -> str:
+        code = getattr(error, "sqlite_errorcode", None)
+        primary = None if code is None else code & 0xFF
+        remedies = {
+            sqlite3.SQLITE_NOTADB: "Move the file aside (a new one is created) or restore a copy.",
+            sqlite3.SQLITE_CORRUPT: "Move the file aside (a new one is created) or restore a copy.",
+            sqlite3.SQLITE_FULL: "Free disk space and run again; nothing was half-written.",
+            sqlite3.SQLITE_IOERR: "Check disk space and quota, then run again; nothing was half-written.",
+            sqlite3.SQLITE_READONLY: "Make the file and its folder writable (chmod u+w).",
+            sqlite3.SQLITE_CANTOPEN: "Check that the folder exists and is writable (chmod u+w).",
+            sqlite3.SQLITE_PERM: "Make the file and its folder writable (chmod u+w).",
+            sqlite3.SQLITE_BUSY: f"Another process held it for {BUSY_TIMEOUT_S:.0f} s: wait, then run again.",
+            sqlite3.SQLITE_LOCKED: "Another process held it: wait for it, then run again.",
+        }
+        if primary in remedies:
+            return remedies[primary]
+        if isinstance(error, OSError):
+            return "Check the path, its permissions and the free disk space."
+        return "Report this with the message above; the file itself is unchanged."
