@@ -1,0 +1,559 @@
+"""Typed records of many kinds (adsorption, growth, calculation, ...), found by any of their facets.
+
+A record has flat ``fields`` to search by and a nested ``body`` to read. What a filter means is said in
+:mod:`epilayer.store.filters`, and holds for every implementation of :class:`ResultsStore`.
+"""
+
+# ruff: noqa: S608 - SQL is composed of fixed pieces; every name and value is a parameter.
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple, NotRequired, Protocol, TypedDict
+
+import orjson
+
+from epilayer.model.errors import InputError, UnknownNameError
+from epilayer.store.database import Database
+from epilayer.store.encoding import decode, encode
+from epilayer.store.filters import (
+    FIELD_NAME,
+    Contains,
+    Filter,
+    OneOf,
+    Range,
+    Scalar,
+    ValueType,
+    resolve,
+)
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from epilayer.store.filters import Condition
+
+DEFAULT_LIMIT = 100
+APPLICATION_ID = 0x45504C52  # "EPLR", results
+CREATED = "created"  # every record's time can be searched and sorted by like a field
+
+# Facets stand in one narrow table, in the order of (field, value): any filter on any field, also one that
+# did not exist yesterday, reads one contiguous stretch of it, and never the bodies. Values keep their type:
+# SQLite orders numbers < text < blobs, and booleans are the blobs 00 and 01, as MongoDB orders them.
+_MIGRATIONS = (
+    """
+    CREATE TABLE record (
+        pk INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, created TEXT NOT NULL,
+        schema_version INTEGER NOT NULL);
+    CREATE INDEX record_newest ON record (kind, created DESC, id);
+    CREATE TABLE payload (
+        pk INTEGER PRIMARY KEY, fields TEXT NOT NULL, body TEXT NOT NULL, beyond TEXT);
+    CREATE TABLE field (
+        field INTEGER PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, UNIQUE (kind, name));
+    CREATE TABLE facet (
+        field INTEGER NOT NULL, value NOT NULL, pk INTEGER NOT NULL,
+        PRIMARY KEY (field, value, pk)) WITHOUT ROWID
+    """,
+)
+_TYPE_RANGES = {
+    ValueType.NUMBER: "value < ''",
+    ValueType.TEXT: "value >= '' AND value < x''",
+    ValueType.BOOLEAN: "value >= x''",
+}
+
+
+class Record(TypedDict):
+    """One result.
+
+    ``id`` is the hash of the content, so storing the same result twice stores it once; ``created`` is a time
+    in ISO 8601 (UTC where no zone is given); ``fields`` are scalars by name; ``body`` is any nested JSON.
+    """
+
+    kind: str
+    id: str
+    created: str
+    schema_version: int
+    fields: dict[str, Scalar]
+    body: NotRequired[dict[str, Any]]
+
+
+class PutCount(NamedTuple):
+    """What :meth:`ResultsStore.put` did, in numbers of records."""
+
+    added: int
+    changed: int
+    unchanged: int
+
+
+class ResultsStore(Protocol):
+    """Where results are kept; every implementation gives the same answers."""
+
+    def put(self, records: Iterable[Record]) -> PutCount:
+        """Store records, all or none. A known id keeps its time; its content is replaced if it differs."""
+        ...
+
+    def get(self, identity: str) -> Record:
+        """Return the record with this id, or with the one id that begins so, body included."""
+        ...
+
+    def query(
+        self,
+        kind: str,
+        where: Sequence[Filter] = (),
+        *,
+        sort: str | None = None,
+        limit: int | None = DEFAULT_LIMIT,
+        offset: int = 0,
+        fields: Sequence[str] | None = None,
+        body: bool = False,
+    ) -> list[Record]:
+        """Return the records that match every filter.
+
+        Parameters
+        ----------
+        kind
+            The kind of record.
+        where
+            The filters.
+        sort
+            A field, with ``-`` before it for descending: numbers, then text, then booleans (descending the
+            other way), records without a value last in both; equals by id. Default: newest first, then by id.
+        limit, offset
+            Which part of the answer; ``None`` for all of it.
+        fields
+            The fields to return, in this order (None where a record has no value). Default: all it has.
+        body
+            Whether to return bodies.
+        """
+        ...
+
+    def count(self, kind: str, where: Sequence[Filter] = ()) -> int:
+        """Return how many records match every filter."""
+        ...
+
+    def distinct(self, kind: str, field: str) -> list[Scalar]:
+        """Return the different values of a field: numbers, then text, then booleans, each ascending."""
+        ...
+
+    def kinds(self) -> dict[str, int]:
+        """Return how many records there are of each kind."""
+        ...
+
+    def fields(self, kind: str) -> dict[str, frozenset[ValueType]]:
+        """Return the fields of a kind and the types found in each (none where it never had a value)."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the store."""
+        ...
+
+
+class SqliteResults:
+    """Results in one SQLite file, for many processes of one machine.
+
+    Parameters
+    ----------
+    path
+        The file; created when missing. It must lie on a disk of this machine.
+    durable
+        Whether storing waits for the disk, so that it also survives a power cut.
+    """
+
+    def __init__(self, path: str | Path, *, durable: bool = True) -> None:
+        self._database = Database(
+            path, kind="results file", application_id=APPLICATION_ID, migrations=_MIGRATIONS, durable=durable
+        )
+        self.path = self._database.path
+        self._database.connection()  # refuse a bad file here, by name, rather than at the first question
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def put(self, records: Iterable[Record]) -> PutCount:
+        """Store records, all or none (see :meth:`ResultsStore.put`)."""
+        ready = [_Ready.of(record) for record in records]
+        counts: Counter[str] = Counter()
+        with self._database.writing() as connection:
+            known = {(kind, name): field for field, kind, name in connection.execute("SELECT * FROM field")}
+            added: list[tuple[int, str | float | bytes, int]] = []
+            for record in ready:
+                counts[self._put_one(connection, record, known, added)] += 1
+            # In the table's own order, neighbours land on the same page.
+            added.sort(key=lambda facet: facet[0])
+            connection.executemany("INSERT INTO facet VALUES (?, ?, ?)", added)
+        return PutCount(counts["added"], counts["changed"], counts["unchanged"])
+
+    def get(self, identity: str) -> Record:
+        """Return the record with this id, or the one whose id begins so (see :meth:`ResultsStore.get`)."""
+        with self._database.reading() as connection:
+            found = connection.execute("SELECT pk FROM record WHERE id = ?", (identity,)).fetchall()
+            if not found and identity:
+                found = connection.execute(
+                    "SELECT pk, id FROM record WHERE id >= ? AND id < ? ORDER BY id LIMIT 4",
+                    (identity, identity + "\U0010ffff"),
+                ).fetchall()
+            if not found:
+                raise InputError(
+                    f"No result has an id that begins with {identity!r}.", "List ids with a query."
+                )
+            if len(found) > 1:
+                some = ", ".join(row[1][: len(identity) + 6] for row in found[:3])
+                raise InputError(f"Several results have ids that begin with {identity!r} ({some}, ...).",
+                                 "Give more digits of the id.")  # fmt: skip
+            return self._read(connection, [found[0][0]], fields=None, body=True)[0]
+
+    def query(
+        self,
+        kind: str,
+        where: Sequence[Filter] = (),
+        *,
+        sort: str | None = None,
+        limit: int | None = DEFAULT_LIMIT,
+        offset: int = 0,
+        fields: Sequence[str] | None = None,
+        body: bool = False,
+    ) -> list[Record]:
+        """Return the records that match every filter (see :meth:`ResultsStore.query`)."""
+        if offset < 0 or (limit is not None and limit < 0):
+            raise InputError("A limit and an offset cannot be negative.", "Give 0 or more.")
+        with self._database.reading() as connection:
+            known = self._known(connection, kind)
+            if not known:
+                return []
+            for name in (*(fields or ()), *([sort.removeprefix("-")] if sort else ())):
+                if name not in known:
+                    raise UnknownNameError("field", name, known)
+            among = self._among(connection, kind, [resolve(asked, known) for asked in where])
+            size = -1 if limit is None else limit
+            if sort is None:
+                statement = f"SELECT pk FROM record WHERE kind = ? AND {among.sql} ORDER BY created DESC, id"
+                pks = _column(
+                    connection, f"{statement} LIMIT ? OFFSET ?", (kind, *among.parameters, size, offset)
+                )
+            else:
+                pks = self._sorted(connection, kind, sort, among, size, offset)
+            return self._read(connection, pks, fields, body=body)
+
+    def count(self, kind: str, where: Sequence[Filter] = ()) -> int:
+        """Return how many records match every filter."""
+        with self._database.reading() as connection:
+            known = self._known(connection, kind)
+            if not known:
+                return 0
+            conditions = [resolve(asked, known) for asked in where]
+            found = [self._facets(connection, kind, condition) for condition in conditions]
+            first = next((part for part in found if not part.negated), None)
+            if first is None:
+                first = _Facets("SELECT pk FROM record WHERE kind = ?", (kind,))
+            # A field has one value in a record, so counting facets counts records.
+            among = _all_of([part for part in found if part is not first])
+            statement = f"SELECT count(*) FROM ({first.sql}) WHERE {among.sql}"
+            counted = connection.execute(statement, (*first.parameters, *among.parameters))
+            return int(counted.fetchone()[0])
+
+    def distinct(self, kind: str, field: str) -> list[Scalar]:
+        """Return the different values of a field: numbers, then text, then booleans, each ascending."""
+        with self._database.reading() as connection:
+            known = self._known(connection, kind)
+            if known and field not in known:
+                raise UnknownNameError("field", field, known)
+            number = self._field(connection, kind, field)
+            # One seek for each different value, however many records share it.
+            statement = """
+                WITH RECURSIVE step (value) AS (
+                    SELECT min(value) FROM facet WHERE field = :field
+                    UNION ALL
+                    SELECT (SELECT min(value) FROM facet WHERE field = :field AND value > step.value)
+                    FROM step WHERE step.value IS NOT NULL)
+                SELECT value FROM step WHERE value IS NOT NULL"""
+            rows = connection.execute(statement, {"field": number}).fetchall()
+            return [_read_value(value) for (value,) in rows]
+
+    def kinds(self) -> dict[str, int]:
+        """Return how many records there are of each kind."""
+        with self._database.reading() as connection:
+            return dict(
+                connection.execute("SELECT kind, count(*) FROM record GROUP BY kind ORDER BY kind").fetchall()
+            )
+
+    def fields(self, kind: str) -> dict[str, frozenset[ValueType]]:
+        """Return the fields of a kind and the types found in each (none where it never had a value)."""
+        with self._database.reading() as connection:
+            return self._known(connection, kind)
+
+    def _known(self, connection: sqlite3.Connection, kind: str) -> dict[str, frozenset[ValueType]]:
+        """Return the fields of a kind; none while the file is empty, else an unknown kind is an error."""
+        fields = connection.execute(
+            "SELECT name, field FROM field WHERE kind = ? ORDER BY name", (kind,)
+        ).fetchall()
+        if not fields:
+            kinds = _column(connection, "SELECT DISTINCT kind FROM field", ())
+            if kinds:
+                raise UnknownNameError("kind of result", kind, [str(name) for name in kinds])
+        return {
+            name: frozenset(
+                value_type
+                for value_type, among in _TYPE_RANGES.items()
+                if connection.execute(
+                    f"SELECT 1 FROM facet WHERE field = ? AND {among} LIMIT 1", (field,)
+                ).fetchone()
+            )
+            for name, field in fields
+        }
+
+    def _put_one(
+        self,
+        connection: sqlite3.Connection,
+        record: _Ready,
+        known: dict[tuple[str, str], int],
+        added: list[tuple[int, str | float | bytes, int]],
+    ) -> str:
+        old = connection.execute(
+            "SELECT pk, kind, created, schema_version, fields, body, beyond"
+            " FROM record JOIN payload USING (pk) WHERE id = ?",
+            (record.id,),
+        ).fetchone()
+        created = record.created if old is None else old[2]
+        if old is None:
+            pk = connection.execute(
+                "INSERT INTO record (id, kind, created, schema_version) VALUES (?, ?, ?, ?)",
+                (record.id, record.kind, created, record.schema_version),
+            ).lastrowid
+        else:
+            pk = old[0]
+            if old[1] != record.kind:
+                raise InputError(
+                    f"The result {record.id} is stored as {old[1]!r} and cannot become {record.kind!r}.",
+                    "Give results of different kinds different ids.",
+                )
+            if old[3:] == (record.schema_version, record.fields_text, record.body, record.beyond):
+                return "unchanged"
+            # Its earlier facets may still wait to be written, if the same id came twice in one call.
+            added[:] = [facet for facet in added if facet[2] != pk]
+            gone = [
+                (known[record.kind, name], _stored(value), pk)
+                for name, value in {**orjson.loads(old[4]), CREATED: created}.items()
+                if value is not None
+            ]
+            connection.executemany("DELETE FROM facet WHERE field = ? AND value = ? AND pk = ?", gone)
+            connection.execute(
+                "UPDATE record SET schema_version = ? WHERE pk = ?", (record.schema_version, pk)
+            )
+        connection.execute(
+            "INSERT OR REPLACE INTO payload VALUES (?, ?, ?, ?)",
+            (pk, record.fields_text, record.body, record.beyond),
+        )
+        for name, value in {**record.fields, CREATED: created}.items():
+            if (record.kind, name) not in known:
+                inserted = connection.execute(
+                    "INSERT INTO field (kind, name) VALUES (?, ?)", (record.kind, name)
+                )
+                known[record.kind, name] = int(inserted.lastrowid or 0)
+            if value is not None:
+                added.append((known[record.kind, name], _stored(value), int(pk or 0)))
+        return "added" if old is None else "changed"
+
+    @staticmethod
+    def _field(connection: sqlite3.Connection, kind: str, name: str) -> int:
+        row = connection.execute(
+            "SELECT field FROM field WHERE kind = ? AND name = ?", (kind, name)
+        ).fetchone()
+        return int(row[0]) if row else 0
+
+    def _among(self, connection: sqlite3.Connection, kind: str, conditions: Sequence[Condition]) -> _Sql:
+        return _all_of([self._facets(connection, kind, condition) for condition in conditions])
+
+    def _facets(self, connection: sqlite3.Connection, kind: str, condition: Condition) -> _Facets:
+        """Return the record numbers that a condition selects, or, negated, leaves out."""
+        field = self._field(connection, kind, condition.field)
+        numbers = "SELECT pk FROM facet WHERE field = ?"
+        match condition:
+            case Range():
+                text = isinstance(condition.bound, str)
+                of_type = _TYPE_RANGES[ValueType.TEXT if text else ValueType.NUMBER]
+                sql = f"{numbers} AND value {condition.operator.value} ? AND {of_type}"
+                return _Facets(sql, (field, condition.bound))
+            case Contains():
+                escaped = condition.text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+                sql = f"{numbers} AND {_TYPE_RANGES[ValueType.TEXT]} AND value LIKE ? ESCAPE '\\'"
+                return _Facets(sql, (field, f"%{escaped}%"))
+            case OneOf():
+                values = [_stored(value) for value in condition.values if value is not None]
+                one_of = f"value IN ({', '.join('?' * len(values))})"
+                if None not in condition.values:
+                    return _Facets(f"{numbers} AND {one_of}", (field, *values), negated=condition.negated)
+                # "No value, or one of these" is "not any other value", and the reverse.
+                return _Facets(f"{numbers} AND NOT {one_of}", (field, *values), negated=not condition.negated)
+
+    def _sorted(
+        self, connection: sqlite3.Connection, kind: str, sort: str, among: _Sql, limit: int, offset: int
+    ) -> list[int]:
+        """Return record numbers by a field's value, those without one at the end, equals by id."""
+        field = self._field(connection, kind, sort.removeprefix("-"))
+        way = "DESC" if sort.startswith("-") else "ASC"
+        with_value = f"FROM facet s CROSS JOIN record USING (pk) WHERE s.field = ? AND {among.sql}"
+        pks = _column(
+            connection,
+            f"SELECT pk {with_value} ORDER BY s.value {way}, id LIMIT ? OFFSET ?",
+            (field, *among.parameters, limit, offset),
+        )
+        if 0 <= limit == len(pks):
+            return pks
+        skipped = offset
+        if not pks and offset:
+            counted = connection.execute(f"SELECT count(*) {with_value}", (field, *among.parameters))
+            skipped = min(offset, int(counted.fetchone()[0]))
+        return pks + _column(
+            connection,
+            f"SELECT pk FROM record WHERE kind = ? AND {among.sql}"
+            " AND pk NOT IN (SELECT pk FROM facet WHERE field = ?) ORDER BY id LIMIT ? OFFSET ?",
+            (kind, *among.parameters, field, -1 if limit < 0 else limit - len(pks), offset - skipped),
+        )
+
+    @staticmethod
+    def _read(
+        connection: sqlite3.Connection, pks: Sequence[int], fields: Sequence[str] | None, *, body: bool
+    ) -> list[Record]:
+        nested = ", body, beyond" if body else ""
+        columns = f"id, kind, created, schema_version, fields{nested}"
+        statement = f"SELECT {columns} FROM record JOIN payload USING (pk) WHERE pk = ?"
+        records = []
+        for pk in pks:
+            row = connection.execute(statement, (pk,)).fetchone()
+            given = orjson.loads(row[4])
+            if fields is not None:
+                own = {**given, CREATED: row[2]}
+                given = {name: own.get(name) for name in fields}
+            record = Record(kind=row[1], id=row[0], created=row[2], schema_version=row[3], fields=given)
+            if body:
+                record["body"] = decode(row[5], row[6])
+            records.append(record)
+        return records
+
+
+def open_results(where: str | Path) -> ResultsStore:
+    """Open the results at a path (or ``sqlite:///path``), created when missing.
+
+    Raises
+    ------
+    InputError
+        For an address that no results store serves.
+    """
+    address = str(where)
+    if "://" in address and not address.startswith("sqlite:///"):
+        scheme = address.split("://", maxsplit=1)[0]  # never show the rest: it may hold a password
+        raise InputError(
+            f"Results cannot be kept at an address that begins with {scheme}://.",
+            "Give the path of a file, as in results.db.",
+        )
+    return SqliteResults(address.removeprefix("sqlite://"))
+
+
+class _Sql(NamedTuple):
+    """A condition on ``pk``, and its parameters."""
+
+    sql: str
+    parameters: tuple[str | float | bytes, ...]
+
+
+class _Facets(NamedTuple):
+    """A SELECT of record numbers, and whether those are the ones to leave out."""
+
+    sql: str
+    parameters: tuple[str | float | bytes, ...]
+    negated: bool = False
+
+
+def _all_of(parts: Sequence[_Facets]) -> _Sql:
+    pieces = [f"pk {'NOT ' if part.negated else ''}IN ({part.sql})" for part in parts]
+    return _Sql(" AND ".join(pieces) or "1", tuple(value for part in parts for value in part.parameters))
+
+
+class _Ready(NamedTuple):
+    """A record that was checked and put in the form in which it is stored."""
+
+    kind: str
+    id: str
+    created: str
+    schema_version: int
+    fields: dict[str, Scalar]
+    fields_text: str
+    body: str
+    beyond: str | None
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> _Ready:
+        unknown = sorted(set(record) - set(Record.__annotations__))
+        missing = sorted(set(Record.__annotations__) - {"body"} - set(record))
+        if unknown or missing:
+            raise InputError(
+                f"A result lacks {missing[0]!r}."
+                if missing
+                else f"A result has the unknown key {unknown[0]!r}.",
+                f"A result has the keys {', '.join(Record.__annotations__)}.",
+            )
+        kind, identity = str(record["kind"]), str(record["id"])
+        if not FIELD_NAME.fullmatch(kind) or not identity or not identity.isprintable() or " " in identity:
+            raise InputError(
+                f"The kind {kind!r} and the id {identity!r} cannot name a result.",
+                "A kind is one word of letters, digits and _; an id has no spaces.",
+            )
+        fields = {name: _scalar(identity, name, value) for name, value in record["fields"].items()}
+        body, _, beyond = encode(record.get("body", {}))
+        text = orjson.dumps(fields).decode()
+        return cls(
+            kind, identity, _utc(record["created"]), int(record["schema_version"]), fields, text, body, beyond
+        )
+
+
+def _scalar(identity: str, name: str, value: Any) -> Scalar:  # noqa: ANN401
+    if not FIELD_NAME.fullmatch(name) or name in Record.__annotations__:
+        raise InputError(
+            f"The result {identity} has a field named {name!r}.",
+            "Use letters, digits and _, and none of the record's own keys.",
+        )
+    if hasattr(value, "item"):  # a numpy scalar
+        value = value.item()
+    elif hasattr(value, "value"):  # an enum
+        value = value.value
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, int) and -(2**63) <= value < 2**63:
+        return int(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return float(value)
+    raise InputError(
+        f"The result {identity} has {name} = {value!r}, which cannot be searched.",
+        "Give a text, a finite number (64 bits), true, false or null; put anything else in the body.",
+    )
+
+
+def _utc(created: str | dt.datetime) -> str:
+    """Return a time in the one form whose order as text is the order in time (milliseconds, UTC)."""
+    try:
+        time = dt.datetime.fromisoformat(created) if isinstance(created, str) else created
+    except ValueError as error:
+        raise InputError(
+            f"A result was created at {created!r}, which is not a time.",
+            "Use ISO 8601, as in 2025-06-01T12:00:00Z.",
+        ) from error
+    time = time.replace(tzinfo=dt.UTC) if time.tzinfo is None else time.astimezone(dt.UTC)
+    return time.isoformat(timespec="milliseconds")
+
+
+def _stored(value: Scalar) -> str | float | bytes:
+    if value is True or value is False:
+        return b"\x01" if value else b"\x00"
+    return "" if value is None else value
+
+
+def _read_value(value: str | float | bytes) -> Scalar:
+    return value == b"\x01" if isinstance(value, bytes) else value
+
+
+def _column(connection: sqlite3.Connection, sql: str, parameters: Sequence[str | float | bytes]) -> list[Any]:
+    return [row[0] for row in connection.execute(sql, tuple(parameters))]
