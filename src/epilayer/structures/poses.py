@@ -70,8 +70,8 @@ class Pose(Frozen):
         Number of slab atoms; the adsorbate is everything after.
     anchor, kind
         Which part of the molecule faces down.
-    site
-        Where.
+    site, place
+        Where: e.g. ``"V12(5)"``, and the same with its figures.
     azimuth_deg
         Turn about the surface normal.
     tilt_deg
@@ -88,7 +88,8 @@ class Pose(Frozen):
     n_slab: int = Field(gt=0)
     anchor: str
     kind: AnchorKind
-    site: Site
+    site: str
+    place: Site
     azimuth_deg: Deg
     tilt_deg: Deg
     label: str
@@ -540,7 +541,8 @@ def _pose(candidate: _Candidate, number: int, surface: Surface, molecule: Molecu
         n_slab=n_slab,
         anchor=candidate.anchor.name,
         kind=candidate.anchor.kind,
-        site=candidate.site,
+        site=str(candidate.site),
+        place=candidate.site,
         azimuth_deg=azimuth,
         tilt_deg=tilt,
         label=f"{number:02d}-{candidate.anchor.name}-{candidate.site}-az{azimuth:.0f}-tilt{tilt:.0f}",
