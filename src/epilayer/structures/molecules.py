@@ -18,9 +18,11 @@ from epilayer.model.errors import StructureError
 from epilayer.model.ligand import NAMED_ANCHORS, Anchor, AnchorKind, Ligand
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
 
 #: Two atoms are bonded within this multiple of the sum of their covalent radii (Cordero 2008,
 #: doi 10.1039/b801115j): 1.2 keeps a stretched S-N or C-I bond and
@@ -83,7 +85,7 @@ def build(ligand: Ligand, seed: int = 0) -> Molecule:
         charge=ligand.charge,
         spin_multiplicity=ligand.spin_multiplicity,
     )
-    _check_geometry(ligand.name, molecule)
+    _check_geometry(ligand.name, [site.specie.symbol for site in molecule], coords)
     return molecule
 
 
@@ -109,7 +111,8 @@ def anchors(ligand: Ligand) -> tuple[AnchorSite, ...]:
                 continue  # a ring's plane is the better guess; one atom has none
             found.append(AnchorSite(name=rule.name, kind=rule.kind, atoms=tuple(range(graph.GetNumAtoms()))))
             continue
-        pattern = Chem.MolFromSmarts(rule.smarts)
+        with BlockLogs():
+            pattern = Chem.MolFromSmarts(rule.smarts)
         if pattern is None:
             raise StructureError(
                 f"Ligand {ligand.name!r}: the SMARTS {rule.smarts!r} of anchor {rule.name!r} does not parse.",
@@ -140,7 +143,7 @@ def bonds(molecule: Molecule | Structure) -> frozenset[tuple[int, int]]:
     return frozenset((int(i), int(j)) for i, j in np.argwhere(np.triu(pairs, 1)))
 
 
-def covalent_radii_ang(sites: Iterable[Any]) -> NDArray[np.float64]:
+def covalent_radii_ang(sites: Iterable[Any]) -> Floats:
     """Covalent radii of the sites, A (Cordero 2008, doi 10.1039/b801115j).
 
     Parameters
@@ -235,6 +238,12 @@ def _graph(ligand: Ligand) -> Any:  # noqa: ANN401  (RDKit has no types)
             f"Correct the {what} of the ligand.",
         )
     _check_counts(ligand, graph)
+    pieces = Chem.GetMolFrags(graph)
+    if len(pieces) > 1:
+        raise StructureError(
+            f"Ligand {ligand.name!r} is not one molecule but {len(pieces)} pieces that no bond connects.",
+            "Give one connected molecule; salts are loaded ion by ion.",
+        )
     return graph
 
 
@@ -252,7 +261,9 @@ def _from_xyz(ligand: Ligand) -> Any:  # noqa: ANN401  (RDKit has no types)
     graph: Any = Chem.MolFromXYZBlock("\n".join([str(count), "", *(" ".join(atom) for atom in atoms)]) + "\n")
     if graph is None:
         return None
-    _check_counts(ligand, graph)  # before bonds are guessed: a wrong formula is the likelier mistake
+    # Before bonds are guessed: a wrong formula or coordinate is the likelier mistake.
+    _check_counts(ligand, graph)
+    _check_geometry(ligand.name, [atom[0] for atom in atoms], coords)
     try:
         rdDetermineBonds.DetermineBonds(graph, charge=ligand.charge)
     except (ValueError, RuntimeError) as error:
@@ -300,32 +311,16 @@ def _embed(graph: Any, ligand: Ligand, seed: int) -> None:  # noqa: ANN401  (RDK
         rdForceFieldHelpers.UFFOptimizeMolecule(graph, maxIters=_FORCE_FIELD_STEPS)
 
 
-def _check_geometry(name: str, molecule: Molecule) -> None:
-    count = len(molecule)
-    if count == 1:
-        return
-    distances = np.asarray(molecule.distance_matrix) + np.eye(count) * 1e3
-    radii = covalent_radii_ang(molecule)
+def _check_geometry(name: str, symbols: Sequence[str], coords: Floats) -> None:
+    radii = np.array([covalent_radii[atomic_numbers[symbol]] for symbol in symbols])
+    distances = np.linalg.norm(coords[:, None] - coords[None, :], axis=2) + np.eye(len(symbols)) * 1e3
     ratio = distances / (radii[:, None] + radii[None, :])
     i, j = (int(x) for x in np.unravel_index(np.argmin(ratio), ratio.shape))
     # 0.6 of the radii's sum: shorter than any bond there is (H-H 1.19, C#O 0.8, N#N 0.77).
     if ratio[i, j] < 0.6:  # noqa: PLR2004  (explained above)
         raise StructureError(
-            f"Ligand {name!r}: atoms {molecule[i].specie}{i} and {molecule[j].specie}{j} "
-            f"are {distances[i, j]:.2f} A apart.",
+            f"Ligand {name!r}: atoms {symbols[i]}{i} and {symbols[j]}{j} are {distances[i, j]:.2f} A apart.",
             "Correct the coordinates.",
-        )
-    reached, frontier = {0}, [0]
-    bonded = ratio < BOND_SCALE
-    while frontier:
-        nearby = {int(k) for k in np.flatnonzero(bonded[frontier.pop()])} - reached
-        reached |= nearby
-        frontier.extend(nearby)
-    if len(reached) < count:
-        raise StructureError(
-            f"Ligand {name!r} is not one molecule: {count - len(reached)} of {count} atoms "
-            "are not bonded to the rest.",
-            "Give one connected molecule; salts are loaded ion by ion.",
         )
 
 
