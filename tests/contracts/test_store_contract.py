@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import math
 import re
 from typing import TYPE_CHECKING, Any
@@ -16,10 +16,10 @@ from epilayer.store.criteria import translate
 from epilayer.store.sqlite import SqliteStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-NOON = datetime.datetime(2025, 6, 1, 12, 0, 0, 123000)  # noqa: DTZ001  (stores give times without a zone)
+NOON = dt.datetime(2025, 6, 1, 12, 0, 0, 123000)  # noqa: DTZ001  (stores give times without a zone)
 DOCUMENTS: list[dict[str, Any]] = [
     {
         "uuid": "a",
@@ -87,7 +87,7 @@ CRITERIA: list[dict[str, Any]] = [
     {"output": None},
     {"output": {"energy": None}},
     {"when": NOON},
-    {"when": {"$gt": NOON - datetime.timedelta(days=1)}},
+    {"when": {"$gt": NOON - dt.timedelta(days=1)}},
     {"when": {"$exists": True}},
     {"$or": [{"uuid": "a"}, {"index": {"$gt": 2}}]},
     {"$and": [{"uuid": "a"}, {"$or": [{"index": 2}, {"done": False}]}]},
@@ -106,7 +106,7 @@ def pair(tmp_path: Path) -> Iterator[tuple[SqliteStore, MemoryStore]]:
     ours.close()
 
 
-def plain(documents: Any) -> list[dict[str, Any]]:
+def plain(documents: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{name: value for name, value in doc.items() if name != "_id"} for doc in documents]
 
 
@@ -119,8 +119,13 @@ def test_every_criterion_gives_the_same_documents_and_count(
     assert ours.count(criteria) == theirs.count(criteria)
 
 
-@pytest.mark.parametrize("sort", [{"index": 1}, {"index": -1}, {"uuid": -1, "index": 1}, {"done": 1}, {"when": -1},
-                                  {"output.energy": 1}, {"output": 1}, {"name": 1}], ids=str)  # fmt: skip
+SORTS = [
+    {"index": 1}, {"index": -1}, {"uuid": -1, "index": 1}, {"done": 1}, {"when": -1},
+    {"output.energy": 1}, {"output": 1}, {"name": 1},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("sort", SORTS, ids=str)
 @pytest.mark.parametrize(("skip", "limit"), [(0, 0), (1, 3), (5, 100)])
 def test_sort_skip_and_limit(
     pair: tuple[SqliteStore, MemoryStore], sort: dict[str, int], skip: int, limit: int
@@ -133,10 +138,13 @@ def test_sort_skip_and_limit(
 
 @pytest.mark.parametrize(
     "properties",
-    [None, ["uuid"], ["uuid", "output"], ["output.energy", "uuid"], ["nothing"], {"uuid": 1, "_id": 0}, {"output": 0}, ["when"]],
+    [None, ["uuid"], ["uuid", "output"], ["output.energy", "uuid"], ["nothing"],
+     {"uuid": 1, "_id": 0}, {"output": 0}, ["when"]],
     ids=str,
 )  # fmt: skip
-def test_projections(pair: tuple[SqliteStore, MemoryStore], properties: Any) -> None:
+def test_projections(
+    pair: tuple[SqliteStore, MemoryStore], properties: list[str] | dict[str, int] | None
+) -> None:
     ours, theirs = pair
     assert plain(ours.query({}, properties)) == plain(theirs.query({}, properties))
     assert ours.query_one({"uuid": "zz"}, properties) is None
@@ -150,7 +158,7 @@ def test_distinct(pair: tuple[SqliteStore, MemoryStore], field: str) -> None:
 
 
 @pytest.mark.parametrize("keys", ["uuid", "index", ["uuid", "index"]])
-def test_groupby(pair: tuple[SqliteStore, MemoryStore], keys: Any) -> None:
+def test_groupby(pair: tuple[SqliteStore, MemoryStore], keys: str | list[str]) -> None:
     ours, theirs = pair
     got = [(label, plain(group)) for label, group in ours.groupby(keys, properties=["name"])]
     assert got == [(label, plain(group)) for label, group in theirs.groupby(keys, properties=["name"])]
@@ -248,6 +256,11 @@ def test_any_criteria_on_any_documents(
 
 
 def test_the_common_criteria_are_answered_by_sql() -> None:
-    for criteria in ({"uuid": "a", "index": 1}, {"blob_uuid": {"$in": ["a"]}}, {"output.energy": {"$lt": 0}},
-                     {"name": {"$regex": "x", "$options": "i"}}, {"$or": [{"a": 1}, {"b": {"$exists": True}}]}):  # fmt: skip
+    for criteria in (
+        {"uuid": "a", "index": 1},
+        {"blob_uuid": {"$in": ["a"]}},
+        {"output.energy": {"$lt": 0}},
+        {"name": {"$regex": "x", "$options": "i"}},
+        {"$or": [{"a": 1}, {"b": {"$exists": True}}]},
+    ):
         assert translate(criteria) is not None

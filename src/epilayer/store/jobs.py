@@ -71,9 +71,10 @@ def mongo_jobstore(uri: str, *, outputs: str = "outputs", blobs: str = "blobs") 
     except (PyMongoError, ValueError) as error:
         # The cause is cut off: its text and traceback may quote the address with the password.
         reason = str(error).replace(uri, shown)
-        raise InputError(f"{shown} cannot be used ({reason}).",
-                         "Write mongodb://USER:PASSWORD@HOST/DATABASE; quote special characters (%40 for @).",
-                         ) from None  # fmt: skip
+        raise InputError(
+            f"{shown} cannot be used ({reason}).",
+            "Write mongodb://USER:PASSWORD@HOST/DATABASE; quote special characters (%40 for @).",
+        ) from None
     return JobStore(docs, additional_stores={DATA: data})
 
 
@@ -83,7 +84,7 @@ def without_password(uri: str) -> str:
     >>> without_password("mongodb://me:secret@host/db")
     'mongodb://me:***@host/db'
     """
-    scheme, separator, rest = uri.partition("://")
+    before, separator, rest = uri.rpartition("://") if "://" in uri else ("", "", uri)
     credentials, at, place = rest.rpartition("@")
     user = credentials.partition(":")[0]
-    return f"{scheme}{separator}{user}:***{at}{place}" if ":" in credentials else uri
+    return f"{before}{separator}{user}:***{at}{place}" if ":" in credentials else uri
