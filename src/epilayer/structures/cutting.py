@@ -199,11 +199,19 @@ def stack(cut: Cut, layers: int, *, top: Cut | None = None) -> frozenset[Positio
     )
 
 
-def spread(positions: Iterable[Position], multiple: NDArray[np.int64]) -> frozenset[Position]:
-    """Repeat positions over an in-plane supercell, (2, 2) rows of integers."""
-    cosets = in_plane_cosets(multiple)
+def spread(
+    positions: Iterable[Position], multiple: NDArray[np.int64], *, of: NDArray[np.int64] | None = None
+) -> frozenset[Position]:
+    """Repeat positions over an in-plane supercell, (2, 2) rows of integers.
+
+    ``of`` is the cell in which ``positions`` are given (the oriented cell when unset); the supercell
+    must be a multiple of it, and only its own translations repeat the positions.
+    """
+    cell = np.eye(2, dtype=np.int64) if of is None else of
+    ratio = np.rint(multiple @ np.linalg.inv(cell)).astype(np.int64)
+    shifts = [(np.array(coset) @ cell).tolist() for coset in in_plane_cosets(ratio)]
     return frozenset(
-        wrap((atom, i + di, j + dj, k), multiple) for atom, i, j, k in positions for di, dj in cosets
+        wrap((atom, i + di, j + dj, k), multiple) for atom, i, j, k in positions for di, dj in shifts
     )
 
 

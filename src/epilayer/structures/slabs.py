@@ -366,13 +366,18 @@ def _between(
     for top in whole:
         if top is bottom:
             continue
-        rise = top.height_ang - bottom.height_ang
+        # Material, not the distance between two cuts, is counted: cuts lie in gaps of any width.
+        rise = _material_ang(oriented, cutting.stack(bottom, full, top=top)) - full * oriented.repeat_ang
         layers = ceil((facet.thickness_ang - _THICKNESS_SLACK - rise) / oriented.repeat_ang)
-        thickness = rise + layers * oriented.repeat_ang
-        if thickness >= full * oriented.repeat_ang - _THICKNESS_SLACK:
-            continue
         positions = cutting.stack(bottom, layers, top=top)
-        if not positions or not _same_formula(Counter(oriented.symbols[p[0]] for p in positions), formula):
+        thickness = _material_ang(oriented, positions)
+        if (
+            not facet.thickness_ang - _THICKNESS_SLACK
+            <= thickness
+            < full * oriented.repeat_ang - _THICKNESS_SLACK
+        ):
+            continue
+        if not _same_formula(Counter(oriented.symbols[p[0]] for p in positions), formula):
             continue
         area = oriented.area_ang2
         if is_polar(cutting.dipole_e_ang(oriented, positions), area):
@@ -391,6 +396,11 @@ def _between(
         )
         slabs.append(slab)
     return slabs
+
+
+def _material_ang(oriented: Oriented, positions: frozenset[Position]) -> float:
+    """Return the thickness that these atoms fill at the density of the crystal."""
+    return len(positions) / len(oriented.symbols) * oriented.repeat_ang
 
 
 def _same_formula(found: Counter[str], formula: Counter[str]) -> bool:
@@ -417,7 +427,8 @@ def _finish(
     cleavage = (orderings.electrostatic_energy_ev(small) - bulk) / (2 * area)
     times = repeats or _repeats(small, facet.min_width_ang)
     wide = np.diag(times) @ multiple
-    spread = sorted(cutting.spread(positions, wide)) if times != (1, 1) else sorted(positions)
+    spread = sorted(cutting.spread(positions, wide, of=multiple))
+    _refuse_loss(oriented, spread, len(positions) * times[0] * times[1])
     # From the lowest atom up: layers stay together in files and in views.
     heights = oriented.cartesian(spread)[:, 2]
     spread = [spread[i] for i in np.lexsort((np.arange(len(spread)), np.round(heights, 3)))]
@@ -443,6 +454,17 @@ def _finish(
         repeats=times,
         reason=f"{why}; {faces}; it breaks {worst} per nm2 of face.",
     )
+
+
+def _refuse_loss(oriented: Oriented, spread: Sequence[Position], expected: int) -> None:
+    """Stop at once if the bookkeeping of the cut ever lost, doubled or charged anything."""
+    formula = Counter(oriented.symbols)
+    found = Counter(oriented.symbols[p[0]] for p in spread)
+    if len(spread) != expected or not _same_formula(found, formula):
+        raise StructureError(
+            f"A ({miller_label(oriented.miller)}) slab became {dict(found)}, no multiple of its crystal.",
+            "This is a defect of epilayer: please report it with the crystal and the Miller index.",
+        )
 
 
 def _repeats(small: Structure, min_width_ang: float) -> tuple[int, int]:
