@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from epilayer.model.cathode import Cathode
     from epilayer.model.level import EngineSpec, Level
     from epilayer.model.ligand import Ligand
+    from epilayer.model.reference import Reference
 
 STUDY_FILE = "epilayer.yaml"
 STUDY_VARIABLE = "EPILAYER_STUDY"
@@ -187,7 +188,7 @@ class Catalogue:
         ``configs/`` folders; a name in an earlier one shadows the same name in a later one.
     """
 
-    KINDS = ("cathodes", "ligands", "levels", "engines", "mofs", "electrolytes", "clusters")
+    KINDS = ("cathodes", "ligands", "levels", "engines", "mofs", "electrolytes", "clusters", "references")
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self.folders = tuple(folders)
@@ -232,6 +233,12 @@ class Catalogue:
         from epilayer.model.level import EngineSpec
 
         return self._load(EngineSpec, "engines", name)
+
+    def reference(self, name: str) -> Reference:
+        """Return the published values of one paper."""
+        from epilayer.model.reference import Reference
+
+        return self._load(Reference, "references", name)
 
     def engine(self, level_name: str, **convergence: float) -> Engine:
         """Return the engine of a level of theory.

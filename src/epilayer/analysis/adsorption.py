@@ -78,7 +78,7 @@ def certify(
 ) -> AdsorptionEnergy:
     """Decide whether the adsorption energy of a set of relaxed poses may be reported.
 
-    The minimum is the lowest pose that is converged and free of anomalies. It is certified only
+    The minimum is the lowest pose that is converged and free of disqualifying anomalies. It is certified only
     if the slab's and the molecule's legs are converged in energy and forces, all legs share one
     level of theory, the atoms, the cell and the held atoms balance, and no unconverged pose lies
     below it. Otherwise every reason is given.
@@ -96,14 +96,14 @@ def certify(
         message = "certify needs at least one relaxed pose"
         raise ValueError(message)
     judged = [_judge(pose, slab, molecule) for pose in relaxed]
-    valid = [j for j in judged if not j.refusals and not j.anomalies]
+    valid = [j for j in judged if not j.refusals and not j.disqualifying]
     best = min(valid or judged, key=_rank)
     refusals = [*_leg_refusals("slab", slab), *_leg_refusals("molecule", molecule)]
     if valid:
         refusals += [_lower_pose(j) for j in judged if _is_lower_unconverged(j, best)]
     else:
         refusals += best.refusals
-        refusals += [_from_anomaly(best.pose.label, a) for a in best.anomalies]
+        refusals += [_from_anomaly(best.pose.label, a) for a in best.disqualifying]
     certified = not refusals
     values = [j.energy_ev for j in valid]
     n_slab = len(slab.structure)
@@ -178,12 +178,26 @@ def growth_verdict(
     )
 
 
+def adsorbate_rmsd_ang(first: Structure, second: Structure, n_slab: int) -> float:
+    """Root mean square distance (A) between the adsorbate's atoms in two structures of one cell."""
+    a, b = (s.frac_coords[n_slab:] for s in (first, second))
+    difference = a - b
+    difference -= np.round(difference)
+    distances = first.lattice.get_cartesian_coords(difference)
+    return float(np.sqrt((distances**2).sum(axis=1).mean()))
+
+
 @dataclass(frozen=True)
 class _Judged:
     pose: ComputedPose
     energy_ev: float
     refusals: tuple[Refusal, ...]
     anomalies: tuple[Anomaly, ...]
+
+    @property
+    def disqualifying(self) -> list[Anomaly]:
+        """Findings after which the energy is no adsorption energy."""
+        return [a for a in self.anomalies if a.disqualifies]
 
     def outcome(self) -> PoseOutcome:
         return PoseOutcome(
@@ -256,17 +270,16 @@ def _leg_refusals(subject: str, leg: Calculation) -> list[Refusal]:
 
 def _closure(subject: str, adslab: Calculation, slab: Calculation, molecule: Calculation) -> list[Refusal]:
     """Reasons why the three energies may not be subtracted from one another."""
-    refusals = []
-    for leg in (slab, molecule):
-        if leg.level.fingerprint != adslab.level.fingerprint:
-            refusals.append(
-                Refusal(
-                    code=RefusalCode.LEVEL_MISMATCH,
-                    subject=subject,
-                    what=f"{leg.label} was computed with {_difference(leg, adslab)}",
-                    remedy="compute all three legs at one level of theory",
-                )
-            )
+    refusals = [
+        Refusal(
+            code=RefusalCode.LEVEL_MISMATCH,
+            subject=subject,
+            what=f"{leg.label} was computed with {_difference(leg, adslab)}",
+            remedy="compute all three legs at one level of theory",
+        )
+        for leg in (slab, molecule)
+        if leg.level.fingerprint != adslab.level.fingerprint
+    ]
     expected = slab.structure.composition + molecule.structure.composition
     if not _same_composition(adslab, expected.as_dict()):
         refusals.append(
@@ -337,7 +350,7 @@ def _lower_pose(judged: _Judged) -> Refusal:
 
 def _is_lower_unconverged(judged: _Judged, best: _Judged) -> bool:
     unconverged = any(r.code is RefusalCode.FORCES_NOT_CONVERGED for r in judged.refusals)
-    return unconverged and not judged.anomalies and judged.energy_ev < best.energy_ev
+    return unconverged and not judged.disqualifying and judged.energy_ev < best.energy_ev
 
 
 def _from_anomaly(subject: str, anomaly: Anomaly) -> Refusal:

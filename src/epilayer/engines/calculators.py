@@ -28,7 +28,7 @@ def load(spec: dict[str, Any], dispersion: dict[str, Any] | None = None) -> Calc
         If a package is not installed, or the weights are missing or not the expected ones.
     """
     engine = EngineSpec.model_validate(spec)
-    base = _base(engine.model_dump_json())
+    base = _toy() if engine.kind is EngineKind.TOY else _base(engine.model_dump_json())
     if dispersion is None:
         return base
     from ase.calculators.mixing import SumCalculator
@@ -93,13 +93,15 @@ def magnetic_moments(calculator: Calculator, atoms: Atoms) -> NDArray[Any] | Non
     return None
 
 
+def _toy() -> Calculator:
+    from epilayer.engines.toy import ToyPotential
+
+    return ToyPotential()  # never shared: it remembers the geometry it began with
+
+
 @lru_cache(maxsize=4)
 def _base(spec_json: str) -> Calculator:
     spec = EngineSpec.model_validate_json(spec_json)
-    if spec.kind is EngineKind.TOY:
-        from epilayer.engines.toy import ToyPotential
-
-        return ToyPotential()
     weights = weights_file(spec)
     package_version(spec)
     if spec.force_field == "CHGNet" and weights is not None:
@@ -112,9 +114,7 @@ def _base(spec_json: str) -> Calculator:
     try:
         return ase_calculator(spec.force_field, **arguments)
     except ImportError as error:
-        raise EngineError(
-            f"Engine {spec.name!r}: {error}.", f"Install it: {_install_hint(spec)}."
-        ) from error
+        raise EngineError(f"Engine {spec.name!r}: {error}.", f"Install it: {_install_hint(spec)}.") from error
 
 
 def _chgnet(weights: Path) -> Calculator:

@@ -56,15 +56,26 @@ class MlipEngine(MSONable):  # type: ignore[misc]  # monty is untyped
 
     def relax(self, label: str, convergence: Convergence | None = None) -> PotentialMaker:
         """Relax the positions in a fixed cell."""
-        return PotentialMaker(label, self, "relax", convergence or self.level.convergence)
+        return PotentialMaker(
+            name=label,
+            engine=self,
+            task="relax",
+            convergence=convergence or self.level.convergence,
+        )
 
     def static(self, label: str) -> PotentialMaker:
         """Compute energy and forces of the structure as it is."""
-        return PotentialMaker(label, self, "static", self.level.convergence)
+        return PotentialMaker(name=label, engine=self, task="static", convergence=self.level.convergence)
 
     def md(self, label: str, settings: MolecularDynamicsSettings) -> PotentialMaker:
         """Run Langevin dynamics at constant temperature."""
-        return PotentialMaker(label, self, "md", self.level.convergence, settings)
+        return PotentialMaker(
+            name=label,
+            engine=self,
+            task="md",
+            convergence=self.level.convergence,
+            dynamics=settings,
+        )
 
     def executed(self) -> LevelOfTheory:
         """Return the level of theory as it is executed on this machine, weights checked."""
@@ -90,11 +101,11 @@ class MlipEngine(MSONable):  # type: ignore[misc]  # monty is untyped
         }
 
 
-@dataclass
+@dataclass(kw_only=True)
 class PotentialMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
     """One relaxation, single point or dynamics run with a potential."""
 
-    name: str
+    name: str = "calculation"
     engine: MlipEngine
     task: Literal["relax", "static", "md"]
     convergence: Convergence
@@ -110,7 +121,7 @@ class PotentialMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
             )
         level = self.engine.executed()
         started = time.perf_counter()
-        result = self._atomate2_maker().run(structure)
+        result = _Runner(self).run(structure)
         energies, forces = _steps(result.trajectory)
         if not (np.isfinite(energies).all() and np.isfinite(forces).all()):
             raise EngineError(
@@ -136,9 +147,6 @@ class PotentialMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
             wall_time_s=time.perf_counter() - started,
             provenance=_provenance(written, level),
         )
-
-    def _atomate2_maker(self) -> _Runner:
-        return _Runner(self)
 
     def _dispersion_energy_ev(self, structure: Structure) -> float | None:
         dispersion = self.engine.level.dispersion

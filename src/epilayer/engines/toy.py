@@ -1,8 +1,9 @@
 """A toy potential for rehearsals and tests: fast, smooth, deterministic, and never a result.
 
-Pairs that form covalent or metal-oxo bonds interact through a short-ranged Morse term; all other
-pairs through a 6-12 term of the size of a weak contact. It has no angles, no charges and no claim
-to chemistry; crystals keep their shape and molecules stay whole, which is all a rehearsal needs.
+Bonds of the geometry that a calculation starts from are springs at their starting length, so that
+slabs and molecules keep their shape; a molecule and a slab attract each other through a 6-12 term of
+the size of a weak contact. There are no charges and there is no claim to chemistry. Energies count
+from the starting geometry, so that they mean something only as differences within one rehearsal.
 """
 
 from __future__ import annotations
@@ -18,20 +19,30 @@ if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
-_BOND_DEPTH_EV = 4.0
-_BOND_STIFFNESS_PER_ANG = 6.0
-_BOND_SCALE = 0.92  # brings sums of covalent radii near P-O 1.59, V-O 2.01, C-N 1.35 A
-_CONTACT_DEPTH_EV = 0.05
-_CONTACT_MARGIN_ANG = 0.7
+_SPRING_EV_PER_ANG2 = 10.0
+_SPRING_REACH_ANG = 3.2
+"""Long enough to tie second neighbours too, which stands in for angles."""
+_CONTACT_DEPTH_EV = 0.04
+_CONTACT_MARGIN_ANG = 0.9
 _CUTOFF_ANG = 6.0
-_NON_METALS = frozenset({1, 6, 7, 8, 9, 16, 17})
-_ALKALI = frozenset({3, 11, 19, 37, 55})
+_COVALENT_SCALE = 1.15
+_ORGANIC = (1, 6, 7)
+"""Elements that mark an atom as part of a molecule; others join it by a covalent bond to one."""
 
 
 class ToyPotential(Calculator):  # type: ignore[misc]  # ASE is untyped
-    """Pair potential that holds bonds and attracts weakly; stands in for a real engine."""
+    """Elastic network with weak contacts; stands in for a real engine.
+
+    The network is made from the first geometry that is computed, so an instance serves one
+    calculation only.
+    """
 
     implemented_properties: ClassVar[list[str]] = ["energy", "forces"]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._network: tuple[NDArray[Any], ...] | None = None
+        self._molecular: NDArray[np.bool_] = np.zeros(0, dtype=bool)
 
     def calculate(
         self,
@@ -41,36 +52,52 @@ class ToyPotential(Calculator):  # type: ignore[misc]  # ASE is untyped
     ) -> None:
         """Compute energy (eV) and forces (eV/A, shape (atoms, 3))."""
         super().calculate(atoms, properties, system_changes)
-        i, j, distance, vector = neighbor_list("ijdD", self.atoms, _CUTOFF_ANG)
-        numbers = self.atoms.numbers
-        radii_sum = covalent_radii[numbers[i]] + covalent_radii[numbers[j]]
-        bonded = _bond_forming(numbers[i], numbers[j])
-        energy, slope = _contact(distance, radii_sum + _CONTACT_MARGIN_ANG)
-        bond_energy, bond_slope = _morse(distance, _BOND_SCALE * radii_sum)
-        energy = np.where(bonded, bond_energy, energy)
-        slope = np.where(bonded, bond_slope, slope)
-        pull = slope[:, None] * vector / distance[:, None]
-        forces = np.zeros((len(numbers), 3))
+        if self._network is None:
+            self._tie(self.atoms)
+        forces = np.zeros((len(self.atoms), 3))
+        energy = self._springs(forces) + self._contacts(forces)
+        self.results = {"energy": energy, "forces": forces}
+
+    def _tie(self, atoms: Atoms) -> None:
+        i, j, length, cell = neighbor_list("ijdS", atoms, _SPRING_REACH_ANG)
+        self._molecular = _molecular(atoms, i, j, length)
+        tied = (self._molecular[i] == self._molecular[j]) & (i <= j)
+        self._network = (i[tied], j[tied], length[tied], cell[tied])
+
+    def _springs(self, forces: NDArray[Any]) -> float:
+        assert self._network is not None  # noqa: S101  (tied at the first call)
+        i, j, rest, cell = self._network
+        # Half weight where an atom is tied to its own image, which the list holds in both directions.
+        stiffness = np.where(i == j, 0.5, 1.0) * _SPRING_EV_PER_ANG2
+        vector = self.atoms.positions[j] + cell @ self.atoms.cell.array - self.atoms.positions[i]
+        length = np.linalg.norm(vector, axis=1)
+        pull = (stiffness * (length - rest) / length)[:, None] * vector
         np.add.at(forces, i, pull)
-        self.results = {"energy": 0.5 * float(energy.sum()), "forces": forces}
+        np.add.at(forces, j, -pull)
+        return 0.5 * float((stiffness * (length - rest) ** 2).sum())
+
+    def _contacts(self, forces: NDArray[Any]) -> float:
+        i, j, distance, vector = neighbor_list("ijdD", self.atoms, _CUTOFF_ANG)
+        across = self._molecular[i] != self._molecular[j]
+        i, j, distance, vector = i[across], j[across], distance[across], vector[across]
+        radii = covalent_radii[self.atoms.numbers]
+        energy, slope = _contact(distance, radii[i] + radii[j] + _CONTACT_MARGIN_ANG)
+        np.add.at(forces, i, (slope / distance)[:, None] * vector)
+        return 0.5 * float(energy.sum())
 
 
-def _bond_forming(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.bool_]:
-    """Pairs with a Morse term: one partner a non-metal, no alkali, neither H-H nor anion-anion."""
-    non_metals, alkali, anions = (np.array(sorted(s)) for s in (_NON_METALS, _ALKALI, {8, 9, 17}))
-    any_non_metal = np.isin(first, non_metals) | np.isin(second, non_metals)
-    any_alkali = np.isin(first, alkali) | np.isin(second, alkali)
-    both_hydrogen = (first == 1) & (second == 1)
-    both_anions = np.isin(first, anions) & np.isin(second, anions)
-    light = np.isin(first, non_metals) & np.isin(second, non_metals)
-    oxo = np.isin(first, anions) | np.isin(second, anions)
-    return any_non_metal & ~any_alkali & ~both_hydrogen & ~both_anions & (light | oxo)
-
-
-def _morse(r: NDArray[Any], r0: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    decay = np.exp(-_BOND_STIFFNESS_PER_ANG * (r - r0))
-    energy = _BOND_DEPTH_EV * (decay**2 - 2 * decay)
-    return energy, 2 * _BOND_DEPTH_EV * _BOND_STIFFNESS_PER_ANG * (decay - decay**2)
+def _molecular(atoms: Atoms, i: NDArray[Any], j: NDArray[Any], length: NDArray[Any]) -> NDArray[np.bool_]:
+    """Mark the atoms of molecules: organic elements, and what is bound to them covalently."""
+    organic = np.isin(atoms.numbers, _ORGANIC)
+    radii = covalent_radii[atoms.numbers]
+    bound = (
+        organic[i]
+        & (length < _COVALENT_SCALE * (radii[i] + radii[j]))
+        & np.isin(atoms.numbers[j], (8, 9, 16))
+    )
+    molecular: NDArray[np.bool_] = organic.copy()
+    molecular[j[bound]] = True
+    return molecular
 
 
 def _contact(r: NDArray[Any], r_min: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:

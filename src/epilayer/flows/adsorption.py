@@ -13,11 +13,20 @@ from typing import TYPE_CHECKING, Any
 from jobflow import Flow, Job, Maker, Response, job
 from monty.json import MSONable
 from pydantic import Field
+from pymatgen.core import Molecule
 
-from epilayer.analysis.adsorption import ComputedPose, System, certify, growth_verdict
+from epilayer.analysis.adsorption import (
+    ComputedPose,
+    System,
+    adsorbate_rmsd_ang,
+    certify,
+    growth_verdict,
+)
 from epilayer.model.base import Frozen
+from epilayer.model.cathode import miller_index
 from epilayer.model.level import Convergence, Scalar
 from epilayer.model.units import Ev, PositiveAng, PositiveEvPerAng
+from epilayer.structures import molecules, slabs
 from epilayer.structures import poses as pose_builder
 
 if TYPE_CHECKING:
@@ -26,6 +35,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from epilayer.engines.base import Engine
+    from epilayer.model.cathode import Cathode
     from epilayer.model.ligand import Ligand
     from epilayer.model.records import AdsorptionEnergy, Calculation, GrowthVerdict
 
@@ -67,7 +77,23 @@ class FacetSlab(MSONable):  # type: ignore[misc]  # monty is untyped
     structure: Structure
 
 
-@dataclass
+def facet_slab(cathode: Cathode, facet: str) -> FacetSlab:
+    """Cut a facet by the cathode's rules and hold its bottom, ready for one-sided adsorption.
+
+    Parameters
+    ----------
+    facet
+        Miller index as it is written without brackets, such as ``001`` or ``1-10``.
+    """
+    rules = cathode.facet(miller_index(facet))
+    cut = slabs.cut(cathode, rules)
+    held = slabs.hold_bottom(cut.structure, rules.hold_thickness_ang, where=rules.hold)
+    # Charges have done their work in the cut; the engines read elements.
+    held.remove_oxidation_states()
+    return FacetSlab(rules.label, cut.termination, held)
+
+
+@dataclass(kw_only=True)
 class AdsorptionStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
     """Adsorption energies of several ligands on several facets, and the growth verdict of each.
 
@@ -92,9 +118,9 @@ class AdsorptionStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
     def make(
         self,
         cathode: str,
-        slabs: Sequence[FacetSlab],
+        facet_slabs: Sequence[FacetSlab],
         ligands: Sequence[Ligand],
-        molecules: Mapping[str, Structure],
+        boxes: Mapping[str, Structure],
     ) -> Flow:
         """Build the flow.
 
@@ -102,19 +128,19 @@ class AdsorptionStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
         ----------
         cathode
             Name of the cathode.
-        slabs
+        facet_slabs
             One clean slab per facet.
         ligands
             The ligands to adsorb.
-        molecules
+        boxes
             Each ligand in its box, by the ligand's name.
         """
         jobs: list[Job] = []
         records: dict[str, list[Any]] = {ligand.name: [] for ligand in ligands}
-        legs = _Legs(self.engine, cathode, slabs, ligands, molecules)
+        legs = _Legs(self.engine, cathode, facet_slabs, ligands, boxes)
         jobs += legs.jobs
         minima: dict[tuple[str, str], Job] = {}
-        for slab in slabs:
+        for slab in facet_slabs:
             for ligand in ligands:
                 labels = _labels(cathode, slab, ligand)
                 minimum = place_poses(
@@ -130,9 +156,9 @@ class AdsorptionStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
                 records[ligand.name].append(minimum.output)
                 jobs.append(minimum)
         for engine in self.checks:
-            other = _Legs(engine, cathode, slabs, ligands, molecules, start=legs)
+            other = _Legs(engine, cathode, facet_slabs, ligands, boxes, start=legs)
             jobs += other.jobs
-            for slab in slabs:
+            for slab in facet_slabs:
                 for ligand in ligands:
                     found = minima[slab.facet, ligand.name].output
                     title = f"{ligand.name} on {cathode} ({slab.facet}), {engine.level.name}"
@@ -165,22 +191,22 @@ class _Legs:
         self,
         engine: Engine,
         cathode: str,
-        slabs: Sequence[FacetSlab],
+        facet_slabs: Sequence[FacetSlab],
         ligands: Sequence[Ligand],
-        molecules: Mapping[str, Structure],
+        boxes: Mapping[str, Structure],
         start: _Legs | None = None,
     ) -> None:
         level = engine.level.name
         self.jobs: list[Job] = []
         self.slab: dict[str, Any] = {}
         self.molecule: dict[str, Any] = {}
-        for slab in slabs:
+        for slab in facet_slabs:
             begin = start.slab[slab.facet].structure if start else slab.structure
             made = engine.relax(f"slab {cathode} ({slab.facet}), {level}").make(begin)
             self.slab[slab.facet] = made.output
             self.jobs.append(made)
         for ligand in ligands:
-            begin = start.molecule[ligand.name].structure if start else molecules[ligand.name]
+            begin = start.molecule[ligand.name].structure if start else boxes[ligand.name]
             made = engine.relax(f"molecule {ligand.name}, {level}").make(begin)
             self.molecule[ligand.name] = made.output
             self.jobs.append(made)
@@ -196,8 +222,9 @@ def place_poses(
     molecule: Calculation,
 ) -> Response[Any]:
     """Place poses on the relaxed slab and pre-relax each; replaced by those jobs and the choice."""
+    free = Molecule(molecule.structure.species, molecule.structure.cart_coords, charge=ligand.charge)
     placed = pose_builder.generate(
-        slab.structure, molecule.structure, ligand=ligand, count=search.poses, seed=search.seed
+        slab.structure, free, anchors=molecules.anchors(ligand), count=search.poses, seed=search.seed
     )
     quick = Convergence(max_force_ev_per_ang=search.pre_max_force_ev_per_ang, max_steps=search.pre_steps)
     title = f"{labels['ligand']} on {labels['cathode']} ({labels['facet']})"
@@ -231,8 +258,7 @@ def relax_best(
     for candidate in order:
         structure = placed[candidate].structure
         if all(
-            pose_builder.adsorbate_rmsd_ang(structure, placed[k].structure, n_slab) > search.duplicate_ang
-            for k in kept
+            adsorbate_rmsd_ang(structure, placed[k].structure, n_slab) > search.duplicate_ang for k in kept
         ):
             kept.append(candidate)
         if len(kept) == search.keep:
@@ -285,7 +311,7 @@ def certify_minimum(
     """Certify the adsorption energy of a minimum that another engine found."""
     best = min(
         (p for p in found.poses if p.stage == "relaxed" and p.adsorption_energy_ev is not None),
-        key=lambda p: (bool(p.anomalies), p.adsorption_energy_ev),
+        key=lambda p: (any(a.disqualifies for a in p.anomalies), p.adsorption_energy_ev),
     )
     pose = ComputedPose(best.label, best.anchor, best.site, found.structure, relaxed)
     parameters: dict[str, Scalar] = {"minimum_found_with": found.level.name, "seed": search.seed}

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from epilayer.model.base import Frozen
+from epilayer.model.errors import InputError
 from epilayer.model.units import Ang, Deg, Dimensionless, Ev, Fraction, MuB, PositiveAng, Unit
 
 Element = Annotated[str, Field(pattern=r"^[A-Z][a-z]?$")]
@@ -179,3 +180,21 @@ def miller_label(miller: Miller) -> str:
     '1-10'
     """
     return "".join(str(i) for i in miller)
+
+
+def miller_index(label: str) -> Miller:
+    """Read a Miller index as :func:`miller_label` writes it; spaces or commas may part the numbers.
+
+    >>> miller_index("1-10")
+    (1, -1, 0)
+
+    Raises
+    ------
+    InputError
+        If the text is not three integers.
+    """
+    numbers = re.findall(r"-?\d+" if re.search(r"[\s,]", label.strip()) else r"-?\d", label)
+    if len(numbers) != 3 or re.sub(r"[\s,]", "", label) != "".join(numbers):  # noqa: PLR2004  (h, k, l)
+        raise InputError(f"{label!r} is no Miller index.", "Write three integers, such as 001 or 1-10.")
+    h, k, l = (int(n) for n in numbers)  # noqa: E741  (h, k, l are their names)
+    return h, k, l

@@ -1,0 +1,161 @@
+"""Commands that look at results: ``query`` and ``report``."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from epilayer.cli.common import err, out, print_json, queue_of, results_of, study
+from epilayer.cli.harvest import harvest
+from epilayer.model.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from epilayer.store.results import Record
+
+
+class OutputFormat(StrEnum):
+    """How a query is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+_SHOWN = {
+    "adsorption": (
+        "cathode",
+        "facet",
+        "ligand",
+        "level",
+        "status",
+        "adsorption_energy_ev",
+        "uncertainty_ev",
+        "without_dispersion_ev",
+        "anchor",
+        "closest_contact_ang",
+        "refusal",
+    ),
+    "growth": ("cathode", "ligand", "mode", "binding_facets", "margin_ev", "statement"),
+}
+
+
+def query(
+    kind: Annotated[str, typer.Argument(help="Kind of record: adsorption, growth.")],
+    where: Annotated[
+        list[str] | None,
+        typer.Option("--where", "-w", help="facet=100, adsorption_energy_ev<-0.5, ligand~imidazole ..."),
+    ] = None,
+    sort: Annotated[str | None, typer.Option("--sort", help="Field; '-field' for descending.")] = None,
+    fields: Annotated[
+        list[str] | None, typer.Option("--field", help="Show this field; may be repeated.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1)] = 50,
+    output: Annotated[OutputFormat, typer.Option("--format", "-o")] = OutputFormat.TABLE,
+) -> None:
+    """Query the results.
+
+    Example: [cyan]epilayer query adsorption --where facet=100 --sort adsorption_energy_ev --format json[/]
+    """
+    from epilayer.store.filters import parse_filter
+
+    used = study()
+    if used.queue_file.exists():
+        harvest(used, queue_of(used))
+    results = results_of(used)
+    known = results.kinds()
+    if kind not in known:
+        from epilayer.store.records import RECORD_TYPES
+
+        if kind not in RECORD_TYPES:
+            raise UnknownNameError("kind of record", kind, {*known, *RECORD_TYPES})
+        found: list[Record] = []
+    else:
+        filters = [parse_filter(text) for text in where or ()]
+        found = results.query(kind, filters, sort=sort, limit=limit, fields=fields)
+    if output is OutputFormat.JSON:
+        print_json(
+            [{"id": r["id"], "kind": r["kind"], "created": r["created"], **r["fields"]} for r in found]
+        )
+    elif output is OutputFormat.CSV:
+        _print_csv(found)
+    elif not found:
+        out.print(f"No {kind} records match.")
+    else:
+        _print_table(found, fields or _SHOWN.get(kind) or tuple(found[0]["fields"]))
+
+
+def report(
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="HTML file to write.")] = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON; write no file.")] = False,
+) -> None:
+    """Print the paper's table with what was computed here, and write it as one offline HTML file.
+
+    Example: [cyan]epilayer report --output report.html[/]
+    """
+    from epilayer.model.files import write_atomic
+    from epilayer.report.html import render_html
+    from epilayer.report.tables import to_json, to_rich
+
+    used = study()
+    if used.queue_file.exists():
+        harvest(used, queue_of(used))
+    adsorption, growth = _records("adsorption"), _records("growth")
+    reference = used.catalogue.reference(_REFERENCE)
+    if as_json:
+        print_json(to_json(adsorption, growth, reference))
+        return
+    for part in to_rich(adsorption, growth, reference):
+        out.print(part)
+    if not adsorption:
+        out.print("Nothing is computed yet. Begin with: [cyan]epilayer run paper_adsorption[/]")
+        return
+    path = output or used.root / "report.html"
+    with err.status("Drawing the report ..."):
+        text = render_html(adsorption, growth, reference)
+    write_atomic(path, text)
+    out.print(f"Report written: [bold]{path}[/]")
+
+
+_REFERENCE = "isotropic-epilayer-2025"
+
+
+def _records(kind: str) -> list[Any]:
+    from epilayer.store.records import record_of
+
+    results = results_of(study())
+    if kind not in results.kinds():
+        return []
+    return [record_of(r) for r in results.query(kind, limit=None, body=True)]
+
+
+def _print_csv(found: list[Record]) -> None:
+    names = list(dict.fromkeys(name for r in found for name in r["fields"]))
+    writer = csv.writer(sys.stdout)
+    writer.writerow(["id", "created", *names])
+    for r in found:
+        writer.writerow([r["id"], r["created"], *(r["fields"].get(n) for n in names)])
+
+
+def _print_table(found: list[Record], names: tuple[str, ...] | list[str]) -> None:
+    used = [n for n in names if any(r["fields"].get(n) is not None for r in found)]
+    table = Table(box=None, pad_edge=False)
+    for name in used:
+        numeric = any(isinstance(r["fields"].get(name), float) for r in found)
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for r in found:
+        table.add_row(*(_cell(r["fields"].get(n)) for n in used))
+    out.print(table)
+
+
+def _cell(value: Any) -> str:  # noqa: ANN401  (any scalar)
+    if value is None:
+        return ""
+    return f"{value:+.3f}" if isinstance(value, float) else escape(str(value))

@@ -1,0 +1,64 @@
+"""The ``epilayer`` command and its groups."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from epilayer import __version__
+from epilayer.cli import jobs, results, runs, studies
+from epilayer.cli.common import state
+
+app = typer.Typer(
+    name="epilayer",
+    help="Design the interface between a cathode and a solid electrolyte.",
+    epilog="First steps:  epilayer init study && cd study && epilayer run paper_adsorption",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(*, value: bool) -> None:
+    if value:
+        typer.echo(f"epilayer {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    study: Annotated[
+        Path | None,
+        typer.Option(
+            "--study", "-C", metavar="DIR", help="Study directory (default: the nearest above here)."
+        ),
+    ] = None,
+    *,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    _version_option: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Design the interface between a cathode and a solid electrolyte."""
+    state.study_path, state.debug = study, debug
+
+
+STUDY, WORK, RESULTS = "Set up a study", "Submit, run and rerun", "Look at results"
+
+app.command(rich_help_panel=STUDY)(studies.init)
+app.command(rich_help_panel=STUDY)(studies.doctor)
+app.command("list", rich_help_panel=STUDY)(studies.list_inputs)
+app.add_typer(studies.build_app, name="build", rich_help_panel=STUDY)
+app.command(rich_help_panel=WORK)(runs.submit)
+app.command(rich_help_panel=WORK)(runs.run)
+app.command(rich_help_panel=WORK)(runs.status)
+app.add_typer(jobs.app, name="jobs", rich_help_panel=WORK)
+app.command(rich_help_panel=WORK)(runs.rerun)
+app.command(rich_help_panel=WORK)(runs.cancel)
+app.command(rich_help_panel=WORK)(runs.pause)
+app.command(rich_help_panel=WORK)(runs.resume)
+app.command(rich_help_panel=RESULTS)(results.query)
+app.command(rich_help_panel=RESULTS)(results.report)

@@ -1,0 +1,403 @@
+"""Commands that move work: ``submit``, ``run``, ``status``, ``rerun``, ``cancel``, ``pause``, ``resume``."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from epilayer.cli.common import JsonOption, err, jobstore_of, out, print_json, queue_of, study
+from epilayer.cli.harvest import harvest
+from epilayer.cli.progress import Progress
+from epilayer.model.errors import InputError
+
+if TYPE_CHECKING:
+    from jobflow import Flow
+
+    from epilayer.config import Study
+    from epilayer.launch.base import FlowStatus, JobInfo, RunReport, SubmitReport
+    from epilayer.launch.embedded import EmbeddedQueue
+
+WorkflowArgument = Annotated[
+    str, typer.Argument(metavar="WORKFLOW", help="Name (see: epilayer list workflows) or path of a file.")
+]
+LevelOption = Annotated[
+    str | None, typer.Option("--level", "-l", help="Level of theory (see: epilayer list levels).")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", metavar="KEY=VALUE", help="Set a workflow's parameter; may be repeated."),
+]
+QuickOption = Annotated[
+    bool, typer.Option("--quick", help="The workflow's own short form (where it has one).")
+]
+FreshOption = Annotated[bool, typer.Option("--fresh", help="Compute everything again, whatever is there.")]
+PriorityOption = Annotated[int, typer.Option("--priority", help="Higher runs first.")]
+FAILED_EXIT = 3
+UNFINISHED_EXIT = 6
+
+
+def submit(
+    workflow: WorkflowArgument,
+    level: LevelOption = None,
+    settings: SetOption = None,
+    *,
+    quick: QuickOption = False,
+    fresh: FreshOption = False,
+    priority: PriorityOption = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the jobs; submit nothing.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a workflow into the queue; what was computed before is found, not run again.
+
+    Example: [cyan]epilayer submit paper_adsorption --level chgnet+d3 --set poses=12 --dry-run[/]
+    """
+    used = study()
+    flow = _flow(used, workflow, settings, level, quick=quick)
+    if dry_run:
+        _show_plan(flow, as_json=as_json)
+        return
+    report = queue_of(used).submit(flow, priority=priority, fresh=fresh)
+    if as_json:
+        print_json(dataclasses.asdict(report))
+        return
+    _show_submitted(flow.name, report)
+    if report.completed < len(report.reused) + len(report.new):
+        out.print("Next: [cyan]epilayer run[/]")
+
+
+def run(
+    workflow: Annotated[
+        str | None,
+        typer.Argument(metavar="[WORKFLOW]", help="Submit this first; without it, run what is queued."),
+    ] = None,
+    level: LevelOption = None,
+    settings: SetOption = None,
+    workers: Annotated[int | None, typer.Option("--workers", "-w", min=1, help="Worker processes.")] = None,
+    *,
+    quick: QuickOption = False,
+    fresh: FreshOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run what is queued on this machine until nothing is left that can run.
+
+    Ctrl-C stops at once and loses nothing: the same command goes on. Exit code 0: all is done;
+    3: a job failed; 6: jobs remain that are paused or wait.
+
+    Example: [cyan]epilayer run paper_adsorption --workers 2[/]
+    """
+    used = study()
+    queue = queue_of(used)
+    submitted: SubmitReport | None = None
+    if workflow is not None:
+        flow = _flow(used, workflow, settings, level, quick=quick)
+        submitted = queue.submit(flow, fresh=fresh)
+        if not as_json:
+            _show_submitted(flow.name, submitted)
+    elif level or settings or quick or fresh:
+        raise InputError(
+            "--level, --set, --quick and --fresh belong to a workflow.", "Name it: epilayer run WORKFLOW"
+        )
+    started = time.monotonic()
+    report = run_queue(used, queue, workers, quiet=as_json)
+    stored = harvest(used, queue)
+    if as_json:
+        print_json(
+            {
+                "submitted": dataclasses.asdict(submitted) if submitted else None,
+                "run": dataclasses.asdict(report),
+                "records_stored": stored,
+            }
+        )
+    else:
+        _show_ran(report, time.monotonic() - started, stored)
+    _exit_by(queue.status(submitted.ref if submitted else None), interrupted=report.interrupted)
+
+
+def run_queue(used: Study, queue: EmbeddedQueue, workers: int | None, *, quiet: bool) -> RunReport:
+    """Run the queue with a live display on a terminal, one line an event elsewhere."""
+    from epilayer.launch.supervisor import run_workers
+
+    with Progress(queue, quiet=quiet) as progress:
+        return run_workers(
+            queue,
+            jobstore_of(used).as_dict(),
+            workers=workers or used.workers,
+            on_event=progress.on_event,
+        )
+
+
+def status(
+    flow: Annotated[str | None, typer.Argument(help="Flow (f1, name); default: all.")] = None,
+    *,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Refresh until nothing runs (Ctrl-C leaves).")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how far the work is, what runs, and what failed and why.
+
+    Example: [cyan]epilayer status --watch[/]
+    """
+    queue = queue_of(study())
+    if as_json:
+        print_json(_status_json(queue, flow))
+        return
+    if not watch:
+        _show_status(queue, flow)
+        return
+    from rich.live import Live
+
+    with Live(console=out, refresh_per_second=2) as live:
+        while True:
+            now = queue.status(flow)
+            live.update(_status_table(queue, now, flow))
+            if not now.running and not _count(now, "READY"):
+                return
+            time.sleep(1.0)
+
+
+def rerun(
+    refs: Annotated[
+        list[str] | None, typer.Argument(metavar="[JOB]...", help="Jobs, by number or uuid.")
+    ] = None,
+    *,
+    failed: Annotated[bool, typer.Option("--failed", help="Every failed job.")] = False,
+    flow: Annotated[str | None, typer.Option("--flow", help="Only jobs of this flow.")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also completed jobs, and what was built on them.")
+    ] = False,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Take back the last rerun that has not run yet.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would happen; change nothing.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Let failed or cancelled jobs run again; earlier attempts are kept.
+
+    Example: [cyan]epilayer rerun --failed && epilayer run[/]
+    """
+    from epilayer.launch.base import JobState
+
+    queue = queue_of(study())
+    if undo:
+        report = queue.undo_rerun()
+    elif refs or failed:
+        report = queue.rerun(
+            refs or (), state=JobState.FAILED if failed else None, flow=flow, force=force, dry_run=dry_run
+        )
+    else:
+        raise InputError(
+            "Nothing was named to run again.", "Use epilayer rerun --failed, or give job numbers."
+        )
+    if as_json:
+        print_json(dataclasses.asdict(report))
+        return
+    if undo:
+        out.print(f"Took back rerun {report.id}: {_numbers(report.jobs)} as before.")
+        return
+    verb = "Would run" if dry_run else "Will run"
+    out.print(f"{verb} again: {_numbers(report.jobs)}.")
+    if report.descendants:
+        out.print(f"And what was built on them: {_numbers(report.descendants)}.")
+    for number, why in report.skipped:
+        out.print(f"Left alone: job {number}: {escape(why)}")
+    if report.jobs and not dry_run:
+        out.print("Next: [cyan]epilayer run[/]   (take it back: epilayer rerun --undo)")
+
+
+def cancel(
+    ref: Annotated[str, typer.Argument(help="Flow (f1) or job.")], *, as_json: JsonOption = False
+) -> None:
+    """Give up a flow or a job; what runs is stopped. Jobs that another flow wants too stay.
+
+    Example: [cyan]epilayer cancel f2[/]
+    """
+    _change(queue_of(study()).cancel(ref), "Cancelled", as_json=as_json)
+
+
+def pause(
+    ref: Annotated[str, typer.Argument(help="Flow (f1) or job.")], *, as_json: JsonOption = False
+) -> None:
+    """Hold back a flow or a job; what runs already runs to its end.
+
+    Example: [cyan]epilayer pause f2[/]
+    """
+    _change(queue_of(study()).pause(ref), "Paused", as_json=as_json)
+
+
+def resume(
+    ref: Annotated[str, typer.Argument(help="Flow (f1) or job.")], *, as_json: JsonOption = False
+) -> None:
+    """Release what was paused.
+
+    Example: [cyan]epilayer resume f2[/]
+    """
+    _change(queue_of(study()).resume(ref), "Released", as_json=as_json)
+
+
+def _change(report: Any, verb: str, *, as_json: bool) -> None:  # noqa: ANN401  (ChangeReport, imported lazily)
+    if as_json:
+        print_json(dataclasses.asdict(report))
+        return
+    out.print(f"{verb}: {_numbers(report.changed)}.")
+    if report.unchanged:
+        out.print(f"Left as they are: {_numbers(report.unchanged)}.")
+    if report.note:
+        out.print(escape(report.note))
+
+
+def _flow(used: Study, workflow: str, settings: list[str] | None, level: str | None, *, quick: bool) -> Flow:
+    from epilayer.cli.workflows import build_flow
+
+    given = list(settings or ())
+    if quick:
+        given.append("quick=true")
+    with err.status("Building the workflow ..."):
+        return build_flow(used, workflow, given, level)
+
+
+def _show_plan(flow: Flow, *, as_json: bool) -> None:
+    rows = [{"job": j.name, "waits_for": len(j.input_uuids)} for j, _ in flow.iterflow()]
+    if as_json:
+        print_json({"flow": flow.name, "jobs": rows})
+        return
+    table = Table(title=f"{flow.name}: {len(rows)} jobs to begin with", title_justify="left", box=None)
+    table.add_column("job")
+    table.add_column("waits for", justify="right")
+    for row in rows:
+        table.add_row(escape(row["job"]), f"{row['waits_for']} jobs" if row["waits_for"] else "")
+    out.print(table)
+    out.print("Jobs named 'search' make further jobs while they run. Nothing was submitted.")
+
+
+def _show_submitted(name: str, report: SubmitReport) -> None:
+    total = len(report.new) + len(report.reused)
+    line = f"[bold]{escape(name)}[/] is flow {report.ref}: {total} jobs, {len(report.new)} of them new"
+    if report.completed:
+        line += f", {report.completed} computed before"
+    if report.failed:
+        line += f", {len(report.failed)} that failed before ([cyan]epilayer rerun --failed[/])"
+    out.print(line + ".")
+
+
+def _show_ran(report: RunReport, elapsed_s: float, stored: int) -> None:
+    parts = [f"{report.completed} completed"]
+    if report.failed:
+        parts.append(f"[bold red]{report.failed} failed[/]")
+    if report.crashed:
+        parts.append(f"{report.crashed} attempts crashed")
+    out.print(f"{', '.join(parts)} in {_duration(elapsed_s)}; {stored} new records.")
+    for line in report.blocked:
+        out.print(f"  {escape(line)}")
+    if report.failed:
+        out.print("See why: [cyan]epilayer status[/]; then [cyan]epilayer rerun --failed && epilayer run[/]")
+
+
+def _exit_by(now: FlowStatus, *, interrupted: bool) -> None:
+    if interrupted:
+        raise KeyboardInterrupt
+    if _count(now, "FAILED"):
+        raise typer.Exit(FAILED_EXIT)
+    if sum(_count(now, s) for s in ("WAITING", "READY", "PAUSED", "RUNNING")):
+        raise typer.Exit(UNFINISHED_EXIT)
+
+
+def _count(now: FlowStatus, state: str) -> int:
+    return next((n for s, n in now.counts.items() if s.value == state), 0)
+
+
+def _show_status(queue: EmbeddedQueue, flow: str | None) -> None:
+    now = queue.status(flow)
+    if not now.total:
+        out.print("Nothing is queued. Begin with: [cyan]epilayer run paper_adsorption[/]")
+        return
+    out.print(_status_table(queue, now, flow))
+
+
+def _status_table(queue: EmbeddedQueue, now: FlowStatus, flow: str | None) -> Table:
+    grid = Table.grid(padding=(0, 0, 1, 0))
+    flows = Table(box=None, pad_edge=False)
+    for heading in ("flow", "name", "done", "running", "ready", "waiting", "failed", "other"):
+        flows.add_column(heading, justify="left" if heading in ("flow", "name") else "right")
+    shown = [now.flow] if flow is not None and now.flow is not None else queue.flows()
+    for info in shown:
+        count = {s.value: n for s, n in info.counts.items()}
+        other = sum(count.get(s, 0) for s in ("CANCELLED", "PAUSED", "STOPPED"))
+        failed = count.get("FAILED", 0)
+        flows.add_row(
+            info.ref,
+            escape(info.name),
+            f"{count.get('COMPLETED', 0)}/{info.total}",
+            str(count.get("RUNNING", 0)),
+            str(count.get("READY", 0)),
+            str(count.get("WAITING", 0)),
+            f"[bold red]{failed}[/]" if failed else "0",
+            str(other),
+        )
+    grid.add_row(flows)
+    if now.running:
+        grid.add_row(_job_lines("running", now.running))
+    if now.failed:
+        grid.add_row(_job_lines("failed", now.failed))
+        waits = f"{now.blocked} jobs wait on these. " if now.blocked else ""
+        grid.add_row(
+            f"{waits}Look closer: [cyan]epilayer jobs show NUMBER[/]; run again: "
+            "[cyan]epilayer rerun --failed && epilayer run[/]"
+        )
+    return grid
+
+
+def _job_lines(title: str, jobs: tuple[JobInfo, ...]) -> Table:
+    table = Table(box=None, pad_edge=False, title=title, title_justify="left", title_style="bold")
+    table.add_column("job", justify="right")
+    table.add_column("name")
+    table.add_column("cause" if title == "failed" else "since", overflow="fold")
+    for job in jobs[:20]:
+        since = f"{job.started:%H:%M:%S}" if job.started else ""
+        table.add_row(
+            str(job.number), escape(job.name), escape(job.cause or "") if title == "failed" else since
+        )
+    return table
+
+
+def _status_json(queue: EmbeddedQueue, flow: str | None) -> dict[str, Any]:
+    now = queue.status(flow)
+    return {
+        "counts": {s.value: n for s, n in now.counts.items()},
+        "blocked": now.blocked,
+        "running": [_job_json(j) for j in now.running],
+        "failed": [_job_json(j) for j in now.failed],
+        "flows": [
+            {"flow": f.ref, "name": f.name, "counts": {s.value: n for s, n in f.counts.items()}}
+            for f in queue.flows()
+            if now.flow is None or f.ref == now.flow.ref
+        ],
+    }
+
+
+def _job_json(job: JobInfo) -> dict[str, Any]:
+    return {
+        "number": job.number,
+        "uuid": job.uuid,
+        "name": job.name,
+        "state": job.state.value,
+        "attempts": job.attempts,
+        "cause": job.cause,
+    }
+
+
+def _numbers(numbers: tuple[int, ...]) -> str:
+    shown = ", ".join(map(str, numbers[:10])) + (" ..." if len(numbers) > 10 else "")  # noqa: PLR2004
+    return f"{len(numbers)} jobs ({shown})" if numbers else "no jobs"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"

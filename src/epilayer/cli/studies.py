@@ -1,0 +1,179 @@
+"""Commands that set up a study: ``init``, ``doctor``, ``list``, ``build``."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from epilayer.cli.common import JsonOption, out, print_json, study
+from epilayer.config import STUDY_FILE, shipped
+from epilayer.model.errors import EpilayerError, InputError, UnknownNameError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from epilayer.config import Study
+
+_STUDY_TEMPLATE = """\
+# A study: where its jobs run and where its results are kept. Every key is optional.
+
+# Level of theory of every workflow, instead of the workflow's own: epilayer list levels
+# level: chgnet+d3
+
+# The queue and the store of this machine. On a cluster these lines name FireWorks and MongoDB.
+queue: embedded
+store: embedded
+
+# Worker processes of `epilayer run` (default: one a core, at most four).
+# workers: 2
+"""
+
+
+def init(
+    directory: Annotated[Path, typer.Argument(help="Folder to lay out; created if missing.")],
+) -> None:
+    """Lay out a study: settings, and workflows and configs to edit.
+
+    Example: [cyan]epilayer init mystudy && cd mystudy && epilayer list workflows[/]
+    """
+    target = directory / STUDY_FILE
+    if target.exists():
+        raise InputError(f"{directory} is a study already.", f"Use it: epilayer -C {directory} status")
+    directory.mkdir(parents=True, exist_ok=True)
+    for folder in ("configs", "workflows", "slurm"):
+        if not (directory / folder).exists():
+            shutil.copytree(
+                shipped(folder), directory / folder, ignore=shutil.ignore_patterns("__pycache__", "dev")
+            )
+    target.write_text(_STUDY_TEMPLATE, encoding="utf-8")
+    out.print(f"Laid out [bold]{directory}[/]: {STUDY_FILE}, configs/, workflows/, slurm/.")
+    out.print(f"Next: [cyan]cd {directory} && epilayer doctor && epilayer run paper_adsorption[/]")
+
+
+def list_inputs(
+    kind: Annotated[
+        str | None,
+        typer.Argument(help="workflows, cathodes, ligands, levels, engines ... (default: all)"),
+    ] = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """List what a workflow can name, and the workflows themselves.
+
+    Example: [cyan]epilayer list levels[/]
+    """
+    used = study()
+    kinds = ("workflows", *used.catalogue.KINDS)
+    if kind is not None and kind not in kinds:
+        raise UnknownNameError("kind", kind, kinds)
+    rows = {k: list(_describe(used, k)) for k in ([kind] if kind else kinds)}
+    if as_json:
+        print_json(rows)
+        return
+    for name, entries in rows.items():
+        if not entries and kind is None:
+            continue
+        table = Table(title=name, title_justify="left", title_style="bold", box=None, pad_edge=False)
+        table.add_column("name", style="cyan", no_wrap=True)
+        table.add_column("what it is")
+        for entry in entries:
+            table.add_row(entry["name"], entry["title"])
+        out.print(table)
+        out.print()
+
+
+def _describe(used: Study, kind: str) -> Iterator[dict[str, Any]]:
+    from epilayer.cli.workflows import describe
+    from epilayer.config import read_yaml
+
+    if kind == "workflows":
+        for name, path in used.workflows().items():
+            title, settings = describe(path)
+            yield {"name": name, "title": title, "settings": settings, "file": str(path)}
+        return
+    for name, path in used.catalogue.names(kind).items():
+        data = read_yaml(path)
+        title = data.get("title") or data.get("formula") or ""
+        yield {"name": name, "title": str(title), "source": data.get("source", ""), "file": str(path)}
+
+
+def doctor(*, as_json: JsonOption = False) -> None:
+    """Check this machine and the study, and say how to mend what is wrong.
+
+    Example: [cyan]epilayer doctor --json[/]
+    """
+    used = study()
+    rows = list(_checks(used))
+    if as_json:
+        print_json([{"check": c, "ok": ok, "found": found, "fix": fix} for c, ok, found, fix in rows])
+    else:
+        table = Table(box=None, pad_edge=False)
+        for heading in ("", "check", "found", "how to mend it"):
+            table.add_column(heading)
+        for check, ok, found, fix in rows:
+            mark = "[green]ok[/]" if ok else "[bold red]no[/]"
+            table.add_row(mark, check, found, "" if ok else fix)
+        out.print(table)
+    if not all(ok for _, ok, _, _ in rows):
+        raise typer.Exit(1)
+
+
+def _checks(used: Study) -> Iterator[tuple[str, bool, str, str]]:
+    import os
+    import sqlite3
+    from importlib import metadata
+
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield "Python", sys.version_info >= (3, 11), version, "Install Python 3.11 to 3.13."
+    for package in ("jobflow", "atomate2", "pymatgen", "ase", "rdkit"):
+        try:
+            yield package, True, metadata.version(package), ""
+        except metadata.PackageNotFoundError:
+            yield package, False, "not installed", f"pip install {package}"
+    sqlite_ok = sqlite3.sqlite_version_info >= (3, 35)
+    yield "SQLite", sqlite_ok, sqlite3.sqlite_version, "Use a Python built with SQLite 3.35 or newer."
+    for name in used.catalogue.names("engines"):
+        yield _engine_check(used, name)
+    free_gb = shutil.disk_usage(used.root).free / 1e9
+    yield "disk space", free_gb > 1, f"{free_gb:.0f} GB free at {used.root}", "Free at least 1 GB."
+    writable = os.access(used.root, os.W_OK)
+    yield "study directory", writable, str(used.root), f"Make {used.root} writable, or use -C DIR."
+    cores = os.cpu_count() or 1
+    workers_ok = used.workers <= cores
+    yield "workers", workers_ok, f"{used.workers} on {cores} cores", f"Set workers: {cores} in {STUDY_FILE}."
+    for title, file in (("queue", used.queue_file), ("results", used.results_file)):
+        yield _database_check(title, file)
+
+
+def _engine_check(used: Study, name: str) -> tuple[str, bool, str, str]:
+    from epilayer.engines import calculators
+
+    try:
+        spec = used.catalogue.engine_spec(name)
+        version = calculators.package_version(spec)
+        calculators.weights_file(spec)
+    except EpilayerError as error:
+        return f"engine {name}", False, error.what, error.remedy
+    found = f"{spec.package} {version}, weights verified" if version else spec.title
+    return f"engine {name}", True, found, ""
+
+
+def _database_check(title: str, file: Path) -> tuple[str, bool, str, str]:
+    import sqlite3
+
+    if not file.exists():
+        return title, True, "none yet", ""
+    try:
+        with sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=5) as database:
+            verdict = str(database.execute("PRAGMA quick_check").fetchone()[0])
+    except sqlite3.Error as error:
+        verdict = str(error)
+    return title, verdict == "ok", f"{file.name}: {verdict}", f"Restore {file} from a backup."
+
+
+build_app = typer.Typer(no_args_is_help=True, help="Build a structure without computing anything.")

@@ -1,0 +1,63 @@
+"""Adsorption of triazole and 2-methylimidazole on NVOPF (001) and (100), and the growth modes that follow.
+
+The paper's systems S2, S3 and S4 (Nature Energy 2025, doi 10.1038/s41560-025-01857-y).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from epilayer.flows.adsorption import AdsorptionStudyMaker, PoseSearch, facet_slab
+from epilayer.structures import molecules
+
+if TYPE_CHECKING:
+    from jobflow import Flow
+
+    from epilayer.config import Catalogue
+
+
+def build(
+    catalogue: Catalogue,
+    *,
+    level: str = "chgnet+d3",
+    check_levels: tuple[str, ...] = ("sevennet-0+d3",),
+    cathode: str = "nvopf",
+    facets: tuple[str, ...] = ("001", "100"),
+    ligands: tuple[str, ...] = ("triazole", "2-methylimidazole"),
+    poses: int = 8,
+    keep: int = 2,
+    binding_threshold_ev: float = -0.2,
+    max_steps: int = 400,
+    seed: int = 0,
+    quick: bool = False,
+) -> Flow:
+    """Build the flow.
+
+    Parameters
+    ----------
+    level, check_levels
+        Level of theory that searches for the minimum, and those that check it.
+    poses, keep
+        Poses placed per ligand and facet, and how many of them are relaxed in full.
+    binding_threshold_ev
+        A ligand holds where its adsorption energy is below this.
+    quick
+        Two poses, one relaxed, no check: shows the way, not the minimum.
+    """
+    material = catalogue.cathode(cathode)
+    used = [catalogue.ligand(name) for name in ligands]
+    engine = catalogue.engine(level, max_steps=max_steps)
+    study = AdsorptionStudyMaker(
+        engine=engine,
+        checks=() if quick else tuple(catalogue.engine(name, max_steps=max_steps) for name in check_levels),
+        search=PoseSearch(poses=2 if quick else poses, keep=1 if quick else keep, seed=seed),
+        binding_threshold_ev=binding_threshold_ev,
+        name=f"adsorption on {cathode}",
+    )
+    boxes = {
+        ligand.name: molecules.in_box(
+            molecules.build(ligand, seed), vacuum_ang=engine.level.molecule_vacuum_ang
+        )
+        for ligand in used
+    }
+    return study.make(cathode, [facet_slab(material, facet) for facet in facets], used, boxes)
