@@ -154,11 +154,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
         """Refuses a repeated key, which YAML's own loader lets the last one win."""
 
     def mapping(loader: Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-        keys = [loader.construct_object(k) for k, _ in node.value]  # type: ignore[no-untyped-call]
+        keys = [loader.construct_object(k) for k, _ in node.value] 
         repeated = next((k for k in keys if keys.count(k) > 1), None)
         if repeated is not None:
             raise InputError(f"{path}: the key {repeated!r} stands twice.", "Keep one of the two.")
-        return dict(loader.construct_pairs(node, deep=True))  # type: ignore[no-untyped-call]
+        return dict(loader.construct_pairs(node, deep=True)) 
 
     Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
     try:

@@ -102,18 +102,18 @@ def report(
     """
     from epilayer.model.files import write_atomic
     from epilayer.report.html import render_html
-    from epilayer.report.tables import to_json, to_rich
+    from epilayer.report.tables import compare, to_json, to_rich
 
     used = study()
     if used.queue_file.exists():
         harvest(used, queue_of(used))
     adsorption, growth = _records("adsorption"), _records("growth")
     reference = used.catalogue.reference(_REFERENCE)
+    comparison = compare(adsorption, growth, reference)
     if as_json:
-        print_json(to_json(adsorption, growth, reference))
+        print_json(to_json(comparison))
         return
-    for part in to_rich(adsorption, growth, reference):
-        out.print(part)
+    out.print(to_rich(comparison))
     if not adsorption:
         out.print("Nothing is computed yet. Begin with: [cyan]epilayer run paper_adsorption[/]")
         return

@@ -24,6 +24,7 @@ from epilayer.analysis.adsorption import (
 )
 from epilayer.model.base import Frozen
 from epilayer.model.cathode import miller_index
+from epilayer.model.errors import StructureError
 from epilayer.model.level import Convergence, Scalar
 from epilayer.model.units import Ev, PositiveAng, PositiveEvPerAng
 from epilayer.structures import molecules, slabs
@@ -309,10 +310,12 @@ def certify_minimum(
     search: PoseSearch,
 ) -> AdsorptionEnergy:
     """Certify the adsorption energy of a minimum that another engine found."""
-    best = min(
-        (p for p in found.poses if p.stage == "relaxed" and p.adsorption_energy_ev is not None),
-        key=lambda p: (any(a.disqualifies for a in p.anomalies), p.adsorption_energy_ev),
-    )
+    best = found.minimum
+    if best is None:
+        raise StructureError(
+            f"{labels['ligand']} on ({labels['facet']}): no pose was relaxed to start from.",
+            "Rerun the search with more poses (--set poses=12).",
+        )
     pose = ComputedPose(best.label, best.anchor, best.site, found.structure, relaxed)
     parameters: dict[str, Scalar] = {"minimum_found_with": found.level.name, "seed": search.seed}
     return certify(System(**labels), slab, molecule, [pose], parameters=parameters)

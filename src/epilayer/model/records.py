@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from typing import Literal
 
@@ -136,6 +137,12 @@ class PoseOutcome(Frozen):
     anomalies: tuple[Anomaly, ...] = ()
     job: str = ""
 
+    def rank(self) -> tuple[bool, float]:
+        """Sort key: sound poses before others, then by energy."""
+        sound = self.converged and not any(a.disqualifies for a in self.anomalies)
+        energy_ev = self.adsorption_energy_ev
+        return not sound, math.inf if energy_ev is None else energy_ev
+
 
 class AdsorptionEnergy(Frozen):
     """The adsorption energy of one ligand on one facet at one level of theory, or its refusal.
@@ -177,6 +184,12 @@ class AdsorptionEnergy(Frozen):
     area_ang2: Ang2
     code_version: str
     parameters: dict[str, Scalar]
+
+    @property
+    def minimum(self) -> PoseOutcome | None:
+        """The pose that the energy and the structure belong to; the least bad one where all are refused."""
+        relaxed = [p for p in self.poses if p.stage == "relaxed"]
+        return min(relaxed, key=PoseOutcome.rank, default=None)
 
 
 class GrowthMode(StrEnum):

@@ -80,11 +80,7 @@ def _plain(record: Frozen) -> dict[str, Any]:
 
 
 def _adsorption_fields(record: AdsorptionEnergy) -> dict[str, Scalar]:
-    best = min(
-        (p for p in record.poses if p.stage == "relaxed" and p.adsorption_energy_ev is not None),
-        key=lambda p: (any(a.disqualifies for a in p.anomalies), p.adsorption_energy_ev),
-        default=None,
-    )
+    best = record.minimum
     return {
         "cathode": record.cathode,
         "facet": record.facet,

@@ -1,0 +1,61 @@
+# Each target makes what it needs. The tested versions are in constraints.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+DEMO ?= demo
+
+.PHONY: help demo test test-quick check bench docs wheel clean
+help:
+	@echo "make demo    compute the paper's four adsorption energies here (about 10 minutes) and write the report"
+	@echo "make test    run every test that a laptop can"
+	@echo "make check   linters, types, import rules and the rules of the house"
+	@echo "make bench   benchmarks, each beside its peer"
+	@echo "make docs    check the documentation"
+	@echo "make wheel   build the wheel"
+	@echo "make clean   remove what the other targets made (not your studies)"
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP_INSTALL) -e '.[mlip]'
+	@touch $@
+
+$(VENV)/.developer: $(VENV)/.installed
+	$(PIP_INSTALL) -e '.[mlip,dev]'
+	@touch $@
+
+$(DEMO)/epilayer.yaml: | $(VENV)/.installed
+	$(BIN)/epilayer init $(DEMO)
+
+demo: $(VENV)/.installed $(DEMO)/epilayer.yaml
+	$(BIN)/epilayer -C $(DEMO) run paper_adsorption
+	$(BIN)/epilayer -C $(DEMO) report
+
+test: $(VENV)/.developer
+	$(BIN)/python -m pytest
+
+test-quick: $(VENV)/.developer
+	$(BIN)/python -m pytest -m "not slow"
+
+check: $(VENV)/.developer
+	$(BIN)/ruff check src tests workflows benchmarks tools
+	$(BIN)/ruff format --check src tests workflows benchmarks tools
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry src
+	$(BIN)/vulture
+	$(BIN)/python tools/house_rules.py
+
+bench: $(VENV)/.developer
+	for benchmark in benchmarks/[!_]*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark || exit 1; done
+
+docs: $(VENV)/.developer
+	$(BIN)/python tools/check_docs.py
+
+wheel: $(VENV)/.developer
+	$(BIN)/python -m pip wheel --quiet --no-deps -w dist .
+
+clean:
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

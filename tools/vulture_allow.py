@@ -1,0 +1,1 @@
+"""Names that look unused but are not: called by frameworks, read by users, or fields of records."""
