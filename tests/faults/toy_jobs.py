@@ -68,6 +68,14 @@ def fan_out(n: int, seed: float) -> Response:
 
 
 @job
+def fan_with_failure(path: str) -> Response:
+    """Be replaced by two legs, one of which fails as long as a file is missing."""
+    legs = {"good": add(2.0, 3.0), "bad": fail_unless(path, 1.0)}
+    output = {key: leg.output for key, leg in legs.items()}
+    return Response(replace=Flow(list(legs.values()), output=output))
+
+
+@job
 def replace_with_job(a: float) -> Response:
     return Response(replace=add(a, 1000.0))
 
@@ -172,7 +180,7 @@ def fill(path: str, size: int) -> int:
     return Path(path).write_bytes(b"x" * size)
 
 
-@job(data="big")
+@job(data=["big"])
 def big(n: int) -> dict[str, Any]:
     return {"big": list(range(n)), "n": n}
 

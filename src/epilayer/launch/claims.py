@@ -18,6 +18,7 @@ or after a reboot of it. On another machine that takes an expired lease *and* a 
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from dataclasses import dataclass
@@ -84,6 +85,8 @@ class Claims:
         self.file = file
         self.code_version = code_version
         self.runs = runs
+        self.own: set[str] = set()
+        """Workers that this process looks after; those of an earlier run in it are abandoned."""
 
     def register(self, token: str, pid: int, supervisor: int) -> None:
         """Write down who the worker is, before it claims anything."""
@@ -212,7 +215,8 @@ class Claims:
         if here == there:
             if processes.alive(row["pid"], row["pid_start"]):
                 return ""
-            if processes.alive(row["supervisor_pid"], row["supervisor_start"]):
+            abandoned = row["supervisor_pid"] == os.getpid() and row["token"] not in self.own
+            if processes.alive(row["supervisor_pid"], row["supervisor_start"]) and not abandoned:
                 return ""  # its supervisor sees it too, and knows how it ended
             left = processes.end_family(row["token"], row["pid"])
             return f"{who} is gone, but processes it started will not die: {left}" if left else None

@@ -289,7 +289,7 @@ class EmbeddedQueue:
                 f"SELECT cause, count(*) FROM jobs WHERE dead AND state IN ({_OPEN})"
                 " GROUP BY cause ORDER BY min(id)"
             ).fetchall()
-            lines = [f"{_jobs(row[1])} {row[0] or 'waits'}" for row in rows[:_SHOWN_LIMIT]]
+            lines = [f"{_jobs(row[1])}: {row[0] or 'waits'}" for row in rows[:_SHOWN_LIMIT]]
             if len(rows) > _SHOWN_LIMIT:
                 lines.append(f"... and {_jobs(sum(row[1] for row in rows[_SHOWN_LIMIT:]))} for other reasons")
             paused = db.execute("SELECT count(*) FROM jobs WHERE state = 'PAUSED'").fetchone()[0]

@@ -44,7 +44,8 @@ _UUID_OR_ULID = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|\b[0-9A-HJKMNP-TV-Z]{26}\b"
 )
 
-_RESULT_CONFIG = ("resolve_references", "on_missing_references", "expose_store")
+_RESULT_CONFIG = {"resolve_references": True, "on_missing_references": "error", "expose_store": False}
+"""Configuration that changes results, with jobflow's defaults."""
 
 
 @dataclass(slots=True)
@@ -305,10 +306,10 @@ def _key(entry: _Entry, known: Mapping[str, str], code_version: str, salt: str) 
 
 
 def _result_update(update: dict[str, Any]) -> dict[str, Any]:
-    """Keep of a dynamic update of configurations what changes results."""
+    """Keep of a dynamic update of configurations what changes results, and differs from the defaults."""
     config = update.get("config")
     if isinstance(config, dict):
-        config = {k: v for k, v in config.items() if k in _RESULT_CONFIG}
+        config = {k: v for k, v in config.items() if k in _RESULT_CONFIG and v != _RESULT_CONFIG[k]}
     return {**update, "config": config} if config else {}
 
 

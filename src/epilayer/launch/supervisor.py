@@ -257,6 +257,7 @@ class _Supervisor:
         pidfd = os.pidfd_open(process.pid) if hasattr(os, "pidfd_open") else None
         worker = _Worker(token, process, read_end, pidfd)
         self.workers[token] = worker
+        self.claims.own.add(token)
         self.selector.register(read_end, selectors.EVENT_READ, worker)
         if pidfd is not None:  # a job's orphans may hold the pipe open; the process itself cannot mislead
             self.selector.register(pidfd, selectors.EVENT_READ, worker)
@@ -287,7 +288,12 @@ class _Supervisor:
             code not in {0, EXIT_REPLACE} and worker.fatal is None and not self.stopping and not self.closing
         )
         cause = processes.describe_exit(code) if crash else "the run was stopped"
-        jobs = self.claims.lost(worker.token, cause, crash=crash, max_crashes=self.max_crashes)
+        try:
+            jobs = self.claims.lost(worker.token, cause, crash=crash, max_crashes=self.max_crashes)
+        except EpilayerError as error:  # what stopped the worker stops this too: its account says more
+            raise worker.fatal or error from None
+        finally:
+            self.claims.own.discard(worker.token)
         for job in jobs:
             state = self.queue.job(job).state
             if state is JobState.CANCELLED:

@@ -133,7 +133,8 @@ class Worker:
                 except Interrupted:
                     raise
                 except BaseException as error:  # noqa: BLE001  (whatever a job raises, SystemExit too, is its failure)
-                    traceback.print_exc()
+                    with suppress(OSError):  # the log's disk may be the full one
+                        traceback.print_exc()
                     self._stop_if_full(error)
                     cause = one_line(error)
                     leftovers = _has_children()
