@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from epilayer.model.errors import InputError, UnknownNameError
 from epilayer.store.filters import Contains, OneOf, Range, ValueType, parse_filter, resolve
-from epilayer.store.results import PutCount, Record, ResultsStore, SqliteResults, open_results
+from epilayer.store.results import PutCount, Record, ResultsStore, SqliteResults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -253,7 +253,7 @@ def test_any_filters_on_any_records(
     skip: int,
 ) -> None:
     rows = [*rows, {"x": None, "y": None}]  # both fields are known
-    store = open_results(tmp_path_factory.mktemp("any") / "results.db")
+    store = SqliteResults(tmp_path_factory.mktemp("any") / "results.db", durable=False)
     try:
         store.put([record(f"r{n}", created=f"2025-01-{n % 3 + 1:02d}", **row) for n, row in enumerate(rows)])
         filters = [parse_filter(text) for text in where]

@@ -76,11 +76,8 @@ class Database:
         NewerSchemaError
             When a newer version wrote it.
         """
+        self._leave_inherited()
         with self._lock:
-            if self._pid != os.getpid():
-                _inherited.extend(self._connections.values())
-                self._connections = {}
-                self._pid = os.getpid()
             found = self._connections.get(threading.get_ident())
         if found is not None:
             return found
@@ -92,13 +89,19 @@ class Database:
 
     def close(self) -> None:
         """Close every connection of this process; the next use opens a new one."""
+        self._leave_inherited()
         with self._lock:
-            if self._pid == os.getpid():
-                for connection in self._connections.values():
-                    connection.close()
-            else:
-                _inherited.extend(self._connections.values())
+            for connection in self._connections.values():
+                connection.close()
             self._connections = {}
+
+    def _leave_inherited(self) -> None:
+        """Start anew in a forked child, which has one thread yet and may have inherited a held lock."""
+        if self._pid != os.getpid():
+            self._lock = threading.Lock()
+            _inherited.extend(self._connections.values())
+            self._connections = {}
+            self._pid = os.getpid()
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import math
 from datetime import datetime
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import orjson
-from bson import json_util
-from monty.json import jsanitize
 
 from epilayer.model.errors import StoreError
 
-# MongoDB's own precision and convention: milliseconds, UTC, read back without a zone.
-_OPTIONS = json_util.JSONOptions(
-    tz_aware=False,
-    json_mode=json_util.JSONMode.RELAXED,
-    datetime_representation=json_util.DatetimeRepresentation.ISO8601,
-)
+if TYPE_CHECKING:
+    from bson.json_util import JSONOptions
+
 _INT64 = 2**63
 
 
@@ -64,7 +60,7 @@ def decode(text: str, beyond: str | None) -> dict[str, Any]:
         place: Any = document
         for step in path[:-1]:
             place = place[step]
-        place[path[-1]] = json_util.loads(orjson.dumps(place[path[-1]]), json_options=_OPTIONS)
+        place[path[-1]] = _untagged(place[path[-1]])
     return document
 
 
@@ -90,17 +86,19 @@ def _plain(value: Any, path: list[str | int], beyond: list[list[str | int]]) -> 
         return [_plain(item, [*path, place], beyond) for place, item in enumerate(value)]
     if kind is datetime or kind is bytes:
         beyond.append(path)
-        return json_util.default(value, _OPTIONS)
+        return _tagged(value)
     return _converted(value, path, beyond)
 
 
 def _converted(value: Any, path: list[str | int], beyond: list[list[str | int]]) -> Any:  # noqa: ANN401
     """Convert what is neither plain nor common, the way maggma's other stores do."""
+    from monty.json import jsanitize
+
     sanitized = jsanitize(value, allow_bson=True, recursive_msonable=True)
     if type(sanitized) is not type(value):
         return _plain(sanitized, path, beyond)
     try:  # a type of BSON, which jsanitize leaves alone
-        tagged = json_util.default(sanitized, _OPTIONS)
+        tagged = _tagged(sanitized)
     except TypeError:
         return str(sanitized)
     beyond.append(path)
@@ -109,3 +107,31 @@ def _converted(value: Any, path: list[str | int], beyond: list[list[str | int]])
 
 def _shown(path: list[str | int]) -> str:
     return ".".join(str(step) for step in path)
+
+
+# The libraries below are slow to import and rarely needed: a question to the results must start at once.
+
+
+@cache
+def _options() -> JSONOptions:
+    """MongoDB's own precision and convention: milliseconds, UTC, read back without a zone."""
+    from bson.json_util import DatetimeRepresentation, JSONMode, JSONOptions
+
+    return JSONOptions(
+        tz_aware=False,
+        json_mode=JSONMode.RELAXED,
+        datetime_representation=DatetimeRepresentation.ISO8601,
+    )
+
+
+def _tagged(value: object) -> Any:  # noqa: ANN401
+    """Return a value in MongoDB's extended JSON; TypeError when it has none."""
+    from bson.json_util import default
+
+    return default(value, _options())
+
+
+def _untagged(tagged: object) -> Any:  # noqa: ANN401
+    from bson.json_util import loads
+
+    return loads(orjson.dumps(tagged), json_options=_options())

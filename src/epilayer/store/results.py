@@ -246,14 +246,12 @@ class SqliteResults:
                 return 0
             conditions = [resolve(asked, known) for asked in where]
             found = [self._facets(connection, kind, condition) for condition in conditions]
-            first = next((part for part in found if not part.negated), None)
-            if first is None:
-                first = _Facets("SELECT pk FROM record WHERE kind = ?", (kind,))
+            everything = _Facets("SELECT pk FROM record WHERE kind = ?", (kind,))
+            if len(found) == 1 and found[0].negated:  # all but those, without naming each of the rest
+                return _size(connection, everything) - _size(connection, found[0])
             # A field has one value in a record, so counting facets counts records.
-            among = _all_of([part for part in found if part is not first])
-            statement = f"SELECT count(*) FROM ({first.sql}) WHERE {among.sql}"
-            counted = connection.execute(statement, (*first.parameters, *among.parameters))
-            return int(counted.fetchone()[0])
+            first = next((part for part in found if not part.negated), everything)
+            return _size(connection, first, [part for part in found if part is not first])
 
     def distinct(self, kind: str, field: str) -> list[Scalar]:
         """Return the different values of a field: numbers, then text, then booleans, each ascending."""
@@ -395,24 +393,19 @@ class SqliteResults:
         """Return record numbers by a field's value, those without one at the end, equals by id."""
         field = self._field(connection, kind, sort.removeprefix("-"))
         way = "DESC" if sort.startswith("-") else "ASC"
-        with_value = f"FROM facet s CROSS JOIN record USING (pk) WHERE s.field = ? AND {among.sql}"
+        wanted = -1 if limit < 0 else offset + limit
         pks = _column(
             connection,
-            f"SELECT pk {with_value} ORDER BY s.value {way}, id LIMIT ? OFFSET ?",
-            (field, *among.parameters, limit, offset),
+            f"SELECT pk FROM facet s CROSS JOIN record USING (pk) WHERE s.field = ? AND {among.sql}"
+            f" ORDER BY s.value {way}, id LIMIT ?",
+            (field, *among.parameters, wanted),
         )
-        if 0 <= limit == len(pks):
-            return pks
-        skipped = offset
-        if not pks and offset:
-            counted = connection.execute(f"SELECT count(*) {with_value}", (field, *among.parameters))
-            skipped = min(offset, int(counted.fetchone()[0]))
-        return pks + _column(
-            connection,
-            f"SELECT pk FROM record WHERE kind = ? AND {among.sql}"
-            " AND pk NOT IN (SELECT pk FROM facet WHERE field = ?) ORDER BY id LIMIT ? OFFSET ?",
-            (kind, *among.parameters, field, -1 if limit < 0 else limit - len(pks), offset - skipped),
-        )
+        if wanted < 0 or len(pks) < wanted:
+            having = set(pks)
+            statement = f"SELECT pk FROM record WHERE kind = ? AND {among.sql} ORDER BY id LIMIT ?"
+            rest = _column(connection, statement, (kind, *among.parameters, wanted))
+            pks += [pk for pk in rest if pk not in having]
+        return pks[offset:] if wanted < 0 else pks[offset:wanted]
 
     @staticmethod
     def _read(
@@ -471,6 +464,12 @@ class _Facets(NamedTuple):
 def _all_of(parts: Sequence[_Facets]) -> _Sql:
     pieces = [f"pk {'NOT ' if part.negated else ''}IN ({part.sql})" for part in parts]
     return _Sql(" AND ".join(pieces) or "1", tuple(value for part in parts for value in part.parameters))
+
+
+def _size(connection: sqlite3.Connection, counted: _Facets, others: Sequence[_Facets] = ()) -> int:
+    among = _all_of(others)
+    statement = f"SELECT count(*) FROM ({counted.sql}) WHERE {among.sql}"
+    return int(connection.execute(statement, (*counted.parameters, *among.parameters)).fetchone()[0])
 
 
 class _Ready(NamedTuple):
