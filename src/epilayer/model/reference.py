@@ -1,0 +1,116 @@
+"""Published results to compare with: what a paper printed, kept apart from anything computed here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from epilayer.model.base import Frozen
+from epilayer.model.records import GrowthMode
+from epilayer.model.units import Ev
+
+Doi = Annotated[str, Field(pattern=r"^10\.\d{4,9}/\S+$")]
+
+
+class PublishedValue(Frozen):
+    """One printed adsorption energy.
+
+    Attributes
+    ----------
+    id
+        The quantity's identifier in the study, such as ``S2``.
+    """
+
+    id: str
+    quantity: Literal["adsorption energy"] = "adsorption energy"
+    cathode: str
+    facet: str
+    ligand: str
+    value_ev: Ev
+    note: str = ""
+
+
+class PublishedGrowth(Frozen):
+    """How a paper says that a MOF grows on the facets of a cathode.
+
+    Attributes
+    ----------
+    mof
+        The framework; ``ligand`` is its linker, through which the mode was explained.
+    facets
+        Facets it is said to cover.
+    """
+
+    id: str
+    cathode: str
+    ligand: str
+    mof: str
+    mode: GrowthMode
+    facets: tuple[str, ...]
+    note: str = ""
+
+
+class SilentChoice(Frozen):
+    """Something that a paper does not state, so that whoever repeats it has to choose.
+
+    Attributes
+    ----------
+    topic
+        One of the topics about which a report can also say what was executed.
+    paper
+        What the paper says, or that it says nothing.
+    choice
+        What is done here instead, and why.
+    """
+
+    topic: Literal[
+        "termination", "thickness", "sodium ordering", "dispersion", "dipole", "hubbard u", "other"
+    ]
+    paper: str
+    choice: str
+
+
+class Reference(Frozen):
+    """A publication and the numbers printed in it.
+
+    Attributes
+    ----------
+    method
+        The paper's method as single facts, in its own terms.
+    values, growth
+        Every number and growth mode that a result is compared with.
+    silent
+        Choices that the paper leaves open.
+    """
+
+    name: str
+    title: str
+    citation: str
+    doi: Doi
+    source: str
+    method: tuple[str, ...] = ()
+    values: tuple[PublishedValue, ...] = ()
+    growth: tuple[PublishedGrowth, ...] = ()
+    silent: tuple[SilentChoice, ...] = ()
+
+    @model_validator(mode="after")
+    def _once_each(self) -> Self:
+        named: dict[str, list[tuple[str, ...]]] = {
+            "value": [(v.cathode, v.facet, v.ligand) for v in self.values],
+            "growth mode": [(g.cathode, g.ligand) for g in self.growth],
+        }
+        for kind, keys in named.items():
+            repeated = next((k for k in keys if keys.count(k) > 1), None)
+            if repeated is not None:
+                raise ValueError(f"the {kind} of {' / '.join(repeated)} stands twice")
+        return self
+
+    def value(self, cathode: str, facet: str, ligand: str) -> PublishedValue | None:
+        """Return the printed adsorption energy of a ligand on a facet, if there is one."""
+        wanted = (cathode, facet, ligand)
+        return next((v for v in self.values if (v.cathode, v.facet, v.ligand) == wanted), None)
+
+    def growth_of(self, cathode: str, ligand: str) -> PublishedGrowth | None:
+        """Return the printed growth mode of a ligand's MOF on a cathode, if there is one."""
+        return next((g for g in self.growth if (g.cathode, g.ligand) == (cathode, ligand)), None)

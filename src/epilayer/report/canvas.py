@@ -1,0 +1,121 @@
+"""From a matplotlib figure to bytes: small, and the same bytes for the same figure."""
+
+from __future__ import annotations
+
+import io
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+from epilayer.report import style
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from matplotlib.figure import Figure
+
+Form = Literal["svg", "png", "pdf"]
+
+_NUMBER = re.compile(r"-?\d+\.\d{3,}")
+_PATH_DATA = re.compile(r'( d="| style="| transform="| x="| y="| width="| height=")([^"]+)"')
+_CIRCLE = re.compile(r'<path d="M ([^CzLQ"]+)C ([^CzLQ"]+)C ([^CzLQ"]+)C ([^CzLQ"]+)C ([^CzLQ"]+) z"')
+_IDENTIFIER = re.compile(r'(\sid="|xlink:href="#|url\(#)')
+
+
+@contextmanager
+def new_figure(width_in: float, height_in: float) -> Iterator[Figure]:
+    """Give a figure in the report's style, without touching the state of any other figure."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(style.RC):
+        yield Figure(figsize=(width_in, height_in))
+
+
+def save(figure: Figure, form: Form, dpi: int = 200) -> bytes:
+    """Return a figure as the bytes of a file; call it inside :func:`new_figure`.
+
+    Parameters
+    ----------
+    dpi
+        Pixels per inch of a PNG.
+    """
+    stream = io.BytesIO()
+    # No date and no program name: equal figures are equal bytes.
+    empty: dict[Form, dict[str, Any]] = {
+        "svg": {"Date": None, "Creator": None, "Format": None, "Type": None},
+        "png": {"Software": None},
+        "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    }
+    # An SVG stands on the page's own ground; the other forms bring theirs.
+    ground = "none" if form == "svg" else style.PAPER
+    figure.savefig(stream, format=form, dpi=dpi, metadata=empty[form], facecolor=ground)
+    if form == "svg":
+        return _tidied(stream.getvalue().decode()).encode()
+    return _indexed(stream) if form == "png" else stream.getvalue()
+
+
+def _indexed(png: io.BytesIO) -> bytes:
+    """Return a PNG with a palette of 256 colours, a third of the size."""
+    from PIL import Image
+
+    stream = io.BytesIO()
+    with Image.open(png) as image:
+        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(stream, "png", optimize=True)
+    return stream.getvalue()
+
+
+def inline(svg: bytes, prefix: str, title: str, *, themed: bool) -> str:
+    """Return an SVG file as an element to stand inside a page.
+
+    Parameters
+    ----------
+    prefix
+        Put before every identifier, so that two pictures in one page cannot meet.
+    title
+        What the picture shows, for those who cannot see it.
+    themed
+        Let lines and text take the page's own colours, where it defines them.
+    """
+    from markupsafe import escape
+
+    text = svg.decode()
+    text = text[text.index("<svg") :]
+    text = _IDENTIFIER.sub(lambda m: f"{m.group(1)}{prefix}-", text)
+    if themed:
+        for colour, variable in ((style.INK, "ink"), (style.MUTED, "muted"), (style.RULE, "rule")):
+            text = text.replace(f": {colour}", f": var(--{variable}, {colour})")
+        text = text.replace(f": {style.PAPER}", f": var(--panel, {style.PAPER})")
+    # The size in points is dropped: the page scales the picture by its view box.
+    head, rest = text.split(">", 1)
+    head = re.sub(r' (?:width|height)="[^"]*"', "", head)
+    return f'{head} role="img" aria-label="{escape(title)}">{rest}'
+
+
+def _tidied(svg: str) -> str:
+    """Shorten an SVG: two decimals are a hundredth of a point; no metadata, no comments."""
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.DOTALL)
+
+    def shorter(match: re.Match[str]) -> str:
+        rounded = _NUMBER.sub(lambda n: f"{float(n.group()):.2f}".rstrip("0").rstrip("."), match.group(2))
+        return f'{match.group(1)}{" ".join(rounded.split())}"'
+
+    # Glyph outlines are placed under a small scale, which keeps its digits.
+    svg = _PATH_DATA.sub(lambda m: m.group() if "scale" in m.group(2) else shorter(m), svg)
+    return _CIRCLE.sub(_circle, svg)
+
+
+def _circle(match: re.Match[str]) -> str:
+    """Return a path of four equal arcs as the circle that it is; any other path unchanged."""
+    (right, y), first, second, third, last = ([float(x) for x in part.split()] for part in match.groups())
+    left = second[4]
+    x, radius = (right + left) / 2, (right - left) / 2
+    arcs = [(first[4], abs(first[5] - y)), (third[4], abs(third[5] - y)), (last[4], last[5])]
+    wanted = [(x, radius), (x, radius), (right, y)]
+    slack = 0.03  # points; the coordinates are rounded to 0.01
+    if second[5] != y or any(
+        abs(a - b) > slack for p, q in zip(arcs, wanted, strict=True) for a, b in zip(p, q, strict=True)
+    ):
+        return match.group()
+    return f'<circle cx="{x:.2f}" cy="{y:.2f}" r="{radius:.2f}"'

@@ -1,0 +1,499 @@
+"""The comparison with a publication as plain rows, and its forms for terminal, JSON and CSV.
+
+Records of a stand-in engine are no results: they are named, and kept out of every row.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from dataclasses import asdict, dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from epilayer.model.level import EngineKind
+from epilayer.model.records import GrowthMode, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import Group
+
+    from epilayer.model.records import AdsorptionEnergy, GrowthVerdict, PoseOutcome
+    from epilayer.model.reference import Reference
+
+KIND_LABELS = {
+    EngineKind.MLIP: "machine-learned potential, not DFT",
+    EngineKind.DFT: "density-functional theory",
+    EngineKind.TOY: "stand-in, not a result",
+}
+STAND_IN = KIND_LABELS[EngineKind.TOY]
+
+
+@dataclass(frozen=True)
+class LevelResult:
+    """One adsorption energy at one level of theory, or why there is none.
+
+    ``deviation_ev`` is this value minus the published one.
+    """
+
+    level: str
+    method: str
+    kind: EngineKind
+    termination: str
+    status: Status
+    value_ev: float | None
+    uncertainty_ev: float | None
+    without_dispersion_ev: float | None
+    deviation_ev: float | None
+    anchor: str
+    site: str
+    contact: str
+    contact_ang: float
+    reason: str | None
+    remedy: str | None
+
+
+@dataclass(frozen=True)
+class AdsorptionRow:
+    """A ligand on a facet: every level of theory beside the published value.
+
+    ``low_ev`` to ``high_ev`` spans all certified values, with and without dispersion.
+    ``levels`` is empty where nothing was computed.
+    """
+
+    id: str | None
+    cathode: str
+    facet: str
+    ligand: str
+    published_ev: float | None
+    note: str
+    levels: tuple[LevelResult, ...]
+    low_ev: float | None
+    high_ev: float | None
+
+    @property
+    def spread_ev(self) -> float | None:
+        """Width of the interval."""
+        return None if self.low_ev is None or self.high_ev is None else self.high_ev - self.low_ev
+
+
+@dataclass(frozen=True)
+class FacetInterval:
+    """The interval of one facet that a growth verdict rests on."""
+
+    facet: str
+    low_ev: float | None
+    high_ev: float | None
+    binds: bool | None
+
+
+@dataclass(frozen=True)
+class GrowthRow:
+    """A growth verdict beside the published growth mode; ``agrees`` is ``None`` where it is open."""
+
+    id: str | None
+    cathode: str
+    ligand: str
+    mof: str | None
+    mode: GrowthMode | None
+    binding_facets: tuple[str, ...]
+    facets: tuple[FacetInterval, ...]
+    threshold_ev: float | None
+    margin_ev: float | None
+    statement: str
+    published_mode: GrowthMode | None
+    published_facets: tuple[str, ...]
+    agrees: bool | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that was computed beside what was published.
+
+    Attributes
+    ----------
+    kinds
+        Kinds of engine behind the numbers, as words to be printed beside them.
+    stand_ins
+        What was left out because a stand-in engine computed it.
+    """
+
+    reference: str | None
+    citation: str | None
+    doi: str | None
+    kinds: tuple[str, ...]
+    adsorption: tuple[AdsorptionRow, ...]
+    growth: tuple[GrowthRow, ...]
+    stand_ins: tuple[str, ...]
+
+
+def compare(
+    records: Sequence[AdsorptionEnergy],
+    verdicts: Sequence[GrowthVerdict] = (),
+    reference: Reference | None = None,
+) -> Comparison:
+    """Set what was computed beside what was published.
+
+    Published values that nothing was computed for keep a row of their own, without levels; the rows
+    stand in the order of the reference, others after them.
+    """
+    real = [r for r in records if not is_stand_in(r)]
+    left_out = [
+        *(f"{r.ligand} on {r.cathode} ({r.facet}), {r.level.name}" for r in records if is_stand_in(r)),
+        *(f"growth of {v.ligand} on {v.cathode}" for v in verdicts if v.stand_in),
+    ]
+    printed = [(v.cathode, v.facet, v.ligand) for v in reference.values] if reference else []
+    computed = sorted({(r.cathode, r.facet, r.ligand) for r in real} - set(printed), key=lambda k: (k[2], k))
+    modes = [(g.cathode, g.ligand) for g in reference.growth] if reference else []
+    judged = {(v.cathode, v.ligand): v for v in verdicts if not v.stand_in}
+    return Comparison(
+        reference=reference.title if reference else None,
+        citation=reference.citation if reference else None,
+        doi=reference.doi if reference else None,
+        kinds=tuple(sorted({KIND_LABELS[r.level.kind] for r in real})),
+        adsorption=tuple(_adsorption_row(key, real, reference) for key in [*printed, *computed]),
+        growth=tuple(
+            _growth_row(key, judged.get(key), reference) for key in [*modes, *sorted(judged.keys() - modes)]
+        ),
+        stand_ins=tuple(left_out),
+    )
+
+
+def is_stand_in(record: AdsorptionEnergy) -> bool:
+    """Whether a stand-in engine computed it, so that its number is no result."""
+    return record.level.stand_in or record.level.kind is EngineKind.TOY
+
+
+def minimum_pose(record: AdsorptionEnergy) -> PoseOutcome | None:
+    """Return the pose that the record's structure came from: the lowest valid one at the full level."""
+    relaxed = [p for p in record.poses if p.stage == "relaxed" and p.adsorption_energy_ev is not None]
+    return min(
+        relaxed, key=lambda p: (not p.converged or disqualified(p), p.adsorption_energy_ev), default=None
+    )
+
+
+def disqualified(pose: PoseOutcome) -> bool:
+    """Whether an anomaly makes a pose's energy no adsorption energy."""
+    return any(a.disqualifies for a in pose.anomalies)
+
+
+def ev(value: float | None, *, signed: bool = True) -> str:
+    """Return an energy as printed: two decimals, a true minus sign; a dash for none."""
+    if value is None:
+        return "\N{EN DASH}"
+    text = f"{value:+.2f}" if signed else f"{value:.2f}"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def ev_with_uncertainty(value: float | None, uncertainty: float | None) -> str:
+    """Return an energy with its numerical half-width, which is never shown as zero."""
+    if value is None or uncertainty is None:
+        return ev(value)
+    shown = f"{uncertainty:.2f}" if uncertainty >= 0.005 else "<0.01"  # noqa: PLR2004  (rounds to 0.00)
+    return f"{ev(value)} \N{PLUS-MINUS SIGN} {shown}"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """Return an interval of energies as printed."""
+    if low is None or high is None:
+        return "\N{EN DASH}"
+    return f"{ev(low)} to {ev(high)}"
+
+
+def growth_words(mode: GrowthMode | None, facets: Sequence[str] = ()) -> str:
+    """Return a growth mode in words."""
+    if mode is None:
+        return "not computed"
+    where = ", ".join(f"({f})" for f in facets)
+    return {
+        GrowthMode.ISOTROPIC: "isotropic",
+        GrowthMode.SELECTIVE: f"{where} only",
+        GrowthMode.NONE: "none",
+        GrowthMode.UNDECIDED: "undecided",
+    }[mode]
+
+
+def agreement(row: GrowthRow) -> str:
+    """Return in words whether a verdict agrees with the published mode."""
+    if row.published_mode is None:
+        return "nothing published"
+    return {True: "agrees", False: "differs", None: "open"}[row.agrees]
+
+
+def to_json(comparison: Comparison) -> dict[str, Any]:
+    """Return the comparison as a JSON-ready value."""
+    return {"unit": "eV", **_plain(asdict(comparison))}
+
+
+_COLUMNS = (
+    "id", "cathode", "facet", "ligand", "termination", "level", "kind", "status", "adsorption_energy_ev",
+    "uncertainty_ev", "without_dispersion_ev", "published_ev", "deviation_ev", "low_ev", "high_ev", "anchor",
+    "site", "closest_contact", "closest_contact_ang", "reason",
+)  # fmt: skip
+
+
+def to_csv(comparison: Comparison) -> str:
+    """Return one line per ligand, facet and level of theory, with a heading; empty cells mean none."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for row in comparison.adsorption:
+        shared = {
+            "id": row.id, "cathode": row.cathode, "facet": row.facet, "ligand": row.ligand,
+            "published_ev": row.published_ev, "low_ev": row.low_ev, "high_ev": row.high_ev,
+        }  # fmt: skip
+        if not row.levels:
+            writer.writerow(shared | {"status": "not computed"})
+        for level in row.levels:
+            writer.writerow(
+                shared
+                | {
+                    "termination": level.termination,
+                    "level": level.level,
+                    "kind": KIND_LABELS[level.kind],
+                    "status": level.status.value,
+                    "adsorption_energy_ev": level.value_ev,
+                    "uncertainty_ev": level.uncertainty_ev,
+                    "without_dispersion_ev": level.without_dispersion_ev,
+                    "deviation_ev": level.deviation_ev,
+                    "anchor": level.anchor,
+                    "site": level.site,
+                    "closest_contact": level.contact,
+                    "closest_contact_ang": level.contact_ang,
+                    "reason": level.reason,
+                }
+            )
+    return text.getvalue()
+
+
+def to_rich(comparison: Comparison) -> Group:
+    """Return the comparison for a terminal of 100 columns; every mark is a word, colour only helps."""
+    from rich.console import Group
+    from rich.text import Text
+
+    parts: list[Any] = [_rich_adsorption(comparison)]
+    numbered = _reasons(comparison)
+    for number, level in numbered.items():
+        parts.append(Text(f"[{number}] {level[0]} Remedy: {level[1]}.", style="yellow"))
+    if comparison.growth:
+        parts += [Text(), _rich_growth(comparison)]
+    notes = [f"Computed with: {', '.join(comparison.kinds)}."] if comparison.kinds else []
+    notes.append(
+        "E_ads is negative when bound; \N{PLUS-MINUS SIGN} is numerical (convergence) only, the interval "
+        "spans levels and dispersion. Deviation: computed minus published."
+    )
+    if comparison.stand_ins:
+        notes.append(f"Left out ({STAND_IN}): {'; '.join(comparison.stand_ins)}.")
+    if comparison.citation:
+        notes.append(f"Paper: {comparison.citation}, doi {comparison.doi}")
+    parts += [Text(), *(Text(note, style="dim") for note in notes)]
+    return Group(*parts)
+
+
+def _rich_adsorption(comparison: Comparison) -> Any:  # noqa: ANN401  (rich is imported where it is used)
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title="Adsorption energies, eV",
+        title_justify="left",
+        show_edge=False,
+        pad_edge=False,
+        padding=0,
+    )
+    table.add_column("ligand, facet", no_wrap=True)
+    table.add_column("level of theory", no_wrap=True)
+    for heading in ("E_ads", "no D3", "dev."):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    table.add_column("contact, anchor")
+    numbers = {id(level): n for n, level in _numbered(comparison)}
+    for row in comparison.adsorption:
+        lines: list[list[Any]] = []
+        for level in row.levels:
+            certified = level.status is Status.CERTIFIED
+            mark = (
+                Text("certified", "green")
+                if certified
+                else Text(f"refused [{numbers[id(level)]}]", "bold red")
+            )
+            value = Text(ev_with_uncertainty(level.value_ev, level.uncertainty_ev), "bold")
+            less, deviation = ev(level.without_dispersion_ev), ev(level.deviation_ev)
+            lines.append([Text(level.level), value, less, deviation, mark, Text(_contact(level))])
+        if len(row.levels) > 1 or row.spread_ev:
+            lines.append([Text("interval", "italic"), interval(row.low_ev, row.high_ev)])
+        if not row.levels:
+            lines.append([Text("not computed", "italic"), ""])
+        if row.published_ev is not None:
+            lines.append([Text("paper", "italic"), ev(row.published_ev)])
+        heads = [
+            Text(f"{row.id or ''} {row.ligand}".strip(), "bold"),
+            Text(f"on {row.cathode} ({row.facet})"),
+        ]
+        heads += [Text()] * len(lines)
+        lines += [[]] * (2 - len(lines))
+        for number, line in enumerate(lines):
+            table.add_row(heads[number], *line, end_section=number == len(lines) - 1)
+    return table
+
+
+def _contact(level: LevelResult) -> str:
+    elements = re.findall(r"[A-Z][a-z]?", level.contact)
+    pair = "\N{EN DASH}".join(elements) or level.contact
+    return f"{pair} {level.contact_ang:.2f} Å, {level.anchor or 'no pose'}"
+
+
+def _rich_growth(comparison: Comparison) -> Any:  # noqa: ANN401  (rich is imported where it is used)
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, title="Growth", title_justify="left", show_edge=False, pad_edge=False)
+    for heading in (
+        "ligand (MOF)",
+        "verdict",
+        "margin, eV",
+        "interval on each facet, eV",
+        "paper",
+        "agreement",
+    ):
+        table.add_column(heading, justify="right" if heading.startswith("margin") else "left")
+    for row in comparison.growth:
+        name = f"{row.id or ''} {row.ligand}{f' ({row.mof})' if row.mof else ''}".strip()
+        table.add_row(
+            Text(name, style="bold"),
+            Text(growth_words(row.mode, row.binding_facets)),
+            ev(row.margin_ev),
+            Text("\n".join(f"({f.facet}) {interval(f.low_ev, f.high_ev)}" for f in row.facets)),
+            Text(
+                growth_words(row.published_mode, row.published_facets)
+                if row.published_mode
+                else "\N{EN DASH}"
+            ),
+            Text(
+                agreement(row), style={"agrees": "green", "differs": "bold red"}.get(agreement(row), "yellow")
+            ),
+        )
+    return table
+
+
+def _numbered(comparison: Comparison) -> Iterable[tuple[int, LevelResult]]:
+    refused = (v for row in comparison.adsorption for v in row.levels if v.status is Status.REFUSED)
+    return enumerate(refused, 1)
+
+
+def _reasons(comparison: Comparison) -> dict[int, tuple[str, str]]:
+    return {
+        n: (_sentence(v.reason or "no reason was recorded"), (v.remedy or "see the record").rstrip("."))
+        for n, v in _numbered(comparison)
+    }
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(".") else f"{text}."
+
+
+def _adsorption_row(
+    key: tuple[str, str, str], records: Sequence[AdsorptionEnergy], reference: Reference | None
+) -> AdsorptionRow:
+    cathode, facet, ligand = key
+    published = reference.value(*key) if reference else None
+    levels = tuple(
+        _level_result(r, published.value_ev if published else None)
+        for r in records
+        if (r.cathode, r.facet, r.ligand) == key
+    )
+    values = [v for r in levels for v in (r.value_ev, r.without_dispersion_ev) if v is not None]
+    return AdsorptionRow(
+        id=published.id if published else None,
+        cathode=cathode,
+        facet=facet,
+        ligand=ligand,
+        published_ev=published.value_ev if published else None,
+        note=published.note if published else "",
+        levels=levels,
+        low_ev=min(values, default=None),
+        high_ev=max(values, default=None),
+    )
+
+
+def _level_result(record: AdsorptionEnergy, published_ev: float | None) -> LevelResult:
+    pose = minimum_pose(record)
+    first = record.refusals[0] if record.refusals else None
+    # A refused number is not shown, whatever the record happens to hold.
+    certified = record.status is Status.CERTIFIED
+    value = record.adsorption_energy_ev if certified else None
+    return LevelResult(
+        level=record.level.name,
+        method=record.level.label,
+        kind=record.level.kind,
+        termination=record.termination,
+        status=record.status,
+        value_ev=value,
+        uncertainty_ev=record.uncertainty_ev if certified else None,
+        without_dispersion_ev=record.without_dispersion_ev if certified else None,
+        deviation_ev=None if value is None or published_ev is None else value - published_ev,
+        anchor=pose.anchor if pose else "",
+        site=pose.site if pose else "",
+        contact=record.closest_contact,
+        contact_ang=record.closest_contact_ang,
+        reason=first.what if first else None,
+        remedy=first.remedy if first else None,
+    )
+
+
+def _growth_row(
+    key: tuple[str, str], verdict: GrowthVerdict | None, reference: Reference | None
+) -> GrowthRow:
+    published = reference.growth_of(*key) if reference else None
+    mode = verdict.mode if verdict else None
+    agrees: bool | None = None
+    computed = {f.facet for f in verdict.facets} if verdict else set()
+    if (
+        published is not None
+        and mode not in (None, GrowthMode.UNDECIDED)
+        and computed >= _facets(key, reference)
+    ):
+        agrees = set(verdict.binding_facets if verdict else ()) == set(published.facets)
+    return GrowthRow(
+        id=published.id if published else None,
+        cathode=key[0],
+        ligand=key[1],
+        mof=published.mof if published else None,
+        mode=mode,
+        binding_facets=verdict.binding_facets if verdict else (),
+        facets=tuple(
+            FacetInterval(f.facet, f.low_ev, f.high_ev, f.binds) for f in (verdict.facets if verdict else ())
+        ),
+        threshold_ev=verdict.threshold_ev if verdict else None,
+        margin_ev=verdict.margin_ev if verdict else None,
+        statement=verdict.statement if verdict else "not computed",
+        published_mode=published.mode if published else None,
+        published_facets=published.facets if published else (),
+        agrees=agrees,
+    )
+
+
+def _facets(key: tuple[str, str], reference: Reference | None) -> set[str]:
+    """Facets that the publication speaks of; a verdict on fewer of them neither agrees nor differs."""
+    if reference is None:
+        return set()
+    published = reference.growth_of(*key)
+    return {v.facet for v in reference.values if (v.cathode, v.ligand) == key} | set(
+        published.facets if published else ()
+    )
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401  (any JSON value)
+    """Return enums as their values and tuples as lists."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value
