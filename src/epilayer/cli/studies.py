@@ -174,6 +174,3 @@ def _database_check(title: str, file: Path) -> tuple[str, bool, str, str]:
     except sqlite3.Error as error:
         verdict = str(error)
     return title, verdict == "ok", f"{file.name}: {verdict}", f"Restore {file} from a backup."
-
-
-build_app = typer.Typer(no_args_is_help=True, help="Build a structure without computing anything.")
