@@ -1,0 +1,225 @@
+"""The report as one HTML file that opens offline: everything it shows stands inside it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from epilayer.model.records import Status
+from epilayer.report import canvas, charts, pictures, style, tables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from markupsafe import Markup
+
+    from epilayer.model.level import LevelOfTheory
+    from epilayer.model.records import AdsorptionEnergy, Calculation, GrowthVerdict
+    from epilayer.model.reference import Reference, SilentChoice
+
+_DOI = re.compile(r"10\.\d{4,9}/[^\s\"'<>]+[^\s\"'<>.,;:)\]]")
+_ROLES = {"slab": "clean slab", "molecule": "free molecule", "adslab": "slab with molecule"}
+
+
+def render_html(
+    records: Sequence[AdsorptionEnergy],
+    verdicts: Sequence[GrowthVerdict] = (),
+    reference: Reference | None = None,
+    *,
+    made_at: datetime | None = None,
+    title: str = "Adsorption on cathode facets",
+    calculations: Iterable[Calculation] = (),
+    sources: Mapping[str, str] | None = None,
+) -> str:
+    """Return the report as the text of one HTML file.
+
+    Parameters
+    ----------
+    records, verdicts
+        What was computed. Records of a stand-in engine get a card that says so, and no row.
+    reference
+        What it is compared with.
+    made_at
+        When the report was made; unset, no date is printed and equal records give equal text.
+    calculations
+        Calculations behind the records, as far as at hand: a leg whose job is among them gets its
+        relaxation curve.
+    sources
+        Source text of engines, levels, cathodes and ligands by title; DOIs in it become links.
+
+    Returns
+    -------
+    str
+        HTML without any reference to another file; links to DOIs are the only addresses in it.
+    """
+    comparison = tables.compare(records, verdicts, reference)
+    thresholds = {v.threshold_ev for v in verdicts}
+    threshold_ev = thresholds.pop() if len(thresholds) == 1 else None
+    by_job = {c.provenance.job: c for c in calculations}
+    return _template().render(
+        title=title,
+        made_at=made_at.isoformat(sep=" ", timespec="minutes") if made_at else "",
+        code_versions=sorted({r.code_version for r in records} | {v.code_version for v in verdicts}),
+        comparison=comparison,
+        counts={s.value: sum(r.status is s for r in records if not tables.is_stand_in(r)) for s in Status},
+        reference=reference,
+        intervals=_intervals(comparison.adsorption, threshold_ev),
+        cards=[_card(number, record, by_job, reference) for number, record in enumerate(records, 1)],
+        levels=_levels(records),
+        verdicts=list(zip(comparison.growth, [_margin(row) for row in comparison.growth], strict=True)),
+        silent=[(choice, executed(choice, records)) for choice in reference.silent] if reference else [],
+        sources=dict(sources or {}),
+        style=style,
+    )
+
+
+def executed(choice: SilentChoice, records: Sequence[AdsorptionEnergy]) -> str:
+    """Return what the records say about a choice that the publication leaves open; empty if nothing."""
+    facts: dict[str, Callable[[AdsorptionEnergy], str]] = {
+        "termination": lambda r: f"({r.facet}): {r.termination}",
+        "thickness": lambda r: (
+            f"({r.facet}): {len(r.structure) - len(r.adsorbate_atoms)} slab atoms on {r.area_ang2:.1f} Å²"
+        ),
+        "sodium ordering": lambda r: f"({r.facet}): {_ordering(r)}" if _ordering(r) else "",
+        "dispersion": lambda r: f"{r.level.name}: {r.level.dispersion or 'none'}",
+        "dipole": lambda r: _numeric(r.level, "dipole"),
+        "hubbard u": lambda r: _numeric(r.level, "hubbard_u"),
+        "other": lambda _: "",
+    }
+    found = {facts[choice.topic](r) for r in records if not tables.is_stand_in(r)}
+    return "; ".join(sorted(found - {""}))
+
+
+def _ordering(record: AdsorptionEnergy) -> str:
+    return str(record.parameters.get("ordering") or "")
+
+
+def _numeric(level: LevelOfTheory, key: str) -> str:
+    return f"{level.name}: {level.numerics[key]}" if key in level.numerics else ""
+
+
+def _template() -> Any:  # noqa: ANN401  (jinja2 is imported where it is used)
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("epilayer.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "ev": tables.ev,
+        "doi_links": doi_links,
+        "kind": lambda level: tables.KIND_LABELS[level.kind],
+        "words": lambda text: str(text).replace("_", " "),
+    }
+    environment.globals |= {
+        "ev_with_uncertainty": tables.ev_with_uncertainty,
+        "interval": tables.interval,
+        "growth_words": tables.growth_words,
+        "agreement": tables.agreement,
+        "kind_labels": tables.KIND_LABELS,
+        "disqualified": tables.disqualified,
+    }
+    return environment.get_template("report.html.j2")
+
+
+def doi_links(text: str) -> Markup:
+    """Return text with its DOIs as links, everything escaped."""
+    from markupsafe import Markup, escape
+
+    parts, end = [], 0
+    for match in _DOI.finditer(text):
+        doi = match.group()
+        parts += [escape(text[end : match.start()])]
+        parts += [Markup('<a href="https://doi.org/{0}">{0}</a>').format(doi)]
+        end = match.end()
+    return Markup("").join([*parts, escape(text[end:])])
+
+
+def _intervals(rows: Sequence[tables.AdsorptionRow], threshold_ev: float | None) -> dict[str, Any] | None:
+    """Return the interval figure twice, for wide and for narrow screens."""
+    from markupsafe import Markup
+
+    if not any(row.levels for row in rows):
+        return None
+    alt = charts.describe_intervals(rows, threshold_ev)
+    drawn = {
+        name: charts.interval_figure(rows, threshold_ev=threshold_ev, width_in=width_in)
+        for name, width_in in (("wide", style.WIDE_IN), ("narrow", style.NARROW_IN))
+    }
+    # The SVG is ours and escapes every name in it.
+    return {
+        name: Markup(canvas.inline(svg, f"intervals-{name}", alt, themed=True))  # noqa: S704
+        for name, svg in drawn.items()
+    }
+
+
+def _card(
+    number: int,
+    record: AdsorptionEnergy,
+    by_job: Mapping[str, Calculation],
+    reference: Reference | None,
+) -> dict[str, Any]:
+    """Everything about one record."""
+    from markupsafe import Markup
+
+    alt = pictures.describe(record.structure, record.adsorbate_atoms)
+    svg = pictures.adslab_picture(record.structure, record.adsorbate_atoms, width_in=style.WIDE_IN)
+    published = reference.value(record.cathode, record.facet, record.ligand) if reference else None
+    curves = []
+    for leg in record.legs:
+        calculation = by_job.get(leg.provenance.job)
+        if calculation is not None and len(calculation.energies_ev) > 1:
+            curve = canvas.inline(
+                charts.relaxation_figure(calculation),
+                f"card-{number}-{leg.role}",
+                charts.describe_relaxation(calculation),
+                themed=True,
+            )
+            curves.append((_ROLES[leg.role], Markup(curve)))  # noqa: S704  (our SVG)
+    energies = {leg.role: leg.energy_ev for leg in record.legs}
+    return {
+        "id": f"result-{number}",
+        "record": record,
+        "certified": record.status is Status.CERTIFIED,
+        "stand_in": tables.is_stand_in(record),
+        "published": published,
+        "minimum": tables.minimum_pose(record),
+        "poses": sorted(record.poses, key=lambda p: (p.stage != "relaxed", _or_last(p.adsorption_energy_ev))),
+        "picture": Markup(canvas.inline(svg, f"card-{number}", alt, themed=False)),  # noqa: S704  (our SVG)
+        "alt": alt,
+        "curves": curves,
+        "roles": _ROLES,
+        "sum": energies if len(energies) == len(_ROLES) else None,
+    }
+
+
+def _or_last(value: float | None) -> float:
+    return float("inf") if value is None else value
+
+
+def _levels(records: Sequence[AdsorptionEnergy]) -> list[dict[str, Any]]:
+    """Levels of theory, each once, with the versions of the programs that took part."""
+    found: dict[str, dict[str, Any]] = {}
+    for record in records:
+        entry = found.setdefault(record.level.fingerprint, {"level": record.level, "versions": {}})
+        for leg in record.legs:
+            entry["versions"] |= leg.provenance.versions
+    return [e | {"versions": dict(sorted(e["versions"].items()))} for e in found.values()]
+
+
+def _margin(row: tables.GrowthRow) -> str:
+    """Say in words what the margin of a growth verdict means."""
+    if row.mode is None:
+        return ""
+    if row.margin_ev is None:
+        return "There is no margin: a facet has no certified value."
+    if row.margin_ev < 0:
+        return (
+            f"The interval of a facet reaches {tables.ev(-row.margin_ev, signed=False)} eV across the threshold; "
+            "a narrower spread over levels and dispersion would decide."
+        )
+    return f"The nearest interval ends {tables.ev(row.margin_ev, signed=False)} eV from the threshold."
