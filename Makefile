@@ -11,7 +11,7 @@ help:
 	@echo "make test    run every test that a laptop can"
 	@echo "make check   linters, types, import rules and the rules of the house"
 	@echo "make bench   benchmarks, each beside its peer"
-	@echo "make docs    check the documentation"
+	@echo "make docs    build the documentation into site/"
 	@echo "make wheel   build the wheel"
 	@echo "make clean   remove what the other targets made (not your studies)"
 
@@ -52,7 +52,7 @@ bench: $(VENV)/.developer
 	for benchmark in benchmarks/[!_]*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark || exit 1; done
 
 docs: $(VENV)/.developer
-	$(BIN)/python tools/check_docs.py
+	$(BIN)/python -m mkdocs build --strict --quiet
 
 wheel: $(VENV)/.developer
 	$(BIN)/python -m pip wheel --quiet --no-deps -w dist .
