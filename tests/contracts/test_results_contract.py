@@ -243,39 +243,44 @@ asked = st.builds(
 )
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ResultsStore]:
+    store = SqliteResults(tmp_path_factory.mktemp("any") / "results.db", durable=False)
+    yield store
+    store.close()
+
+
 @settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(stored, st.lists(asked, max_size=2), st.sampled_from([None, "x", "-x", "y", "-y"]), st.integers(0, 3))
 def test_any_filters_on_any_records(
-    tmp_path_factory: pytest.TempPathFactory,
-    rows: list[dict[str, Any]],
-    where: list[str],
-    sort: str | None,
-    skip: int,
+    shared: ResultsStore, rows: list[dict[str, Any]], where: list[str], sort: str | None, skip: int
 ) -> None:
     rows = [*rows, {"x": None, "y": None}]  # both fields are known
-    store = SqliteResults(tmp_path_factory.mktemp("any") / "results.db", durable=False)
+    kind = f"kind_{len(shared.kinds())}"  # a kind for each example: what other kinds hold must not matter
+    shared.put(
+        [
+            record(f"{kind}-{n}", kind=kind, created=f"2025-01-{n % 3 + 1:02d}", **row)
+            for n, row in enumerate(rows)
+        ]
+    )
+    filters = [parse_filter(text) for text in where]
     try:
-        store.put([record(f"r{n}", created=f"2025-01-{n % 3 + 1:02d}", **row) for n, row in enumerate(rows)])
-        filters = [parse_filter(text) for text in where]
-        try:
-            conditions = [resolve(one, store.fields("adsorption")) for one in filters]
-        except InputError as refusal:
-            with pytest.raises(type(refusal)):
-                store.query("adsorption", filters)
-            return
-        found = [n for n, row in enumerate(rows) if all(has(condition, row) for condition in conditions)]
-        if sort is None:
-            found.sort(key=lambda n: (-(n % 3), n))
-        else:
-            name = sort.removeprefix("-")
-            filled = [n for n in found if rows[n].get(name) is not None]
-            ranks = {value: rank for rank, value in enumerate(sorted({order(rows[n][name]) for n in filled}))}
-            step = -1 if sort.startswith("-") else 1  # equals keep the order of ids in both directions
-            filled.sort(key=lambda n: step * ranks[order(rows[n][name])])
-            found = filled + [n for n in found if n not in filled]
-        expected = [f"r{n}" for n in found]
-        assert store.count("adsorption", filters) == len(expected)
-        got = store.query("adsorption", filters, sort=sort, offset=skip, limit=None)
-        assert [one["id"] for one in got] == expected[skip:]
-    finally:
-        store.close()
+        conditions = [resolve(one, shared.fields(kind)) for one in filters]
+    except InputError as refusal:
+        with pytest.raises(type(refusal)):
+            shared.query(kind, filters)
+        return
+    found = [n for n, row in enumerate(rows) if all(has(condition, row) for condition in conditions)]
+    if sort is None:
+        found.sort(key=lambda n: (-(n % 3), n))
+    else:
+        name = sort.removeprefix("-")
+        filled = [n for n in found if rows[n].get(name) is not None]
+        ranks = {value: rank for rank, value in enumerate(sorted({order(rows[n][name]) for n in filled}))}
+        step = -1 if sort.startswith("-") else 1  # equals keep the order of ids in both directions
+        filled.sort(key=lambda n: step * ranks[order(rows[n][name])])
+        found = filled + [n for n in found if n not in filled]
+    expected = [f"{kind}-{n}" for n in found]
+    assert shared.count(kind, filters) == len(expected)
+    got = shared.query(kind, filters, sort=sort, offset=skip, limit=None)
+    assert [one["id"] for one in got] == expected[skip:]
