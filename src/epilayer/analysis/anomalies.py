@@ -199,7 +199,7 @@ def closest_contact(structure: Structure, n_slab: int) -> tuple[str, float]:
         Number of slab atoms, which come first.
     """
     radii = np.array([covalent_radii[atomic_numbers[site.specie.symbol]] for site in structure])
-    distances = np.asarray(structure.distance_matrix)[n_slab:, :n_slab]
+    distances = shapes.distances_ang(structure)[n_slab:, :n_slab]
     ratio = distances / (radii[n_slab:, None] + radii[None, :n_slab])
     i, j = (int(x) for x in np.unravel_index(np.argmin(ratio), ratio.shape))
     symbols = [site.specie.symbol for site in structure]
@@ -245,9 +245,9 @@ def _case(
         n_slab=n_slab,
         radii=np.array([covalent_radii[atomic_numbers[symbol]] for symbol in symbols]),
         bonds=own_bonds,
-        start=np.asarray(initial.distance_matrix),
-        end=np.asarray(final.distance_matrix),
-        clean=np.asarray(clean.distance_matrix),
+        start=shapes.distances_ang(initial),
+        end=shapes.distances_ang(final),
+        clean=shapes.distances_ang(clean),
         molecule_start=shapes.unwrapped(initial, n_slab, own_bonds),
         molecule_end=shapes.unwrapped(final, n_slab, own_bonds),
         slab_end=shapes.slab_coords(final, n_slab) @ frame.T,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from ase.data import atomic_numbers, covalent_radii
+from pymatgen.core.lattice import Lattice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,6 +32,12 @@ def surface_frame(structure: Structure) -> tuple[Floats, Floats]:
     along = matrix[0] / np.linalg.norm(matrix[0])
     frame = np.array([along, np.cross(normal, along), normal])
     return frame, matrix @ frame.T
+
+
+def distances_ang(structure: Structure) -> Floats:
+    """Minimum-image distances between all atoms, periodic in all three directions, A."""
+    fractional = np.asarray(structure.frac_coords)
+    return np.asarray(Lattice(structure.lattice.matrix).get_all_distances(fractional, fractional))
 
 
 def slab_coords(structure: Structure, n_slab: int) -> Floats:

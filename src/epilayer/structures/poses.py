@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from pydantic import Field
+from pymatgen.core.lattice import Lattice
 from pymatgen.core.periodic_table import Element
 from pymatgen.core.structure import Molecule, Structure
 from scipy.spatial.transform import Rotation
@@ -46,6 +47,7 @@ _GIVE: Final = 0.92
 #: A named contact (N on V, H on O) may be this much longer than its target and still be called so.
 _ANCHOR_SLACK_ANG: Final = 0.5
 _POOL: Final = 600
+_FAR_ANG: Final = 4.0
 _MAX_AUTOMORPHISMS: Final = 24
 
 
@@ -501,14 +503,25 @@ def _rmsd_ang(
     surface: Surface,
     automorphisms: NDArray[np.int_],
 ) -> Floats:
-    """Least RMSD of each pose of a pool to one pose over the symmetry of surface and molecule, A."""
-    best = np.full(len(pool), np.inf)
+    """Least RMSD of each pose of a pool to one pose over the symmetry of surface and molecule, A.
+
+    Beyond :data:`_FAR_ANG` poses count as equally far.
+    """
+    best = np.full(len(pool), _FAR_ANG)
+    centres = pool.mean(axis=1)
     for matrix, shift in surface.operations:
         image = one @ matrix + shift
-        for permutation in automorphisms:
-            vectors = pool - image[permutation]
-            vectors[..., :2] = wrapped(vectors[..., :2], surface.cell)
-            best = np.minimum(best, np.sqrt((vectors**2).sum(axis=2).mean(axis=1)))
+        # The centres' distance is a lower bound of the RMSD: most translations are done with here.
+        apart = centres - image.mean(axis=0)
+        apart[:, :2] = wrapped(apart[:, :2], surface.cell)
+        near = np.flatnonzero(np.linalg.norm(apart, axis=1) < best)
+        if not len(near):
+            continue
+        # Both centres moved to the same place by the same lattice vector, the shapes compare directly.
+        shapes = pool[near] - centres[near, None, :] + apart[:, None, :][near]
+        vectors = shapes[:, None] - (image - image.mean(axis=0))[automorphisms][None]
+        rmsd = np.sqrt((vectors**2).sum(axis=3).mean(axis=2)).min(axis=1)
+        best[near] = np.minimum(best[near], rmsd)
     return best
 
 
@@ -526,7 +539,7 @@ def _check_clearance(chosen: Sequence[_Candidate], surface: Surface) -> None:
 def _pose(candidate: _Candidate, number: int, surface: Surface, molecule: Molecule, seed: int) -> Pose:
     slab, n_slab = surface.slab, len(surface.slab)
     structure = Structure(
-        slab.lattice,
+        Lattice(slab.lattice.matrix),  # periodic along c too, whatever a surface builder said
         [site.specie.symbol for site in slab] + [site.specie.symbol for site in molecule],
         np.vstack([slab.frac_coords, surface.fractional(candidate.coords)]),
         charge=float(molecule.charge) or None,

@@ -10,7 +10,9 @@ import numpy as np
 import spglib
 from ase.data import atomic_numbers, covalent_radii
 from ase.data.vdw_alvarez import vdw_radii
+from pymatgen.core.lattice import Lattice
 from pymatgen.core.periodic_table import Element
+from pymatgen.core.structure import Structure
 
 from epilayer.model.base import Frozen
 from epilayer.model.errors import StructureError
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
-    from pymatgen.core.structure import Molecule, Structure
+    from pymatgen.core.structure import Molecule
 
     Floats = NDArray[np.float64]
 
@@ -192,11 +194,13 @@ def check_overlap(structure: Structure, adsorbate_indices: Iterable[int]) -> Non
             f"Name atoms 0 to {len(structure) - 1}.",
         )
     symbols = [site.specie.symbol for site in structure]
-    polar = polar_hydrogens(structure.__class__.fromopen_sites([structure[i] for i in adsorbate]))
+    lattice = Lattice(structure.lattice.matrix)  # periodic along c too, whatever a surface builder said
+    fractional = np.asarray(structure.frac_coords)
+    polar = polar_hydrogens(Structure(lattice, [symbols[i] for i in adsorbate], fractional[adsorbate]))
     target = targets_ang(
         [symbols[i] for i in adsorbate], polar, [symbols[i] for i in slab], np.zeros(len(slab), dtype=bool)
     )
-    distances = np.asarray(structure.distance_matrix)[np.ix_(adsorbate, slab)]
+    distances = np.asarray(lattice.get_all_distances(fractional[adsorbate], fractional[slab]))
     ratio = distances / target
     i, j = (int(x) for x in np.unravel_index(np.argmin(ratio), ratio.shape))
     if ratio[i, j] < CLASH_SCALE:
