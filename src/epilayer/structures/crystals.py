@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import spglib
+from pymatgen.core.composition import Composition
 from pymatgen.core.lattice import Lattice
 from pymatgen.core.periodic_table import DummySpecies, Species
 from pymatgen.core.structure import Structure
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from epilayer.model.cathode import Cathode, Crystal, LatticeParameters
+    from epilayer.model.mof import Mof
 
 SAME_SITE_ANG = 0.05
 """Images of a Wyckoff position closer than this are one site."""
@@ -54,8 +56,8 @@ def build(cathode: Cathode, *, variant: str | None = None, state: str | None = N
         For an unknown variant or state, a Wyckoff table that does not fit its space group,
         overlapping sites, missing oxidation states or a cell that is not neutral.
     """
-    crystal = crystal_of(cathode, variant)
-    structure = from_cif(crystal.cif, cathode.name) if crystal.cif else from_wyckoff(crystal, cathode.name)
+    structure = expand(crystal_of(cathode, variant), cathode.name)
+    _refuse_other_formula(structure, cathode.formula, cathode.name)
     charges: Mapping[str, float] = cathode.oxidation_states
     if state is not None:
         if state not in cathode.states:
@@ -68,6 +70,24 @@ def build(cathode: Cathode, *, variant: str | None = None, state: str | None = N
     structure = with_charges(structure, charges, cathode.name)
     check(structure, cathode.name)
     return structure
+
+
+def framework(mof: Mof) -> Structure:
+    """Build the crystal of a metal-organic framework: ordered, of the stated formula, nothing overlapping."""
+    structure = expand(mof.crystal, mof.name)
+    if not structure.is_ordered:
+        raise StructureError(
+            f"{mof.name} is disordered, and an ordered framework is needed.",
+            "Choose one position of each group.",
+        )
+    _refuse_other_formula(structure, mof.formula, mof.name)
+    _refuse_overlap(structure, mof.name)
+    return structure
+
+
+def expand(crystal: Crystal, name: str) -> Structure:
+    """Expand a crystal, whichever way it is given, without judging it."""
+    return from_cif(crystal.cif, name) if crystal.cif else from_wyckoff(crystal, name)
 
 
 def crystal_of(cathode: Cathode, variant: str | None) -> Crystal:
@@ -284,6 +304,22 @@ def covalent_radius_ang(symbol: str) -> float:
     from ase.data import atomic_numbers, covalent_radii
 
     return float(covalent_radii[atomic_numbers[symbol]])
+
+
+def _refuse_other_formula(structure: Structure, formula: str, name: str) -> None:
+    """Compare the cell with the stated formula, so that a slip in either is seen."""
+    try:
+        stated = Composition(formula)
+    except ValueError as error:
+        raise StructureError(
+            f"{name}: {formula!r} is no formula ({error}).", "Write it like Na3V2P2O10F."
+        ) from error
+    found = structure.composition.remove_charges()
+    if not found.fractional_composition.almost_equals(stated.fractional_composition, rtol=0.01, atol=1e-3):
+        raise StructureError(
+            f"{name}: the crystal is {found.reduced_formula}, and the stated formula is {formula}.",
+            "Correct the formula, the occupancies or the sites.",
+        )
 
 
 def _refuse_overlap(structure: Structure, name: str) -> None:

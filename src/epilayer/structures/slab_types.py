@@ -117,6 +117,9 @@ class SlabCut:
         of one crystal; it is no surface energy.
     surface_atoms
         Atoms that lost bonds, with their face.
+    moved
+        Ions moved from one face to the other to mend a polar cut, per smallest cell, such as
+        ``(("F", 1), ("Na", 3))``; empty for a cut that needed none.
     repeats
         In-plane repeats of the smallest admissible cell.
     reason
@@ -137,10 +140,11 @@ class SlabCut:
     broken_valence_per_nm2: float
     cleavage_ev_per_ang2: float
     surface_atoms: tuple[SurfaceAtom, ...]
+    moved: tuple[tuple[str, int], ...]
     repeats: tuple[int, int]
     reason: str
 
     @property
     def mended(self) -> bool:
         """Whether ions were moved from one face to the other."""
-        return self.termination.endswith("m")
+        return bool(self.moved)

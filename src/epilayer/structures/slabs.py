@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import TYPE_CHECKING, Literal
 
@@ -45,6 +45,7 @@ POLAR_E_PER_ANG = 1e-3
 FACE_TOLERANCE_ANG = 0.05
 _THICKNESS_SLACK = 1e-3
 _PLANE_CHARGE_E = 1e-3
+_ONE = np.eye(2, dtype=np.int64)
 
 
 def cut(
@@ -125,9 +126,14 @@ def admissible(
         found.append(tuple(replace(slab, ordering=choice.label) for slab in slabs))
     if not found:
         raise refusals[0]
-    # Where two orderings give equally good cuts, the one that is lower in energy as a bulk is taken.
-    bulk = {o.label: round(o.electrostatic_ev_per_atom, 5) for o in choices}
-    best = min(found, key=lambda slabs: (*_rank(slabs[0])[:4], bulk[slabs[0].ordering]))
+    # A poor crystal may cleave cheaply, so bulk and faces count together, at the thickness asked for.
+    bulk = {o.label: o.electrostatic_ev_per_atom for o in choices}
+
+    def cost_ev_per_ang2(slab: SlabCut) -> float:
+        atoms_per_ang3 = len(slab.structure) / (slab.area_ang2 * slab.thickness_ang)
+        return bulk[slab.ordering] * atoms_per_ang3 * wanted.thickness_ang + 2 * slab.cleavage_ev_per_ang2
+
+    best = min(found, key=lambda slabs: (not slabs[0].faces_equivalent, round(cost_ev_per_ang2(slabs[0]), 6)))
     return tuple(replace(slab, reason=f"{slab.reason} {_chosen(slab.ordering, choices)}") for slab in best)
 
 
@@ -161,7 +167,9 @@ def admissible_of(
     oriented = _oriented(structure, facet.miller, keep, plane, name)
     every = cutting.cuts(oriented)
     whole = [c for c in every if not c.severed]
-    slabs = [s for c in whole for s in _slabs_from(oriented, c, whole, facet, repeats)]
+    drafts = [draft for c in whole for draft in _drafts(oriented, c, whole, facet)]
+    made = [_finish(oriented, draft, facet, repeats) for draft in drafts]
+    slabs = [slab for slab in made if not is_polar(slab.dipole_e_ang, slab.area_ang2)]
     if not slabs:
         raise _refusal(oriented, every, name)
     ranked = _distinct(sorted(slabs, key=_rank))
@@ -247,7 +255,7 @@ def _chosen(label: str, choices: Sequence[Ordering]) -> str:
     if len(choices) == 1:
         return f"Ordering: {label}."
     group = next(o.space_group for o in choices if o.label == label)
-    return f"Ordering {label} ({group}), whose best slab ranks first among those of {len(choices)} orderings."
+    return f"Ordering {label} ({group}): of {len(choices)}, its slab has the lowest electrostatic energy."
 
 
 def _oriented(
@@ -274,11 +282,10 @@ def _label(oriented: Oriented, c: Cut) -> str:
 
 
 def _report(oriented: Oriented, c: Cut) -> Termination:
-    one = np.eye(2, dtype=np.int64)
     positions = cutting.stack(c, 1)
     dipole = cutting.dipole_e_ang(oriented, positions)
-    broken, _ = _broken(oriented, positions, one)
-    slab = cutting.as_structure(oriented, sorted(positions), one, vacuum_ang=20.0)
+    broken, _ = _broken(oriented, positions, _ONE)
+    slab = cutting.as_structure(oriented, sorted(positions), _ONE, vacuum_ang=20.0)
     return Termination(
         label=_label(oriented, c),
         height_ang=c.height_ang,
@@ -304,98 +311,85 @@ def _tasker(oriented: Oriented, dipole_e_ang: float) -> TaskerType:
     return "I" if np.abs(planes).max() < _PLANE_CHARGE_E else "II"
 
 
-def _slabs_from(
-    oriented: Oriented, bottom: Cut, whole: Sequence[Cut], facet: Facet, repeats: tuple[int, int] | None
-) -> list[SlabCut]:
-    """Build the slabs that start at one cut: of whole repeats, ending at another cut, or mended."""
-    one = np.eye(2, dtype=np.int64)
+@dataclass(frozen=True)
+class _Draft:
+    """A slab before it is widened and measured."""
+
+    label: str
+    positions: frozenset[Position]
+    multiple: NDArray[np.int64]
+    thickness_ang: float
+    tasker: TaskerType
+    why: str
+    moved: tuple[tuple[str, int], ...] = ()
+
+
+def _drafts(oriented: Oriented, bottom: Cut, whole: Sequence[Cut], facet: Facet) -> list[_Draft]:
+    """Draft the slabs that start at one cut: of whole repeats, mended if polar, or ending at another cut."""
     label = _label(oriented, bottom)
     layers = max(1, ceil((facet.thickness_ang - _THICKNESS_SLACK) / oriented.repeat_ang))
     dipole = cutting.dipole_e_ang(oriented, cutting.stack(bottom, 1))
     kind = _tasker(oriented, dipole)
-    slabs = []
+    others = _between(oriented, bottom, whole, facet)
     if kind != "III":
-        positions = cutting.stack(bottom, layers)
         why = f"{label} is Tasker {kind}: neutral and without dipole as cut"
-        slabs.append(
-            _finish(oriented, positions, one, facet, repeats, label, kind, layers * oriented.repeat_ang, why)
-        )
-    else:
-        mended = tasker.mend(
-            oriented,
-            bottom,
-            layers,
-            lambda p, m: faces_equivalent(cutting.as_structure(oriented, sorted(p), m, vacuum_ang=20.0)),
-        )
-        if mended is not None:
-            ions = " and ".join(f"{n} {e}" for e, n in mended.moved.items())
-            per = abs(round(np.linalg.det(mended.multiple)))
-            why = (
-                f"{label} is Tasker III ({dipole:.1f} e.A per repeat): half of the outer ions ({ions} in "
-                f"{per} in-plane cell{'s' if per > 1 else ''}) moved to the other face, the arrangement of "
-                f"lowest electrostatic energy with equivalent faces among {mended.tried}"
-            )
-            slabs.append(
-                _finish(
-                    oriented,
-                    mended.positions,
-                    mended.multiple,
-                    facet,
-                    repeats,
-                    f"{label}m",
-                    kind,
-                    layers * oriented.repeat_ang,
-                    why,
-                )
-            )
-    slabs += _between(oriented, bottom, whole, facet, repeats)
-    return [s for s in slabs if not is_polar(s.dipole_e_ang, s.area_ang2)]
+        thickness_ang = layers * oriented.repeat_ang
+        return [_Draft(label, cutting.stack(bottom, layers), _ONE, thickness_ang, kind, why), *others]
+    mended = tasker.mend(
+        oriented,
+        bottom,
+        layers,
+        lambda p, m: faces_equivalent(cutting.as_structure(oriented, sorted(p), m, vacuum_ang=20.0)),
+    )
+    if mended is None:
+        return others
+    ions = " and ".join(f"{n} {e}" for e, n in mended.moved.items())
+    per = abs(round(np.linalg.det(mended.multiple)))
+    why = (
+        f"{label} is Tasker III ({dipole:.1f} e.A per repeat): half of the outer ions ({ions} in "
+        f"{per} in-plane cell{'s' if per > 1 else ''}) moved to the other face, the arrangement of lowest "
+        f"electrostatic energy{' with equivalent faces' if mended.equivalent else ''} among {mended.tried}"
+    )
+    draft = _Draft(
+        f"{label}m",
+        mended.positions,
+        mended.multiple,
+        layers * oriented.repeat_ang,
+        kind,
+        why,
+        tuple(mended.moved.items()),
+    )
+    return [draft, *others]
 
 
-def _between(
-    oriented: Oriented, bottom: Cut, whole: Sequence[Cut], facet: Facet, repeats: tuple[int, int] | None
-) -> list[SlabCut]:
-    """Build slabs that end at another cut than they start from, where the composition allows it.
+def _between(oriented: Oriented, bottom: Cut, whole: Sequence[Cut], facet: Facet) -> list[_Draft]:
+    """Draft slabs that end at another cut than they start from, where the composition allows it.
 
     Many crystals repeat only after two or more neutral layers; a slab of an odd number of them is
     thinner than the next whole repeat, and often the one with equivalent faces.
     """
-    slabs = []
-    full = ceil((facet.thickness_ang - _THICKNESS_SLACK) / oriented.repeat_ang)
+    drafts = []
+    enough = facet.thickness_ang - _THICKNESS_SLACK
+    full = ceil(enough / oriented.repeat_ang)
     formula = Counter(oriented.symbols)
     for top in whole:
         if top is bottom:
             continue
         # Material, not the distance between two cuts, is counted: cuts lie in gaps of any width.
         rise = _material_ang(oriented, cutting.stack(bottom, full, top=top)) - full * oriented.repeat_ang
-        layers = ceil((facet.thickness_ang - _THICKNESS_SLACK - rise) / oriented.repeat_ang)
+        layers = ceil((enough - rise) / oriented.repeat_ang)
         positions = cutting.stack(bottom, layers, top=top)
-        thickness = _material_ang(oriented, positions)
-        if (
-            not facet.thickness_ang - _THICKNESS_SLACK
-            <= thickness
-            < full * oriented.repeat_ang - _THICKNESS_SLACK
-        ):
+        thickness_ang = _material_ang(oriented, positions)
+        if thickness_ang < enough or thickness_ang > full * oriented.repeat_ang - _THICKNESS_SLACK:
             continue
         if not _same_formula(Counter(oriented.symbols[p[0]] for p in positions), formula):
             continue
-        area = oriented.area_ang2
-        if is_polar(cutting.dipole_e_ang(oriented, positions), area):
-            continue
+        dipole = cutting.dipole_e_ang(oriented, positions)
         label = f"{_label(oriented, bottom)}:{_label(oriented, top).split('-t')[1]}"
-        slab = _finish(
-            oriented,
-            positions,
-            np.eye(2, dtype=np.int64),
-            facet,
-            repeats,
-            label,
-            "II",
-            thickness,
-            f"{label} ends at another cut than it starts from, at whole formula units",
-        )
-        slabs.append(slab)
-    return slabs
+        why = f"{label} ends at another cut than it starts from, at whole formula units"
+        if not is_polar(dipole, oriented.area_ang2):
+            drafts.append(_Draft(label, positions, _ONE, thickness_ang, _tasker(oriented, dipole), why))
+    return drafts
 
 
 def _material_ang(oriented: Oriented, positions: frozenset[Position]) -> float:
@@ -408,27 +402,19 @@ def _same_formula(found: Counter[str], formula: Counter[str]) -> bool:
     return all(abs(found[e] - ratio * n) < 1e-6 for e, n in formula.items())  # noqa: PLR2004
 
 
-def _finish(
-    oriented: Oriented,
-    positions: frozenset[Position],
-    multiple: NDArray[np.int64],
-    facet: Facet,
-    repeats: tuple[int, int] | None,
-    label: str,
-    kind: TaskerType,
-    thickness_ang: float,
-    why: str,
-) -> SlabCut:
+def _finish(oriented: Oriented, draft: _Draft, facet: Facet, repeats: tuple[int, int] | None) -> SlabCut:
     """Measure a slab, widen it, and write down why it was cut so."""
-    small = cutting.as_structure(oriented, sorted(positions), multiple, vacuum_ang=facet.vacuum_ang)
+    small = cutting.as_structure(
+        oriented, sorted(draft.positions), draft.multiple, vacuum_ang=facet.vacuum_ang
+    )
     equivalent = faces_equivalent(small)
-    area = oriented.area_ang2 * abs(round(float(np.linalg.det(multiple))))
+    area = oriented.area_ang2 * abs(round(float(np.linalg.det(draft.multiple))))
     bulk = oriented.electrostatic_ev_per_atom * len(small)
     cleavage = (orderings.electrostatic_energy_ev(small) - bulk) / (2 * area)
     times = repeats or _repeats(small, facet.min_width_ang)
-    wide = np.diag(times) @ multiple
-    spread = sorted(cutting.spread(positions, wide, of=multiple))
-    _refuse_loss(oriented, spread, len(positions) * times[0] * times[1])
+    wide = np.diag(times) @ draft.multiple
+    spread = sorted(cutting.spread(draft.positions, wide, of=draft.multiple))
+    _refuse_loss(oriented, spread, len(draft.positions) * times[0] * times[1])
     # From the lowest atom up: layers stay together in files and in views.
     heights = oriented.cartesian(spread)[:, 2]
     spread = [spread[i] for i in np.lexsort((np.arange(len(spread)), np.round(heights, 3)))]
@@ -439,20 +425,21 @@ def _finish(
     return SlabCut(
         structure=structure,
         miller=oriented.miller,
-        termination=label,
+        termination=draft.label,
         ordering="ordered",
-        thickness_ang=thickness_ang,
+        thickness_ang=draft.thickness_ang,
         vacuum_ang=facet.vacuum_ang,
         area_ang2=oriented.area_ang2 * abs(round(float(np.linalg.det(wide)))),
         dipole_e_ang=cutting.dipole_e_ang(oriented, spread),
-        tasker=kind,
+        tasker=draft.tasker,
         faces_equivalent=equivalent,
         broken_bonds=broken,
         broken_valence_per_nm2=valence,
         cleavage_ev_per_ang2=cleavage,
         surface_atoms=_surface_atoms(oriented, spread, wide),
+        moved=draft.moved,
         repeats=times,
-        reason=f"{why}; {faces}; it breaks {worst} per nm2 of face.",
+        reason=f"{draft.why}; {faces}; it breaks {worst} per nm2 of face.",
     )
 
 
@@ -504,14 +491,13 @@ def _surface_atoms(
     )
 
 
-def _rank(slab: SlabCut) -> tuple[bool, float, bool, bool, float, str]:
-    """Order slabs: equivalent faces, weakest bonds broken, as cut, flat, then electrostatics."""
+def _rank(slab: SlabCut) -> tuple[bool, float, int, bool, str]:
+    """Order slabs of one crystal: equivalent faces, least electrostatic cost, fewest ions moved, flat."""
     return (
         not slab.faces_equivalent,
-        round(slab.broken_valence_per_nm2, 2),
-        slab.mended,
-        "c" in slab.termination,
         round(slab.cleavage_ev_per_ang2, 4),
+        sum(n for _, n in slab.moved),
+        "c" in slab.termination,
         slab.termination,
     )
 

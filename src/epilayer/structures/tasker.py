@@ -43,12 +43,15 @@ class Mended:
         How many ions of each element moved, such as ``{"Na": 3, "F": 1}``.
     tried
         Number of arrangements ranked by electrostatic energy.
+    equivalent
+        Whether symmetry relates the two faces.
     """
 
     positions: frozenset[Position]
     multiple: NDArray[np.int64]
     moved: dict[str, int]
     tried: int
+    equivalent: bool
 
 
 def mend(
@@ -91,17 +94,19 @@ def mend(
     arrangements = list(_halves(list(copies.values())))
     energies = _energies_ev(oriented, base, multiple, arrangements, layers)
     order = np.lexsort((np.arange(len(arrangements)), np.round(energies, 5)))
-    best: frozenset[Position] | None = None
-    chosen = arrangements[int(order[0])]
+    chosen, symmetric = arrangements[int(order[0])], False
     for rank in order[:MAX_TESTED]:
-        candidate = _moved(base, arrangements[int(rank)], multiple, layers)
-        if equivalent(candidate, multiple):
-            best, chosen = candidate, arrangements[int(rank)]
+        if equivalent(_moved(base, arrangements[int(rank)], multiple, layers), multiple):
+            chosen, symmetric = arrangements[int(rank)], True
             break
-    if best is None:
-        best = _moved(base, chosen, multiple, layers)
     moved = Counter(oriented.symbols[p[0]] for unit in chosen for p in unit)
-    return Mended(best, multiple, dict(sorted(moved.items())), len(arrangements))
+    return Mended(
+        positions=_moved(base, chosen, multiple, layers),
+        multiple=multiple,
+        moved=dict(sorted(moved.items())),
+        tried=len(arrangements),
+        equivalent=symmetric,
+    )
 
 
 def _outer_group(oriented: Oriented, cut: Cut, charge_e: float) -> list[tuple[Position, ...]]:

@@ -44,10 +44,15 @@ def crystal(**given: Any) -> Crystal:  # noqa: ANN401
     return Crystal.model_validate({k: v for k, v in {**base, **given}.items() if v is not None})
 
 
-def cathode(oxidation: dict[str, float] | None = None, **given: Any) -> Cathode:  # noqa: ANN401
+def cathode(
+    oxidation: dict[str, float] | None = None,
+    *,
+    formula: str = "NaCl",
+    **given: Any,  # noqa: ANN401
+) -> Cathode:
     return Cathode(
         name="test",
-        formula="NaCl",
+        formula=formula,
         source=SOURCE,
         crystal=crystal(**given),
         oxidation_states={"Na": 1, "Cl": -1} if oxidation is None else oxidation,
@@ -168,12 +173,15 @@ def test_the_origin_trap_of_fd3m_is_refused_not_filled() -> None:
         ({"sites": [{"element": "Na", "wyckoff": "8a", "xyz": [0, 0, 0]}]}, None, "not the 8 of 8a"),
         ({}, {"Na": 1, "Cl": -2}, "not neutral"),
         ({}, {"Na": 1}, "no oxidation state for Cl"),
+        ({"formula": "NaBr"}, None, "the crystal is NaCl, and the stated formula is NaBr"),
+        ({"formula": "salt?"}, None, "is no formula"),
         (
             {
                 "sites": [
                     {"element": "Na", "wyckoff": "4a", "xyz": [0, 0, 0]},
                     {"element": "Cl", "wyckoff": "24e", "xyz": [0.08, 0, 0]},
-                ]
+                ],
+                "formula": "NaCl6",
             },
             None,
             "overlap",
@@ -195,7 +203,8 @@ def test_oxidation_states_are_guessed_only_when_that_is_unambiguous() -> None:
         "sites": [
             {"element": "Cu", "wyckoff": "4a", "xyz": [0, 0, 0]},
             {"element": "Zn", "wyckoff": "4b", "xyz": [0.5] * 3},
-        ]
+        ],
+        "formula": "CuZn",
     }
     with pytest.raises(StructureError, match=r"cannot be guessed|ambiguous"):
         crystals.build(cathode({}, **alloy))
