@@ -65,6 +65,12 @@ def until(condition: Callable[[], object], patience_s: float = 30.0) -> None:
         time.sleep(0.005)
 
 
+def ready_to_be_killed(rig: Rig, run: subprocess.Popen[bytes], *, at_work: bool) -> bool:
+    """Whether a run has a worker (that is at work), or has ended."""
+    busy = not at_work or rig.queue.counts()[JobState.RUNNING] > 0
+    return run.poll() is not None or (busy and bool(workers_of(run.pid)))
+
+
 @pytest.fixture
 def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
     monkeypatch.setenv("EPILAYER_TOY_LOG", str(tmp_path / "log"))
@@ -99,9 +105,12 @@ def test_killed_at_fifty_random_moments_the_documents_are_those_of_an_undisturbe
         if run is None or run.poll() is not None:
             assert rig.queue.counts()[JobState.COMPLETED] < 68, f"all done after {kills}"
             run = start_run(rough)
-        until(lambda: workers_of(run.pid) or run.poll() is not None)  # noqa: B023
-        time.sleep(moments.uniform(0.0, 0.7))
-        if moments.random() < 0.3:  # the supervisor and, with it, everything
+        at_work = moments.random() < 0.7  # else at any moment, the start of a worker included
+        until(lambda: ready_to_be_killed(rig, run, at_work=at_work))  # noqa: B023
+        time.sleep(moments.uniform(0.0, 0.5))
+        if run.poll() is not None:
+            assert run.returncode == 0
+        elif moments.random() < 0.3:  # the supervisor and, with it, everything
             os.kill(run.pid, signal.SIGKILL)
             run.wait()
             kills["run"] += 1

@@ -37,7 +37,7 @@ TICK_S = 1.0
 """How often to look for cancelled jobs, and for what other runs on the same queue have done."""
 GRACE_S = 5.0
 """How long a job that is told to stop may take to clean up before it is killed."""
-_MAX_FALSE_STARTS = 3
+_MAX_FALSE_STARTS, _MAX_KILLED_STARTS = 3, 20
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _LOG_TAIL_BYTES = 600
 
@@ -307,7 +307,8 @@ class _Supervisor:
         if self.stopping or self.closing:
             return
         self.false_starts = 0 if worker.ready else self.false_starts + 1
-        if self.false_starts >= _MAX_FALSE_STARTS:
+        # Killed from outside may be chance, or a machine without memory; an exit of its own is neither.
+        if self.false_starts >= (_MAX_KILLED_STARTS if code == -signal.SIGKILL else _MAX_FALSE_STARTS):
             raise QueueError(
                 f"Workers die before they can take a job: {self._log_tail()}", f"The whole log is {self.log}."
             )
@@ -363,9 +364,9 @@ class _Supervisor:
             ) from error
 
     def _log_tail(self) -> str:
-        with suppress(OSError):
+        with suppress(OSError, IndexError):
             return self.log.read_bytes()[-_LOG_TAIL_BYTES:].decode(errors="replace").strip().splitlines()[-1]
-        return "no log was written."
+        return "they say nothing."
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
