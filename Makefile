@@ -52,7 +52,7 @@ bench: $(VENV)/.developer
 	for benchmark in benchmarks/[!_]*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark || exit 1; done
 
 docs: $(VENV)/.developer
-	$(BIN)/python -m mkdocs build --strict --quiet
+	$(BIN)/sphinx-build --fail-on-warning --quiet docs site
 
 wheel: $(VENV)/.developer
 	$(BIN)/python -m pip wheel --quiet --no-deps -w dist .
