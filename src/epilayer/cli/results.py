@@ -30,16 +30,12 @@ class OutputFormat(StrEnum):
 
 _SHOWN = {
     "adsorption": (
-        "cathode",
         "facet",
         "ligand",
         "level",
         "status",
         "adsorption_energy_ev",
-        "uncertainty_ev",
         "without_dispersion_ev",
-        "anchor",
-        "closest_contact_ang",
         "refusal",
     ),
     "growth": ("cathode", "ligand", "mode", "binding_facets", "margin_ev", "statement"),
@@ -149,10 +145,28 @@ def _print_table(found: list[Record], names: tuple[str, ...] | list[str]) -> Non
     table = Table(box=None, pad_edge=False)
     for name in used:
         numeric = any(isinstance(r["fields"].get(name), float) for r in found)
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(
+            _HEADINGS.get(name, name),
+            justify="right" if numeric else "left",
+            no_wrap=name not in _PROSE,
+            overflow="fold",
+        )
     for r in found:
         table.add_row(*(_cell(r["fields"].get(n)) for n in used))
     out.print(table)
+
+
+_PROSE = frozenset({"refusal", "statement"})
+_HEADINGS = {
+    "adsorption_energy_ev": "E_ads (eV)",
+    "uncertainty_ev": "+- (eV)",
+    "without_dispersion_ev": "less D3 (eV)",
+    "closest_contact": "contact",
+    "closest_contact_ang": "at (A)",
+    "margin_ev": "margin (eV)",
+    "binding_facets": "holds on",
+    "refusal": "why refused",
+}
 
 
 def _cell(value: Any) -> str:  # noqa: ANN401  (any scalar)
