@@ -85,6 +85,8 @@ def inline(svg: bytes, prefix: str, title: str, *, themed: bool) -> str:
     if themed:
         for colour, variable in ((style.INK, "ink"), (style.MUTED, "muted"), (style.RULE, "rule")):
             text = text.replace(f": {colour}", f": var(--{variable}, {colour})")
+        for number, colour in enumerate(style.SERIES):
+            text = text.replace(f": {colour.lower()}", f": var(--series-{number}, {colour})")
         text = text.replace(f": {style.PAPER}", f": var(--panel, {style.PAPER})")
     # The size in points is dropped: the page scales the picture by its view box.
     head, rest = text.split(">", 1)

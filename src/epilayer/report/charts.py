@@ -65,7 +65,7 @@ def interval_figure(
             )
         )
         low, high = _range(rows, threshold_ev)
-        axes.set(xlim=(low, high), ylim=(len(rows) - 0.5, -0.5), yticks=[])
+        axes.set(xlim=(low, high), ylim=(max(len(rows), 1) - 0.5, -0.5), yticks=[])
         axes.spines["left"].set_visible(False)
         axes.axvline(0, color=style.RULE, lw=0.8, zorder=0)
         if threshold_ev is not None:
@@ -208,7 +208,7 @@ def _row(axes: Axes, number: int, row: AdsorptionRow, names: Sequence[str], *, n
             zorder=4,
         )
         axes.plot(row.published_ev, centre, marker="D", ms=2.2, mfc=style.PUBLISHED, mec="none", zorder=5)
-    offsets = np.linspace(-0.19, 0.19, len(row.levels)) if len(row.levels) > 1 else [0.0]
+    offsets = np.linspace(-0.19, 0.19, len(row.levels)) if len(row.levels) > 1 else [0.0] * len(row.levels)
     refused = []
     for level, offset in zip(row.levels, offsets, strict=True):
         colour, marker = _look(names, level.level)

@@ -57,7 +57,7 @@ def render_html(
     thresholds = {v.threshold_ev for v in verdicts}
     threshold_ev = thresholds.pop() if len(thresholds) == 1 else None
     by_job = {c.provenance.job: c for c in calculations}
-    return _template().render(
+    text: str = _template().render(
         title=title,
         made_at=made_at.isoformat(sep=" ", timespec="minutes") if made_at else "",
         code_versions=sorted({r.code_version for r in records} | {v.code_version for v in verdicts}),
@@ -72,6 +72,7 @@ def render_html(
         sources=dict(sources or {}),
         style=style,
     )
+    return text
 
 
 def executed(choice: SilentChoice, records: Sequence[AdsorptionEnergy]) -> str:
@@ -113,6 +114,7 @@ def _template() -> Any:  # noqa: ANN401  (jinja2 is imported where it is used)
         "ev": tables.ev,
         "doi_links": doi_links,
         "kind": lambda level: tables.KIND_LABELS[level.kind],
+        "minus": lambda text: text.replace("-", "\N{MINUS SIGN}"),
         "words": lambda text: str(text).replace("_", " "),
     }
     environment.globals |= {
@@ -180,7 +182,6 @@ def _card(
                 themed=True,
             )
             curves.append((_ROLES[leg.role], Markup(curve)))  # noqa: S704  (our SVG)
-    energies = {leg.role: leg.energy_ev for leg in record.legs}
     return {
         "id": f"result-{number}",
         "record": record,
@@ -193,7 +194,6 @@ def _card(
         "alt": alt,
         "curves": curves,
         "roles": _ROLES,
-        "sum": energies if len(energies) == len(_ROLES) else None,
     }
 
 
@@ -212,14 +212,22 @@ def _levels(records: Sequence[AdsorptionEnergy]) -> list[dict[str, Any]]:
 
 
 def _margin(row: tables.GrowthRow) -> str:
-    """Say in words what the margin of a growth verdict means."""
-    if row.mode is None:
+    """Say in words what the margin of a growth verdict means, or what leaves it open."""
+    if row.mode is None or row.threshold_ev is None:
         return ""
-    if row.margin_ev is None:
-        return "There is no margin: a facet has no certified value."
-    if row.margin_ev < 0:
-        return (
-            f"The interval of a facet reaches {tables.ev(-row.margin_ev, signed=False)} eV across the threshold; "
-            "a narrower spread over levels and dispersion would decide."
-        )
-    return f"The nearest interval ends {tables.ev(row.margin_ev, signed=False)} eV from the threshold."
+    reasons = []
+    for facet in row.facets:
+        if facet.low_ev is None or facet.high_ev is None:
+            reasons.append(f"({facet.facet}) has no certified value")
+        elif facet.binds is None and facet.low_ev <= row.threshold_ev <= facet.high_ev:
+            across = min(row.threshold_ev - facet.low_ev, facet.high_ev - row.threshold_ev)
+            reasons.append(
+                f"the interval of ({facet.facet}) reaches {tables.ev(across, signed=False)} eV "
+                "across the threshold"
+            )
+        elif facet.binds is None:
+            reasons.append(f"a value on ({facet.facet}) was refused")
+    if reasons:
+        return "; ".join(reasons).capitalize() + "."
+    margin = tables.ev(row.margin_ev, signed=False)
+    return f"The nearest interval ends {margin} eV from the threshold of {tables.ev(row.threshold_ev)} eV."

@@ -16,6 +16,8 @@ PAPER: Final = "#ffffff"
 
 #: One per level of theory, in the order in which levels appear.
 SERIES: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#7a6a00", "#56B4E9")
+#: The same, lightened for a dark ground.
+SERIES_ON_DARK: Final = ("#56b4f0", "#ff9a56", "#4fd0a5", "#eaa6cb", "#d6c65a", "#a8d8f7")
 MARKERS: Final = ("o", "s", "^", "D", "v", "P")
 PUBLISHED: Final = "#1f2328"
 TARGET: Final = "#b3261e"

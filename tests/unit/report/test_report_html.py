@@ -1,0 +1,179 @@
+"""The HTML file: whole, offline, escaped, and honest about what it holds."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from epilayer.model.anomaly import Anomaly, AnomalyKind
+from epilayer.model.level import EngineKind
+from epilayer.report.html import doi_links, executed, render_html
+
+VOID = {"meta", "br", "link", "img", "hr"}
+
+
+class Page(HTMLParser):
+    """Tags, attributes and text of a page, and whether every element is closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split()).replace("\N{MINUS SIGN}", "-")
+
+
+def rendered(make: Any, **changes: Any) -> str:  # noqa: ANN401
+    records = changes.pop("records", None) or make.study()
+    verdicts = changes.pop("verdicts", None) or [make.growth(records, -0.2)]
+    return render_html(records, verdicts, make.paper(), **changes)
+
+
+def test_well_formed_headed_captioned_and_described(make: Any) -> None:  # noqa: ANN401
+    page = Page(rendered(make, calculations=[make.relaxation()]))
+    assert page.open == []
+    tags = [tag for tag, _ in page.tags]
+    assert tags.count("h1") == 1
+    assert tags.count("table") == tags.count("caption")
+    assert all(attrs.get("aria-label") for tag, attrs in page.tags if tag == "svg")
+    identifiers = [attrs["id"] for _, attrs in page.tags if attrs.get("id")]
+    assert len(identifiers) == len(set(identifiers))
+    inner = {str(a["href"])[1:] for t, a in page.tags if t == "a" and str(a.get("href")).startswith("#")}
+    assert inner <= set(identifiers)
+
+
+def test_nothing_is_loaded_from_anywhere(make: Any) -> None:  # noqa: ANN401
+    text = rendered(make)
+    assert not re.search(r"\b(?:src|action|data|poster|srcset)\s*=\s*[\"']?(?!data:)\w+:", text)
+    assert "<link" not in text
+    assert "<script" not in text
+    assert "@import" not in text
+    assert not re.search(r"url\((?!#)", text)
+    links = {a["href"] for t, a in Page(text).tags if t == "a"}
+    assert all(str(href).startswith(("#", "https://doi.org/")) for href in links)
+
+
+def test_a_hostile_name_is_harmless(make: Any) -> None:  # noqa: ANN401
+    name = "<script>alert(1)</script>\"'--><img src=x onerror=alert(2)>{{ 7*7 }}$x_"
+    record = make.adsorption(ligand=name, termination=name, closest_contact=name, parameters={name: name})
+    refused = make.adsorption(None, ligand=name, facet=name)
+    text = render_html(
+        [record, refused],
+        [make.growth([record], -0.2)],
+        make.paper(),
+        title=name,
+        sources={name: name + " doi 10.1000/<script>x</script>"},
+    )
+    page = Page(text)
+    assert page.open == []
+    assert not {"script", "img"} & {tag for tag, _ in page.tags}
+    assert not any(key.startswith("on") for _, attrs in page.tags for key in attrs)
+    assert "alert(1)" in page.text  # as text, which is what a name is
+    assert "{{ 7*7 }}" in page.text
+
+
+def test_numbers_paper_and_label_stand_there(make: Any) -> None:  # noqa: ANN401
+    text = Page(rendered(make, made_at=datetime(2025, 11, 22, 19, 0, tzinfo=UTC))).text
+    for words in (
+        "machine-learned potential, not DFT",
+        "-0.39 ± 0.01",
+        "interval -0.68 to +0.03",
+        "3 adsorption energies certified, 1 refused",
+        "2025-11-22 19:00+00:00",
+        "runs/ab/cd",
+        "cd" * 32,
+        "Remedy: rerun with more steps",
+        "the interval of (001) reaches 0.23 eV across the threshold",
+    ):
+        assert words.lower() in text.lower(), words
+
+
+def test_a_refused_energy_is_not_printed(make: Any) -> None:  # noqa: ANN401
+    record = make.adsorption(None).model_copy(
+        update={"adsorption_energy_ev": -9.99, "without_dispersion_ev": -9.98, "poses": ()}
+    )
+    text = Page(render_html([record], (), make.paper())).text
+    assert "9.9" not in text
+    assert "its energy is refused" in text
+
+
+def test_a_stand_in_is_labelled_and_has_no_row(make: Any) -> None:  # noqa: ANN401
+    toy = make.adsorption(-7.77, at=make.level("toy", EngineKind.TOY))
+    text = Page(render_html([toy], [make.growth([toy], -0.2)], make.paper())).text
+    assert "stand-in, not a result" in text
+    assert "-7.77 ± 0.01" not in text
+    assert "0 adsorption energies certified" in text
+
+
+def test_anomalies_tell_what_how_far_and_what_to_do(make: Any) -> None:  # noqa: ANN401
+    anomaly = Anomaly(
+        kind=AnomalyKind.HYDROGEN_TRANSFERRED,
+        atoms=(18,),
+        what="H18 went from N16 to O1",
+        value=1.02,
+        threshold=1.21,
+        unit="A",
+        remedy="Start from another pose.",
+    )
+    text = Page(render_html([make.adsorption(None, anomalies=(anomaly,))], (), None)).text
+    assert "Hydrogen transferred: H18 went from N16 to O1 (1.02, limit 1.21 A). Start from another" in text
+
+
+def test_equal_records_equal_text_and_small(make: Any) -> None:  # noqa: ANN401
+    first, second = rendered(make), rendered(make)
+    assert first == second
+    assert len(first.encode()) < 5_000_000 * 4 / 8
+
+
+def test_nothing_computed_yet(make: Any) -> None:  # noqa: ANN401
+    assert "There are no results yet" in Page(render_html([], (), make.paper())).text
+    assert Page(render_html([])).open == []
+
+
+def test_curves_stand_with_the_legs_they_belong_to(make: Any) -> None:  # noqa: ANN401
+    assert "Course of the relaxations" not in rendered(make)
+    assert "Relaxation of slab nvopf (001)" in rendered(make, calculations=[make.relaxation()])
+
+
+@pytest.mark.parametrize(
+    ("topic", "words"),
+    [
+        ("termination", "(001): Na-F, shift 0.25"),
+        ("dispersion", "chgnet+d3: D3(BJ), PBE parameters"),
+        ("thickness", "(001): 16 slab atoms on 67.2 Å²"),
+        ("other", ""),
+    ],
+)
+def test_silent_choices_say_what_was_executed(make: Any, topic: str, words: str) -> None:  # noqa: ANN401
+    choice = make.paper().silent[0].model_copy(update={"topic": topic})
+    assert executed(choice, [make.adsorption()]) == words
+
+
+def test_dois_become_links_and_the_rest_is_escaped() -> None:
+    html = str(doi_links("A <b>, doi 10.1021/acs.jctc.4c00190; and (10.1002/jcc.21759)."))
+    assert '<a href="https://doi.org/10.1021/acs.jctc.4c00190">' in html
+    assert '<a href="https://doi.org/10.1002/jcc.21759">' in html
+    assert "&lt;b&gt;" in html
+    assert html.endswith("</a>).")

@@ -1,0 +1,175 @@
+"""Rows of the comparison: numbers, refusals, stand-ins, and their three forms."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from epilayer.model.anomaly import Anomaly, AnomalyKind
+from epilayer.model.level import EngineKind
+from epilayer.model.records import GrowthMode, PoseOutcome, Status
+from epilayer.report import tables
+
+MINUS = "\N{MINUS SIGN}"
+
+
+def printed(renderable: Any, width: int = 100) -> str:  # noqa: ANN401
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    console.print(renderable)
+    file = console.file
+    assert isinstance(file, io.StringIO)
+    return file.getvalue().replace(MINUS, "-")
+
+
+def test_interval_spans_levels_and_dispersion(make: Any) -> None:  # noqa: ANN401
+    row = tables.compare(make.study(), (), make.paper()).adsorption[0]
+    assert (row.id, row.facet, row.published_ev) == ("S2", "001", -0.51)
+    assert (row.low_ev, row.high_ev) == (-0.68, 0.03)
+    assert row.spread_ev == pytest.approx(0.71)
+    assert [level.deviation_ev for level in row.levels] == pytest.approx([0.12, -0.17])
+
+
+def test_a_refused_value_is_never_shown_though_the_record_holds_one(make: Any) -> None:  # noqa: ANN401
+    record = make.adsorption(None).model_copy(
+        update={"adsorption_energy_ev": -9.99, "without_dispersion_ev": -9.98}
+    )
+    comparison = tables.compare([record], (), make.paper())
+    level = comparison.adsorption[0].levels[0]
+    assert level.value_ev is None
+    assert level.without_dispersion_ev is None
+    assert "9.9" not in printed(tables.to_rich(comparison)) + tables.to_csv(comparison)
+    assert level.reason is not None
+    assert level.reason.startswith("slab: largest force")
+
+
+def test_stand_ins_are_named_and_left_out(make: Any) -> None:  # noqa: ANN401
+    toy = make.adsorption(-7.77, at=make.level("toy", EngineKind.TOY))
+    verdict = make.growth([toy], -0.2)
+    comparison = tables.compare([toy, make.adsorption()], [verdict], make.paper())
+    text = printed(tables.to_rich(comparison))
+    assert "stand-in, not a result" in text
+    assert "7.77" not in text
+    assert comparison.stand_ins == ("triazole on nvopf (001), toy", "growth of triazole on nvopf")
+    assert [level.level for level in comparison.adsorption[0].levels] == ["chgnet+d3"]
+    assert comparison.growth[0].mode is None
+
+
+def test_published_values_without_a_result_keep_their_row(make: Any) -> None:  # noqa: ANN401
+    comparison = tables.compare([], (), make.paper())
+    assert [row.levels for row in comparison.adsorption] == [(), ()]
+    assert "not computed" in printed(tables.to_rich(comparison))
+    assert tables.to_csv(comparison).count("not computed") == 2
+
+
+def test_unpublished_results_follow_the_published(make: Any) -> None:  # noqa: ANN401
+    rows = tables.compare([make.adsorption(ligand="water")], (), make.paper()).adsorption
+    assert [row.ligand for row in rows] == ["triazole", "triazole", "water"]
+    assert rows[-1].published_ev is None
+    assert rows[-1].levels[0].deviation_ev is None
+
+
+def test_without_a_reference(make: Any) -> None:  # noqa: ANN401
+    comparison = tables.compare(make.study())
+    assert len(comparison.adsorption) == 2
+    assert comparison.citation is None
+    printed(tables.to_rich(comparison))
+
+
+@pytest.mark.parametrize(
+    ("values", "agrees", "mode"),
+    [
+        ({"001": -0.6, "100": -0.7}, True, GrowthMode.ISOTROPIC),
+        ({"001": -0.6, "100": 0.1}, False, GrowthMode.SELECTIVE),
+        ({"001": -0.6, "100": None}, None, GrowthMode.UNDECIDED),
+        ({"001": -0.6}, None, GrowthMode.ISOTROPIC),  # one facet of the published two says nothing
+    ],
+)
+def test_agreement_with_the_published_mode(
+    make: Any,  # noqa: ANN401
+    values: dict[str, float | None],
+    agrees: bool | None,
+    mode: GrowthMode,
+) -> None:
+    records = [make.adsorption(v, facet=f, less_dispersion_ev=None) for f, v in values.items()]
+    verdict = make.growth(records, -0.2)
+    row = tables.compare(records, [verdict], make.paper()).growth[0]
+    assert row.mode is mode
+    assert row.agrees is agrees
+
+
+def test_minimum_is_the_lowest_pose_that_is_still_the_molecule(make: Any) -> None:  # noqa: ANN401
+    def pose(label: str, energy_ev: float, kind: AnomalyKind | None) -> PoseOutcome:
+        found = kind and Anomaly(
+            kind=kind, atoms=(0,), what="it did", value=1.0, threshold=0.5, unit="A", remedy="look"
+        )
+        return PoseOutcome(
+            label=label,
+            anchor=label,
+            site="V1",
+            stage="relaxed",
+            adsorption_energy_ev=energy_ev,
+            converged=True,
+            anomalies=(found,) if found else (),
+        )
+
+    poses = (
+        pose("gone", -3.0, AnomalyKind.DISSOCIATED),
+        pose("noted", -0.5, AnomalyKind.RING_LAID_DOWN),
+        pose("clean", -0.4, None),
+    )
+    found = tables.minimum_pose(make.adsorption(poses=poses))
+    assert found is not None
+    assert found.label == "noted"
+
+
+def test_rich_table_fits_100_columns(make: Any) -> None:  # noqa: ANN401
+    records = make.study()
+    comparison = tables.compare(records, [make.growth(records, -0.2)], make.paper())
+    text = printed(tables.to_rich(comparison))
+    assert max(len(line) for line in text.splitlines()) <= 100
+    for word in (
+        "-0.39 ± 0.01",
+        "N\N{EN DASH}V 2.20 Å, pyridine_n",
+        "certified",
+        "refused [1]",
+        "undecided",
+        "open",
+    ):
+        assert word in text
+    assert "machine-learned potential, not DFT" in text
+
+
+def test_names_are_no_markup(make: Any) -> None:  # noqa: ANN401
+    name = "[red]x[/] [/nope]"
+    record = make.adsorption(ligand=name)
+    comparison = tables.compare([record], [make.growth([record], -0.2)])
+    assert name in printed(tables.to_rich(comparison), width=200)
+
+
+def test_json_is_plain_and_csv_reads_back(make: Any) -> None:  # noqa: ANN401
+    records = make.study()
+    comparison = tables.compare(records, [make.growth(records, -0.2)], make.paper())
+    again = json.loads(json.dumps(tables.to_json(comparison), allow_nan=False))
+    assert again["adsorption"][0]["levels"][0]["value_ev"] == -0.39
+    assert again["adsorption"][1]["levels"][1]["status"] == Status.REFUSED.value
+    rows = list(csv.DictReader(io.StringIO(tables.to_csv(comparison))))
+    assert len(rows) == 4
+    assert float(rows[0]["deviation_ev"]) == pytest.approx(0.12)
+    assert rows[3]["adsorption_energy_ev"] == ""
+    assert rows[0]["kind"] == "machine-learned potential, not DFT"
+
+
+@given(st.floats(-1e3, 1e3), st.floats(0, 1e3))
+def test_numbers_are_printed_with_a_sign_and_never_with_zero_uncertainty(value: float, half: float) -> None:
+    text = tables.ev_with_uncertainty(value, half)
+    assert text[0] in "+" + MINUS
+    assert "-" not in text
+    assert not text.endswith("± 0.00")
+    assert float(tables.ev(value).replace(MINUS, "-")) == pytest.approx(value, abs=0.0051)
