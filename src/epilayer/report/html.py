@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from epilayer.model.reference import Reference, SilentChoice
 
 _DOI = re.compile(r"10\.\d{4,9}/[^\s\"'<>]+[^\s\"'<>.,;:)\]]")
+#: Longest suffix first.
+_UNITS = {"_ev_per_ang": "eV/Å", "_per_fs": "1/fs", "_ang": "Å", "_ev": "eV", "_fs": "fs", "_k": "K"}
 _ROLES = {"slab": "clean slab", "molecule": "free molecule", "adslab": "slab with molecule"}
 
 
@@ -92,6 +94,19 @@ def executed(choice: SilentChoice, records: Sequence[AdsorptionEnergy]) -> str:
     return "; ".join(sorted(found - {""}))
 
 
+def words(name: object) -> str:
+    """Return an identifier as words, the unit at its end as a unit.
+
+    >>> words("max_force_ev_per_ang")
+    'max force, eV/Å'
+    """
+    text = str(name)
+    for suffix, unit in _UNITS.items():
+        if text.endswith(suffix):
+            return f"{text.removesuffix(suffix)}, {unit}".replace("_", " ")
+    return text.replace("_", " ")
+
+
 def _ordering(record: AdsorptionEnergy) -> str:
     return str(record.parameters.get("ordering") or "")
 
@@ -115,7 +130,7 @@ def _template() -> Any:  # noqa: ANN401  (jinja2 is imported where it is used)
         "doi_links": doi_links,
         "kind": lambda level: tables.KIND_LABELS[level.kind],
         "minus": lambda text: text.replace("-", "\N{MINUS SIGN}"),
-        "words": lambda text: str(text).replace("_", " "),
+        "words": words,
     }
     environment.globals |= {
         "ev_with_uncertainty": tables.ev_with_uncertainty,
@@ -228,6 +243,7 @@ def _margin(row: tables.GrowthRow) -> str:
         elif facet.binds is None:
             reasons.append(f"a value on ({facet.facet}) was refused")
     if reasons:
-        return "; ".join(reasons).capitalize() + "."
+        text = "; ".join(reasons)
+        return f"{text[0].upper()}{text[1:]}."
     margin = tables.ev(row.margin_ev, signed=False)
     return f"The nearest interval ends {margin} eV from the threshold of {tables.ev(row.threshold_ev)} eV."
