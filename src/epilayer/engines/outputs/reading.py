@@ -1,0 +1,180 @@
+"""Bytes from files that may be compressed, truncated, corrupt or still being written."""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import re
+import zlib
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+COMPRESSIONS = (".gz", ".bz2", ".xz")
+_RAW_CHUNK = 1 << 20
+_PACKED_CHUNK = 1 << 16  # a kilobyte of gzip may hold a megabyte: small bites keep the memory bounded
+_REAL = re.compile(rb"[-+]?\d*\.\d+(?:[EeDd][-+]?\d+)?")
+
+
+class FileState(StrEnum):
+    """What reading a file through to its end showed."""
+
+    WHOLE = "whole"
+    TRUNCATED = "truncated"
+    CORRUPT = "corrupt"
+    UNREADABLE = "unreadable"
+
+
+class _Decompressor(Protocol):
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+@dataclass
+class ByteSource:
+    """A file as a stream of decompressed chunks; ``state`` is final once the stream is exhausted."""
+
+    path: Path
+    state: FileState = FileState.WHOLE
+    problem: str = ""
+    size_bytes: int = field(default=0)
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return self.path.name
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the content; damage ends the stream and is told by ``state``, never raised."""
+        try:
+            with self.path.open("rb") as handle:
+                factory = _decompressor(self.path)
+                pieces = _plain(handle) if factory is None else _unpacked(handle, factory)
+                for piece in pieces:
+                    self.size_bytes += len(piece)
+                    yield piece
+        except EOFError:
+            self._mark(FileState.TRUNCATED, "the compressed file ends before its end marker")
+        except (zlib.error, lzma.LZMAError, ValueError) as error:
+            self._mark(FileState.CORRUPT, f"the compressed file is damaged ({error})")
+        except OSError as error:
+            # bz2 tells of corrupt data by an OSError without a number; a disk gives it one.
+            state = FileState.CORRUPT if error.errno is None else FileState.UNREADABLE
+            self._mark(state, str(error.strerror or error))
+
+    def read(self, limit_bytes: int = 1 << 28) -> bytes:
+        """Return the content up to ``limit_bytes``."""
+        parts: list[bytes] = []
+        size = 0
+        for piece in self.chunks():
+            parts.append(piece)
+            size += len(piece)
+            if size >= limit_bytes:
+                break
+        return b"".join(parts)
+
+    def segments(self, token: bytes) -> Iterator[bytes]:
+        """Yield the content cut before every ``token``; the first segment is what precedes the first."""
+        buffer = b""
+        for piece in self.chunks():
+            search = max(1, len(buffer) - len(token))
+            buffer += piece
+            begin = 0
+            while (cut := buffer.find(token, search)) >= 0:
+                yield buffer[begin:cut]
+                begin, search = cut, cut + 1
+            buffer = buffer[begin:]
+        if buffer:
+            yield buffer
+
+    def lines(self) -> Iterator[bytes]:
+        """Yield whole lines without their end; a last line without one is yielded with state TRUNCATED."""
+        tail = b""
+        for piece in self.chunks():
+            parts = (tail + piece).split(b"\n")
+            tail = parts.pop()
+            yield from parts
+        if tail:
+            self._mark(FileState.TRUNCATED, "the last line has no end")
+            yield tail
+
+    def _mark(self, state: FileState, problem: str) -> None:
+        if self.state is FileState.WHOLE:
+            self.state, self.problem = state, problem
+
+
+def _decompressor(path: Path) -> Callable[[], _Decompressor] | None:
+    suffix = path.suffix.lower()
+    if suffix == ".gz":
+        return lambda: zlib.decompressobj(wbits=31)
+    if suffix == ".bz2":
+        return bz2.BZ2Decompressor
+    if suffix == ".xz":
+        return lzma.LZMADecompressor
+    return None
+
+
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+def _plain(handle: _Readable) -> Iterator[bytes]:
+    while piece := handle.read(_RAW_CHUNK):
+        yield piece
+
+
+def _unpacked(handle: _Readable, factory: Callable[[], _Decompressor]) -> Iterator[bytes]:
+    unpack = factory()
+    started = False
+    while data := handle.read(_PACKED_CHUNK):
+        while data:
+            if unpack.eof:
+                if not data.strip(b"\0"):  # padding after the last member is allowed
+                    break
+                unpack = factory()
+            started = True
+            piece = unpack.decompress(data)
+            data = unpack.unused_data
+            if piece:
+                yield piece
+    if started and not unpack.eof:
+        raise EOFError
+
+
+def plain_name(name: str) -> str:
+    """Return the file's name without the suffix of its compression."""
+    for suffix in COMPRESSIONS:
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+def real(text: bytes) -> float | None:
+    """Return a printed real number, or ``None`` for stars, NaN, and anything that is not one.
+
+    >>> real(b" -34.007267 "), real(b"********"), real(b"NaN")
+    (-34.007267, None, None)
+    """
+    word = text.strip()
+    if not _REAL.fullmatch(word):
+        return None
+    value = float(word.replace(b"D", b"E").replace(b"d", b"e"))
+    return value if abs(value) < 1e300 else None  # noqa: PLR2004  (an overflown exponent reads as infinity)
+
+
+def decimals(text: bytes) -> int:
+    """Return how many digits stand after the point.
+
+    >>> decimals(b"-34.007267")
+    6
+    """
+    return len(text.strip().partition(b".")[2])

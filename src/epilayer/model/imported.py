@@ -1,0 +1,412 @@
+"""Records of calculations that somebody else ran: what their files say, and what can be stood behind."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from epilayer.model.base import Frozen, fingerprint
+from epilayer.model.units import Ang, Ev, EvPerAng, MuB, Unit
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+Setting = bool | int | float | str | tuple[bool | int | float | str | None, ...] | None
+Row = tuple[float, float, float]
+PerAng = Annotated[float, Unit("1/A")]
+Percent = Annotated[float, Unit("%")]
+Charge = Annotated[float, Unit("e")]
+
+
+class Code(StrEnum):
+    """The program that wrote the files."""
+
+    VASP = "vasp"
+    LOBSTER = "lobster"
+    UNKNOWN = "unknown"
+
+
+class CalculationKind(StrEnum):
+    """What kind of calculation it was."""
+
+    STATIC = "static"
+    RELAX = "relax"
+    MD = "md"
+    RESPONSE = "response"
+    BONDING = "bonding"
+    UNKNOWN = "unknown"
+
+
+class ImportStatus(StrEnum):
+    """How a calculation ended, from what its files say.
+
+    ``converged``: finished, and met its criteria. ``unconverged``: finished without meeting them.
+    ``incomplete``: never started, killed, stopped on request, or cut short. ``failed``: the program
+    named an error, or the files contradict one another.
+    """
+
+    CONVERGED = "converged"
+    UNCONVERGED = "unconverged"
+    INCOMPLETE = "incomplete"
+    FAILED = "failed"
+
+
+class VaspError(StrEnum):
+    """Every error text of VASP, its launcher and its MPI that has a name."""
+
+    TETRAHEDRON = "tetrahedron"
+    K_MESH_SYMMETRY = "k_mesh_symmetry"
+    K_POINT_SHIFT = "k_point_shift"
+    K_POINTS_TRANSFORM = "k_points_transform"
+    IBZKPT = "ibzkpt"
+    HNFORM = "hnform"
+    ROTATION_MATRIX = "rotation_matrix"
+    POSMAP = "posmap"
+    POINT_GROUP = "point_group"
+    SYMMETRY_NOISE = "symmetry_noise"
+    BRAVAIS = "bravais"
+    PRICEL = "pricel"
+    PRICELV = "pricelv"
+    RHOSYG = "rhosyg"
+    TRIPLE_PRODUCT = "triple_product"
+    BRMIX = "brmix"
+    SUBSPACE_MATRIX = "subspace_matrix"
+    SUBSPACE_ROTATION = "subspace_rotation"
+    EDDRMM = "eddrmm"
+    EDDDAV = "edddav"
+    EDDIAG = "eddiag"
+    EDWAV = "edwav"
+    ZPOTRF = "zpotrf"
+    ZBRENT = "zbrent"
+    BRIONS = "brions"
+    DENTET = "dentet"
+    REAL_OPTLAY = "real_optlay"
+    RSPHER = "rspher"
+    NICHT_KONVERGENT = "nicht_konvergent"
+    SET_CORE_WF = "set_core_wf"
+    TOO_FEW_BANDS = "too_few_bands"
+    BANDS_NOT_SUFFICIENT = "bands_not_sufficient"
+    LONG_CELL_AMIN = "long_cell_amin"
+    ALGO_TETRAHEDRON = "algo_tetrahedron"
+    XC_TABLE = "xc_table"
+    ELF_KPAR = "elf_kpar"
+    ELF_NONCOLLINEAR = "elf_noncollinear"
+    DFPT_NCORE = "dfpt_ncore"
+    HARRIS_SPIN = "harris_spin"
+    RESTART_FILE = "restart_file"
+    INPUT_NOT_READ = "input_not_read"
+    POTCAR_MISSING = "potcar_missing"
+    GAMMA_BINARY = "gamma_binary"
+    LICENCE_OR_BINARY = "licence_or_binary"
+    OUT_OF_MEMORY = "out_of_memory"
+    DISK_FULL = "disk_full"
+    SEGFAULT = "segfault"
+    MPI_ABORT = "mpi_abort"
+    TIME_LIMIT = "time_limit"
+    OTHER_FATAL = "other_fatal"
+
+
+class Finding(StrEnum):
+    """What the reading of the files themselves showed."""
+
+    NOT_STARTED = "not_started"
+    NOT_FINISHED = "not_finished"
+    NO_IONIC_STEP = "no_ionic_step"
+    STOPPED_ON_REQUEST = "stopped_on_request"
+    ELECTRONS_NOT_CONVERGED = "electrons_not_converged"
+    SCF_NEVER_CONVERGES = "scf_never_converges"
+    IONS_NOT_CONVERGED = "ions_not_converged"
+    MD_SHORT = "md_short"
+    IONIC_STEP_TOO_LARGE = "ionic_step_too_large"
+    ENERGY_NOT_READABLE = "energy_not_readable"
+    ENERGY_POSITIVE = "energy_positive"
+    ENERGY_INCONSISTENT = "energy_inconsistent"
+    NOT_SELF_CONSISTENT = "not_self_consistent"
+    CONVERGENCE_NOT_STATED = "convergence_not_stated"
+    FILES_DISAGREE = "files_disagree"
+    SINGLE_WITNESS = "single_witness"
+    FILE_TRUNCATED = "file_truncated"
+    FILE_DAMAGED = "file_damaged"
+    FILE_UNREADABLE = "file_unreadable"
+    NOT_RECOGNISED = "not_recognised"
+    NOT_READ = "not_read"
+    INPUT_EDITED = "input_edited"
+    LEVEL_UNKNOWN = "level_unknown"
+    MACHINE_LEARNED = "machine_learned"
+    MOMENTS_NOT_READABLE = "moments_not_readable"
+    STAND_IN = "stand_in"
+    SPILLING_ABOVE_LIMIT = "spilling_above_limit"
+    SPILLING_UNKNOWN = "spilling_unknown"
+    SPIN_CHANNEL_MISSING = "spin_channel_missing"
+    COHP_DISABLED = "cohp_disabled"
+    NO_BONDS = "no_bonds"
+    BAND_OVERLAP = "band_overlap"
+    IMPORT_CRASHED = "import_crashed"
+
+
+class Severity(StrEnum):
+    """What a reason does to the record."""
+
+    FATAL = "fatal"
+    WITHHOLDS = "withholds"
+    NOTE = "note"
+
+
+class Reason(Frozen):
+    """One thing that the files say about the calculation, and what can be done about it."""
+
+    code: VaspError | Finding
+    severity: Severity
+    what: str
+    remedy: str = ""
+    file: str = ""
+
+
+class Correction(Frozen):
+    """One correction that custodian made during the run."""
+
+    errors: tuple[str, ...]
+    handler: str
+    actions: str
+
+
+class Agreement(StrEnum):
+    """Whether more than one file gives the energy, and the same one."""
+
+    AGREE = "agree"
+    SINGLE_WITNESS = "single_witness"
+    DISAGREE = "disagree"
+    NO_WITNESS = "no_witness"
+
+
+class EnergyWitness(Frozen):
+    """The energy(sigma->0) of the last whole ionic step, as one file gives it.
+
+    Attributes
+    ----------
+    resolution_ev
+        The last printed digit: two witnesses agree when they differ by no more than rounding.
+    complete
+        Whether the file runs to its proper end.
+    """
+
+    file: str
+    source: str
+    energy_ev: Ev
+    resolution_ev: Ev
+    ionic_step: int
+    complete: bool
+
+
+class Salvage(Frozen):
+    """What a calculation without a reportable energy still holds."""
+
+    whole_ionic_steps: int
+    last_energy_ev: Ev | None
+    statement: str
+
+
+class OxidationEstimate(Frozen):
+    """The oxidation state that a site's moment suggests: an estimate, never a measurement.
+
+    Attributes
+    ----------
+    state
+        ``None`` where the moment lies between two states.
+    """
+
+    site: int
+    element: str
+    moment_mu_b: MuB
+    state: int | None
+    statement: str
+
+
+class Potcar(Frozen):
+    """Which pseudopotential was used; never what is in it."""
+
+    element: str
+    titel: str
+    sha256: str | None = None
+    valence_e: Charge | None = None
+
+
+class HubbardU(Frozen):
+    """The Hubbard term on one element's shell."""
+
+    element: str
+    angular_momentum: int
+    u_ev: Ev
+    j_ev: Ev
+
+
+class ExecutedLevel(Frozen):
+    """The level of theory as executed: read from outputs where they state it, else from inputs.
+
+    Attributes
+    ----------
+    unknown
+        What no file states; with anything here, energies cannot be compared by fingerprint.
+    """
+
+    functional: str | None
+    encut_ev: Ev | None
+    precision: str | None
+    ediff_ev: Ev | None
+    smearing: int | None
+    sigma_ev: Ev | None
+    spin: str | None
+    aspherical: bool | None
+    real_space_projection: bool | None
+    dispersion: str | None
+    hubbard_type: int | None = None
+    hubbard: tuple[HubbardU, ...] = ()
+    dipole_correction: str | None = None
+    potcars: tuple[Potcar, ...] = ()
+    k_mesh: tuple[int, int, int] | None = None
+    k_centring: str | None = None
+    k_points: int | None = None
+    k_spacing_per_ang: PerAng | None = None
+    electrons: Charge | None = None
+    charge_e: Charge | None = None
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over everything here."""
+        return fingerprint(self.model_dump(mode="json"))
+
+    @property
+    def shared_fingerprint(self) -> str:
+        """SHA-256 over what the legs of an energy difference share whatever atoms they hold.
+
+        Elements (POTCAR, U) are compared one by one; k-mesh, dipole and charge differ by design.
+        """
+        keys = {"functional", "encut_ev", "precision", "spin", "aspherical", "dispersion"}
+        return fingerprint(self.model_dump(mode="json", include=keys))
+
+
+class BondIntegral(Frozen):
+    """ICOHP, ICOOP or ICOBI of one bond, up to the Fermi level.
+
+    Attributes
+    ----------
+    per_spin
+        One value without spin polarisation, else (spin 1, spin 2). eV for ICOHP, 1 for the others.
+    summed
+        Over the spins: the number to report.
+    """
+
+    label: str
+    atom_1: str
+    atom_2: str
+    length_ang: Ang
+    translation: tuple[int, int, int] | None
+    per_spin: tuple[Annotated[float, Unit("eV or 1")], ...]
+    summed: Annotated[float, Unit("eV or 1")]
+
+
+class Spilling(Frozen):
+    """Absolute spilling of one spin channel."""
+
+    spin: int
+    charge_percent: Percent | None
+    total_percent: Percent | None
+    passes: bool
+
+
+class BondingImport(Frozen):
+    """What a LOBSTER directory holds.
+
+    Attributes
+    ----------
+    bands_ignored_from
+        LOBSTER used the bands below this one.
+    bands_needed
+        What LOBSTER says it needs where it was given too few.
+    energy_window_ev
+        First and last energy of the COHP curve relative to the Fermi level.
+    max_band_overlap_deviation
+        Largest deviation of the band overlap matrices from unity, if LOBSTER wrote them.
+    """
+
+    lobster_version: str | None = None
+    finished: bool | None = None
+    spin_channels: int | None = None
+    spilling: tuple[Spilling, ...] = ()
+    spilling_limit_percent: Percent = 5.0
+    spilling_passes: bool | None = None
+    basis: dict[str, str] = Field(default_factory=dict)
+    bands_ignored_from: int | None = None
+    bands_needed: int | None = None
+    k_points_not_orthonormal: int | None = None
+    max_band_overlap_deviation: Annotated[float, Unit("1")] | None = None
+    energy_window_ev: tuple[Ev, Ev] | None = None
+    icohp_ev: tuple[BondIntegral, ...] = ()
+    icoop: tuple[BondIntegral, ...] = ()
+    icobi: tuple[BondIntegral, ...] = ()
+
+
+class ImportedCalculation(Frozen):
+    """One calculation found on disk.
+
+    Attributes
+    ----------
+    label
+        Suffix of its files (``relax1`` of ``OUTCAR.relax1.gz``); empty in the usual case.
+    energy_ev
+        energy(sigma->0) of the last configuration, or ``None`` wherever it cannot be stood behind.
+    magnetic_moments
+        In the PAW spheres, per atom, shape (atoms,), mu_B.
+    unconverged_electronic_steps
+        Ionic steps, counted from 1, whose electronic loop did not converge.
+    max_force_ev_per_ang
+        Largest force on a free atom in the last whole step.
+    incar
+        The settings as executed: from the outputs where they echo them, else from INCAR.
+    files
+        SHA-256 of each file that was read, by name. POTCAR by its hash only.
+    signature
+        Sizes and times of the files, to see whether an earlier import still holds.
+    """
+
+    path: str
+    label: str = ""
+    code: Code
+    kind: CalculationKind
+    status: ImportStatus
+    energy_ev: Ev | None = None
+    reasons: tuple[Reason, ...] = ()
+    corrections: tuple[Correction, ...] = ()
+    magnetic_moments: tuple[MuB, ...] | None = None
+    total_magnetization_mu_b: MuB | None = None
+    oxidation_states: tuple[OxidationEstimate, ...] = ()
+    electronic_converged: bool | None = None
+    ionic_converged: bool | None = None
+    ionic_steps: int = 0
+    ionic_steps_allowed: int | None = None
+    unconverged_electronic_steps: tuple[int, ...] = ()
+    max_force_ev_per_ang: EvPerAng | None = None
+    salvage: Salvage | None = None
+    witnesses: tuple[EnergyWitness, ...] = ()
+    agreement: Agreement = Agreement.NO_WITNESS
+    program: str | None = None
+    stand_in: bool = False
+    species: tuple[str, ...] = ()
+    lattice_ang: tuple[Row, Row, Row] | None = None
+    positions_frac: tuple[Row, ...] | None = None
+    incar: dict[str, Setting] = Field(default_factory=dict)
+    level: ExecutedLevel | None = None
+    bonding: BondingImport | None = None
+    files: dict[str, str] = Field(default_factory=dict)
+    signature: str = ""
+
+    def structure(self) -> Structure | None:
+        """Return the last whole structure, where the files hold one."""
+        if self.lattice_ang is None or self.positions_frac is None:
+            return None
+        from pymatgen.core import Lattice, Structure
+
+        return Structure(Lattice(self.lattice_ang), list(self.species), list(self.positions_frac))
