@@ -81,6 +81,36 @@ def log_lines(folder: Path) -> list[list[str]]:
     return [line.split("\t") for line in (folder / "log").read_text().splitlines()]
 
 
+def kill_at_random(rig: Rig, kills: int, seed: int) -> Counter[str]:
+    """Keep a run going and kill it, or a worker, or a worker with its children, at random moments."""
+    moments = random.Random(seed)  # noqa: S311  (not for cryptography)
+    done = Counter[str]()
+    run = start_run(rig.folder)
+    while done.total() < kills:
+        if run.poll() is not None:
+            assert run.returncode in {0, -signal.SIGKILL}
+            assert rig.queue.counts()[JobState.COMPLETED] < 68, f"all jobs are done after {done}"
+            run = start_run(rig.folder)
+        at_work = moments.random() < 0.7  # else at any moment, the start of a worker included
+        until(lambda: ready_to_be_killed(rig, run, at_work=at_work))  # noqa: B023
+        time.sleep(moments.uniform(0.0, 0.5))
+        victims = workers_of(run.pid)
+        kind = moments.choice(["worker", "worker with its children", "everything"])
+        if run.poll() is not None or not victims:
+            continue
+        if kind == "everything":  # the supervisor, and the kernel takes its workers along
+            run.kill()
+            run.wait()
+        elif kind == "worker":
+            os.kill(moments.choice(victims), signal.SIGKILL)
+        else:
+            os.killpg(moments.choice(victims), signal.SIGKILL)
+        done[kind] += 1
+    run.kill()
+    run.wait()
+    return done
+
+
 @pytest.mark.slow
 def test_killed_at_fifty_random_moments_the_documents_are_those_of_an_undisturbed_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -89,7 +119,6 @@ def test_killed_at_fifty_random_moments_the_documents_are_those_of_an_undisturbe
     bends = tmp_path / "bends"  # jobs write here; the path is an argument, so both runs share it
     for folder in (quiet, rough, bends):
         folder.mkdir()
-    monkeypatch.setenv("EPILAYER_TOY_LOG", str(quiet / "log"))
     undisturbed = Rig(quiet)
     assert len(undisturbed.queue.submit(toy.campaign(str(bends))).new) == 40
     assert undisturbed.run(workers=2).failed == 0
@@ -98,49 +127,26 @@ def test_killed_at_fifty_random_moments_the_documents_are_those_of_an_undisturbe
     monkeypatch.setenv("EPILAYER_TOY_PACE_S", "0.25")
     rig = Rig(rough)
     rig.queue.submit(toy.campaign(str(bends)))
-    moments = random.Random(20250)  # noqa: S311  (not for cryptography)
-    kills = Counter[str]()
-    run: subprocess.Popen[bytes] | None = None
-    while sum(kills.values()) < KILLS:
-        if run is None or run.poll() is not None:
-            assert rig.queue.counts()[JobState.COMPLETED] < 68, f"all done after {kills}"
-            run = start_run(rough)
-        at_work = moments.random() < 0.7  # else at any moment, the start of a worker included
-        until(lambda: ready_to_be_killed(rig, run, at_work=at_work))  # noqa: B023
-        time.sleep(moments.uniform(0.0, 0.5))
-        if run.poll() is not None:
-            assert run.returncode == 0
-        elif moments.random() < 0.3:  # the supervisor and, with it, everything
-            os.kill(run.pid, signal.SIGKILL)
-            run.wait()
-            kills["run"] += 1
-            run = None
-        else:
-            victims = workers_of(run.pid)
-            if victims:
-                os.kill(moments.choice(victims), signal.SIGKILL)
-                kills["worker"] += 1
-    if run is not None:
-        os.kill(run.pid, signal.SIGKILL)
-        run.wait()
+    kills = kill_at_random(rig, KILLS, seed=20250)
     monkeypatch.setenv("EPILAYER_TOY_PACE_S", "0")
     report = rig.run(workers=2, max_crashes=10_000)
 
     assert report.failed == 0
-    assert set(report.counts) == set(JobState)
     assert report.counts[JobState.COMPLETED] == sum(report.counts.values()) == 68  # 0 lost
     assert rig.documents() == undisturbed.documents()
     attempts = [attempt for job in rig.queue.jobs() for attempt in rig.queue.attempts(job.number)]
     completed = Counter(attempt.job for attempt in attempts if attempt.outcome is Outcome.COMPLETED)
-    assert set(completed.values()) == {1}  # 0 completed twice
-    assert len(completed) == 68
+    assert len(completed) == completed.total() == 68  # 0 completed twice
     outcomes = Counter(attempt.outcome for attempt in attempts)
     assert outcomes[Outcome.RUNNING] == 0
-    assert outcomes[Outcome.CRASHED] + outcomes[Outcome.INTERRUPTED] > 0
-    # Jobs' own account: each execution in a directory of its own, none after the attempt that completed.
-    ends = [(line[0], line[2]) for line in log_lines(rough) if line[0].startswith("end")]
-    assert len({place for _, place in ends}) == len(ends)
-    print(f"kills {dict(kills)}, attempts {dict(outcomes)}")  # noqa: T201  (shown by pytest -rP)
+    assert outcomes[Outcome.CRASHED] > 0
+    assert outcomes[Outcome.INTERRUPTED] > 0
+    for job in rig.queue.jobs():  # nothing was executed again once it had completed
+        assert rig.queue.attempts(job.number)[-1].outcome is Outcome.COMPLETED
+    # The jobs' own account: no two executions shared a directory, so there were never two writers.
+    starts = [line[2] for line in log_lines(rough) if line[0].startswith("start")]
+    assert len(set(starts)) == len(starts)
+    print(f"kills {dict(kills)}, attempts { ({k.value: n for k, n in outcomes.items()}) }")  # noqa: T201
 
 
 @pytest.mark.slow

@@ -135,7 +135,10 @@ def normalise(
     """
     from jobflow import Flow
 
-    root = flow if isinstance(flow, Flow) else Flow(jobs=flow)
+    try:
+        root = flow if isinstance(flow, Flow) else Flow(jobs=flow)
+    except ValueError as error:  # a job that is part of another flow already
+        raise InputError(f"{error}".rstrip(".") + ".", "Submit that flow, or build the job anew.") from error
     name = name or root.name
     flow_paths: dict[str, str] = {}
     entries = list(_expand(root, origin or "flow", flow_paths)[0])
