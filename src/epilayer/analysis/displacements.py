@@ -49,9 +49,7 @@ def unwrap(
     """
     cells = np.asarray(cells_ang, np.float64)
     if positions.ndim != 3 or positions.shape[2] != 3:  # noqa: PLR2004  (frames, atoms, xyz)
-        raise InputError(
-            f"Positions have the shape {positions.shape}.", "Give an array (frames, atoms, 3)."
-        )
+        raise InputError(f"Positions have the shape {positions.shape}.", "Give an array (frames, atoms, 3).")
     _finite(positions)
     if np.abs(np.linalg.det(cells)).min() < 1e-9:  # noqa: PLR2004
         raise InputError("The cell has no volume, so nothing can be unwrapped.", "Give the periodic cell.")
@@ -112,7 +110,8 @@ def remove_drift(
         raise InputError("The framework has no atoms.", "Name the species that stay in place.")
     share = masses[atoms] / masses[atoms].sum()
     drift = np.einsum("a,fac->fc", share, tracks_ang[:, atoms] - tracks_ang[0, atoms])
-    return tracks_ang - drift[:, None, :]
+    result: NDArray[np.float64] = tracks_ang - drift[:, None, :]
+    return result
 
 
 def centres(
@@ -146,7 +145,10 @@ def centres(
 
 
 def find_molecules(
-    symbols: Sequence[str], positions_frac: NDArray[np.float64], cell_ang: NDArray[np.float64], scale: float = 1.15
+    symbols: Sequence[str],
+    positions_frac: NDArray[np.float64],
+    cell_ang: NDArray[np.float64],
+    scale: float = 1.15,
 ) -> dict[str, list[NDArray[np.intp]]]:
     """Group atoms into bonded molecules, by formula.
 
@@ -178,7 +180,9 @@ def find_molecules(
     radii[np.isin(atoms.numbers, [3, 11, 19, 37, 55])] = 0.0
     first, second = neighbor_list("ij", atoms, cutoff=list(radii))
     n = len(atoms)
-    _, label = connected_components(coo_array((np.ones(len(first)), (first, second)), shape=(n, n)), directed=False)
+    _, label = connected_components(
+        coo_array((np.ones(len(first)), (first, second)), shape=(n, n)), directed=False
+    )
     found: dict[str, list[NDArray[np.intp]]] = {}
     for value in np.unique(label):
         members = np.flatnonzero(label == value)

@@ -29,7 +29,8 @@ def mean_squared_displacement(tracks_ang: NDArray[np.float64]) -> NDArray[np.flo
     -------
     (n_frames,) MSD, Angstrom^2, at lags of 0, 1, 2, ... frames.
     """
-    return cross_displacement(tracks_ang, tracks_ang) / tracks_ang.shape[1]
+    result: NDArray[np.float64] = cross_displacement(tracks_ang, tracks_ang) / tracks_ang.shape[1]
+    return result
 
 
 def collective_displacement(

@@ -46,7 +46,7 @@ _SHARES = np.concatenate([np.linspace(0.02, 1.0, 50), np.linspace(1.04, 1.6, 15)
 
 
 def _curvatures() -> NDArray[np.float64]:
-    """Return b of ``1 + b x^2`` (b > 0) or ``1 / (1 - b x^2)`` (b < 0) whose mean over x in 0..1 is 1/share."""
+    """Return b of ``1 + b x^2`` (b > 0) or ``1 / (1 - b x^2)`` whose mean over x in 0..1 is 1/share."""
     rising = 3.0 * (1.0 / _SHARES - 1.0)
     table = np.geomspace(1e-4, 60.0, 4000)
     falling = -np.interp(_SHARES, np.sqrt(table) / np.arctan(np.sqrt(table)), table)
@@ -123,7 +123,9 @@ class Posterior:
         return 2.0 * self.shape
 
 
-def sine_projections(tracks_ang: NDArray[np.float64], time_step_ps: float, n_tapers: int) -> NDArray[np.float64]:
+def sine_projections(
+    tracks_ang: NDArray[np.float64], time_step_ps: float, n_tapers: int
+) -> NDArray[np.float64]:
     """Project the motion on the slowest sine tapers.
 
     Parameters
@@ -142,8 +144,9 @@ def sine_projections(tracks_ang: NDArray[np.float64], time_step_ps: float, n_tap
     from scipy.fft import dst
 
     moves = np.diff(tracks_ang, axis=0)
-    result: NDArray[np.float64] = dst(moves, type=1, axis=0, norm="ortho")[:n_tapers]
-    return result / np.sqrt(2.0 * time_step_ps)
+    slowest = dst(moves, type=1, axis=0, norm="ortho")[:n_tapers]
+    result: NDArray[np.float64] = slowest / np.sqrt(2.0 * time_step_ps)
+    return result
 
 
 @dataclass(frozen=True)

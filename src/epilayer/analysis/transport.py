@@ -66,7 +66,7 @@ class Carrier:
     @property
     def number(self) -> int:
         """Carriers of this kind."""
-        return self.tracks_ang.shape[1]
+        return int(self.tracks_ang.shape[1])
 
 
 @dataclass(frozen=True)
@@ -208,10 +208,16 @@ def positive_time_step_fs(time_step_fs: float | None) -> float:
 
 
 def estimate_diffusion(
-    tracks_ang: NDArray[np.float64], time_step_fs: float | None, *, name: str = "ion", hop_length_ang: float = 3.0
+    tracks_ang: NDArray[np.float64],
+    time_step_fs: float | None,
+    *,
+    name: str = "ion",
+    hop_length_ang: float = 3.0,
 ) -> DiffusionEstimate:
     """Estimate the self-diffusion coefficient of equal carriers; see :func:`analyse`."""
-    return _estimate(Carrier(name, tracks_ang), positive_time_step_fs(time_step_fs) * 1e-3, hop_length_ang).estimate
+    return _estimate(
+        Carrier(name, tracks_ang), positive_time_step_fs(time_step_fs) * 1e-3, hop_length_ang
+    ).estimate
 
 
 def _estimate(carrier: Carrier, step_ps: float, hop_ang: float) -> _Known:
@@ -223,7 +229,11 @@ def _estimate(carrier: Carrier, step_ps: float, hop_ang: float) -> _Known:
     posterior = diffusion_posterior(tracks, step_ps)
 
     def known(
-        verdict: Verdict, reason: str, ends: tuple[float | None, float | None], needed_ps: float | None, hops: float
+        verdict: Verdict,
+        reason: str,
+        ends: tuple[float | None, float | None],
+        needed_ps: float | None,
+        hops: float,
     ) -> _Known:
         lower, upper = ends
         resolved = posterior is not None and verdict is Verdict.RESOLVED
@@ -266,7 +276,7 @@ def _estimate(carrier: Carrier, step_ps: float, hop_ang: float) -> _Known:
         return known(Verdict.REFUSED, reason, (None, None), needed_ps, hops)
     if hops < _FEWEST_HOPS:
         reason = f"Upper bound: {hops:.1f} independent hops of {hop_ang:g} A, {_FEWEST_HOPS:.0f} are needed."
-        return known(Verdict.BOUND, reason, (None, _hop_limited(posterior, hops, high, middle)), needed_ps, hops)
+        return known(Verdict.BOUND, reason, (None, _hop_limited(hops, high, middle)), needed_ps, hops)
     if posterior.rising > _LIKELY:
         reason = "Upper bound: the ions are still slowing down at the longest times (caged)."
         return known(Verdict.BOUND, reason, (None, high), needed_ps, hops)
@@ -274,11 +284,10 @@ def _estimate(carrier: Carrier, step_ps: float, hop_ang: float) -> _Known:
     return known(Verdict.BOUND, reason, (low, high), needed_ps, hops)
 
 
-def _hop_limited(posterior: Posterior, hops: float, high: float, middle: float) -> float:
+def _hop_limited(hops: float, high: float, middle: float) -> float:
     """Return the upper end, no lower than that of a Poisson process that showed as many hops."""
     from scipy.special import gammaincinv
 
-    del posterior
     most_hops = float(gammaincinv(hops + 1.0, 1.0 - _TAIL))
     return max(high, middle * most_hops / hops)
 
@@ -303,7 +312,8 @@ def _compare(first: _Known, second: _Known) -> Comparison:
         ceiling = behind.upper_cm2_per_s
         apart = floor is not None and ceiling is not None and floor > ceiling
         if sure and (a.verdict is b.verdict is Verdict.RESOLVED or apart):
-            said = f"{ahead.species} is faster than {behind.species} (probability {max(probability, 1 - probability):.3f})."
+            chance = max(probability, 1.0 - probability)
+            said = f"{ahead.species} is faster than {behind.species} (probability {chance:.3f})."
             return Comparison(**names, verdict=Verdict.RESOLVED, probability=probability, said=said)
         said = f"Which of {a.species} and {b.species} is faster is not resolved (P = {probability:.2f})."
         return Comparison(**names, verdict=Verdict.BOUND, probability=probability, said=said)
@@ -356,7 +366,9 @@ def _transference(charged: Sequence[_Known], step_ps: float, frame: Frame) -> tu
         if why is None:
             draws = _self_draws(charged) if kind == "self" else _onsager_draws(charged, step_ps)
         results.append(
-            _ratio(f"t+ ({kind})", text, frame, draws, why, lambda low, high: high - low <= _WIDEST_TRANSFERENCE)
+            _ratio(
+                f"t+ ({kind})", text, frame, draws, why, lambda low, high: high - low <= _WIDEST_TRANSFERENCE
+            )
         )
     return tuple(results)
 
@@ -405,11 +417,13 @@ def _ratio(
     base = {"name": name, "definition": definition, "frame": frame}
     if draws is None:
         reason = why or "Too few independent windows for the correlations between ions."
-        return RatioEstimate(**base, verdict=Verdict.REFUSED, reason=reason, value=None, lower=None, upper=None)  # type: ignore[arg-type]
+        return RatioEstimate(
+            **base, verdict=Verdict.REFUSED, reason=reason, value=None, lower=None, upper=None
+        )
     low, middle, high = (float(q) for q in np.quantile(draws, [_TAIL, 0.5, 1.0 - _TAIL]))
     resolved = bool(narrow(low, high)) if callable(narrow) else False
     return RatioEstimate(
-        **base,  # type: ignore[arg-type]
+        **base,
         verdict=Verdict.RESOLVED if resolved else Verdict.BOUND,
         reason="" if resolved else "Bounds only: the interval is too wide for a number.",
         value=middle if resolved else None,
@@ -428,7 +442,9 @@ def _haven(charged: Sequence[_Known], collective: Posterior | None, frame: Frame
     return _ratio("Haven ratio", definition, frame, draws, why, lambda low, high: high / low <= _WIDEST_RATIO)
 
 
-def conductivity_ms_per_cm(charge_diffusion_ang2_per_ps: float, volume_ang3: float, temperature_k: float) -> float:
+def conductivity_ms_per_cm(
+    charge_diffusion_ang2_per_ps: float, volume_ang3: float, temperature_k: float
+) -> float:
     """Return e^2 D / (V k T), mS/cm.
 
     Parameters
@@ -470,7 +486,7 @@ def _conductivities(
             middle = middle if resolved else None
         results.append(
             ConductivityEstimate(
-                kind=kind,  # type: ignore[arg-type]
+                kind=kind,
                 frame=frame,
                 verdict=verdict,
                 reason=reason,

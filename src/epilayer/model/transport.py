@@ -13,7 +13,6 @@ from epilayer.model.units import Ang, Dimensionless, Fraction, Kelvin, Unit
 Cm2PerS = Annotated[float, Unit("cm^2/s")]
 MsPerCm = Annotated[float, Unit("mS/cm")]
 Ps = Annotated[float, Unit("ps")]
-Percent95 = Literal[0.95]
 Frame = Literal["as simulated", "framework at rest", "centre of mass at rest"]
 
 
@@ -63,7 +62,7 @@ class DiffusionEstimate(Frozen):
     diffusion_cm2_per_s: Cm2PerS | None
     lower_cm2_per_s: Cm2PerS | None
     upper_cm2_per_s: Cm2PerS | None
-    confidence: Percent95 = 0.95
+    confidence: Fraction = 0.95
     window_ps: tuple[Ps, Ps] | None
     slope_cm2_per_s: Cm2PerS | None
     degrees_of_freedom: Dimensionless

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol, cast
 
 import numpy as np
 
@@ -116,8 +116,10 @@ class HashedFile:
             ) from error
         magic = self._raw.read(2)
         self._raw.seek(0)
-        self._stream: BinaryIO | gzip.GzipFile = (
-            gzip.GzipFile(mode="rb", fileobj=_Tee(self._raw, self._hash)) if magic == _GZIP else self._raw
+        self._stream = (
+            gzip.GzipFile(mode="rb", fileobj=cast("BinaryIO", _Tee(self._raw, self._hash)))
+            if magic == _GZIP
+            else self._raw
         )
         self._plain = self._stream is self._raw
         self._path = path

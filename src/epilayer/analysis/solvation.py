@@ -1,0 +1,314 @@
+"""Who surrounds an ion, and for how long: RDF, running coordination, shell census, residence times."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from epilayer.model.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import ArrayLike, NDArray
+
+_BLOCK_VALUES = 1 << 20
+_CONFIDENCE_TAIL = 0.025
+
+
+@dataclass(frozen=True)
+class RadialDistribution:
+    """A pair distribution and what it integrates to.
+
+    Parameters
+    ----------
+    radius_ang
+        (n_bins,) middle of each bin, Angstrom.
+    g
+        (n_bins,) density of partners over their mean density.
+    coordination
+        (n_bins,) partners within the outer edge of each bin, per centre.
+    first_peak_ang, first_minimum_ang
+        Highest point of the first shell, and the end of that shell; ``None`` where there is none.
+    coordination_number
+        Partners up to the first minimum.
+    """
+
+    radius_ang: NDArray[np.float64]
+    g: NDArray[np.float64]
+    coordination: NDArray[np.float64]
+    first_peak_ang: float | None
+    first_minimum_ang: float | None
+    coordination_number: float | None
+
+
+@dataclass(frozen=True)
+class ShellCensus:
+    """How often each composition of the first shell is met.
+
+    Parameters
+    ----------
+    groups
+        Names of the kinds of neighbours.
+    mean
+        Mean number of neighbours of each kind.
+    shares
+        Share of (ion, frame) with each composition, most frequent first.
+    """
+
+    groups: tuple[str, ...]
+    mean: dict[str, float]
+    shares: dict[tuple[int, ...], float]
+
+    def share_with_all(self, *names: str) -> float:
+        """Return the share of (ion, frame) that has at least one neighbour of every kind named."""
+        index = [self.groups.index(name) for name in names]
+        return sum(share for key, share in self.shares.items() if all(key[i] > 0 for i in index))
+
+
+@dataclass(frozen=True)
+class ResidenceTime:
+    """How long a neighbour stays.
+
+    Parameters
+    ----------
+    mean_ps
+        Time spent bound per departure seen; ``None`` where none was.
+    lower_ps, upper_ps
+        95 % interval for departures at random (exact for a Poisson process); no upper end without a
+        departure.
+    departures
+        Departures seen; stays cut off by the end of the trajectory count their time, not a departure.
+    survival
+        (n_lags,) probability that a neighbour is there again (or still) after each lag.
+    """
+
+    mean_ps: float | None
+    lower_ps: float | None
+    upper_ps: float | None
+    departures: int
+    survival: NDArray[np.float64]
+
+
+def radial_distribution(
+    positions_frac: NDArray[np.float64],
+    cells_ang: ArrayLike,
+    centres: ArrayLike,
+    partners: ArrayLike,
+    *,
+    furthest_ang: float = 6.0,
+    bin_ang: float = 0.05,
+) -> RadialDistribution:
+    """Return the pair distribution of partners around centres.
+
+    Parameters
+    ----------
+    positions_frac
+        (n_frames, n_atoms, 3) fractional coordinates, wrapped or not.
+    cells_ang
+        (3, 3) or (n_frames, 3, 3) cell vectors as rows, Angstrom.
+    centres, partners
+        Atom indices; an atom is no partner of itself.
+    furthest_ang, bin_ang
+        Range and resolution, Angstrom.
+
+    Raises
+    ------
+    InputError
+        If the range is more than half the cell, or a set is empty.
+    """
+    edges = np.arange(0.0, furthest_ang + bin_ang / 2, bin_ang)
+    counts = np.zeros(len(edges) - 1)
+    density, n_frames = 0.0, len(positions_frac)
+    here, there = _indices(centres, partners)
+    pairs = len(here) * len(there) - len(np.intersect1d(here, there))
+    for distances, cells in _distances(positions_frac, cells_ang, here, there, edges[-1]):
+        counts += np.histogram(distances, edges)[0]
+        density += float((pairs / len(here) / np.abs(np.linalg.det(cells))).sum())
+    density /= n_frames
+    per_centre = counts / (n_frames * len(here))
+    shells = 4.0 / 3.0 * np.pi * np.diff(edges**3)
+    g = per_centre / (shells * density)
+    coordination = np.cumsum(per_centre)
+    radius = 0.5 * (edges[1:] + edges[:-1])
+    peak, minimum = _first_shell(g)
+    return RadialDistribution(
+        radius,
+        g,
+        coordination,
+        None if peak is None else float(radius[peak]),
+        None if minimum is None else float(radius[minimum]),
+        None if minimum is None else float(coordination[minimum]),
+    )
+
+
+def _first_shell(g: NDArray[np.float64]) -> tuple[int | None, int | None]:
+    """Return the bins of the first peak and of the minimum behind it, on a lightly smoothed curve."""
+    if g.max(initial=0.0) <= 0:
+        return None, None
+    smooth = np.convolve(g, [0.25, 0.5, 0.25], mode="same")
+    # The first shell is the first hill that rises above the mean density and falls to half its height.
+    above = np.flatnonzero(smooth > 1.0)
+    if not len(above):
+        return None, None
+    peak = int(above[0])
+    for k in range(int(above[0]), len(smooth)):
+        if smooth[k] > smooth[peak]:
+            peak = k
+        elif smooth[k] < 0.5 * smooth[peak]:
+            break
+    behind = smooth[peak:]
+    if behind.min() > 0.5 * smooth[peak]:
+        return peak, None
+    fallen = peak + int(np.argmax(behind < 0.5 * smooth[peak]))
+    rise = np.flatnonzero(smooth[fallen:] > max(1.0, 2.0 * smooth[fallen:].min()))
+    end = fallen + int(rise[0]) if len(rise) else len(smooth)
+    lowest = np.flatnonzero(smooth[fallen:end] <= smooth[fallen:end].min() + 1e-12)
+    return peak, fallen + int(lowest[len(lowest) // 2])
+
+
+def shell_census(
+    positions_frac: NDArray[np.float64],
+    cells_ang: ArrayLike,
+    centres: ArrayLike,
+    groups: Mapping[str, tuple[ArrayLike, float]],
+) -> ShellCensus:
+    """Count the compositions of the first shell.
+
+    Parameters
+    ----------
+    positions_frac, cells_ang, centres
+        As in :func:`radial_distribution`.
+    groups
+        For each kind of neighbour: its atom indices, and the end of the shell, Angstrom (usually the
+        first minimum of its RDF).
+    """
+    names = tuple(groups)
+    numbers = [neighbours(positions_frac, cells_ang, centres, *groups[name]).sum(axis=2) for name in names]
+    table = np.stack(numbers, axis=-1).reshape(-1, len(names))
+    counted = Counter(map(tuple, table.tolist()))
+    return ShellCensus(
+        names,
+        {name: float(table[:, i].mean()) for i, name in enumerate(names)},
+        {key: number / len(table) for key, number in counted.most_common()},
+    )
+
+
+def neighbours(
+    positions_frac: NDArray[np.float64],
+    cells_ang: ArrayLike,
+    centres: ArrayLike,
+    partners: ArrayLike,
+    cutoff_ang: float,
+) -> NDArray[np.bool_]:
+    """Return (n_frames, n_centres, n_partners): whether a partner is within the cutoff of a centre."""
+    here, there = _indices(centres, partners)
+    parts = [
+        distances < cutoff_ang
+        for distances, _ in _distances(positions_frac, cells_ang, here, there, cutoff_ang)
+    ]
+    return np.concatenate(parts)
+
+
+def residence_time(
+    bound: NDArray[np.bool_], time_step_ps: float, *, tolerance_ps: float = 0.0
+) -> ResidenceTime:
+    """Return how long neighbours stay.
+
+    Parameters
+    ----------
+    bound
+        (n_frames, ...) whether each pair is within the cutoff.
+    time_step_ps
+        Time between frames, ps.
+    tolerance_ps
+        Absences of at most this long do not count as departures (Impey, Madden and McDonald,
+        doi 10.1021/j150643a008, use 2 ps for water).
+    """
+    from scipy.stats import chi2
+
+    pairs = bound.reshape(len(bound), -1).T.copy()
+    gap = round(tolerance_ps / time_step_ps)
+    time_bound, departures = 0.0, 0
+    for pair in pairs:
+        if gap:
+            _close_gaps(pair, gap)
+        time_bound += float(pair[:-1].sum()) * time_step_ps
+        departures += int((pair[:-1] & ~pair[1:]).sum())
+    lower = upper = mean = None
+    if time_bound > 0:
+        lower = float(2.0 * time_bound / chi2.ppf(1.0 - _CONFIDENCE_TAIL, 2 * departures + 2))
+        if departures:
+            mean = time_bound / departures
+            upper = float(2.0 * time_bound / chi2.ppf(_CONFIDENCE_TAIL, 2 * departures))
+    return ResidenceTime(mean, lower, upper, departures, _survival(pairs))
+
+
+def _close_gaps(pair: NDArray[np.bool_], longest: int) -> None:
+    edges = np.diff(pair.astype(np.int8))
+    leaves, returns = np.flatnonzero(edges < 0), np.flatnonzero(edges > 0)
+    if pair[0]:
+        for left, back in zip(leaves, returns, strict=False):
+            if back - left <= longest:
+                pair[left : back + 1] = True
+    else:
+        for left, back in zip(leaves, returns[1:], strict=False):
+            if back - left <= longest:
+                pair[left : back + 1] = True
+
+
+def _survival(pairs: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return <h(0) h(t)> / <h>, all origins."""
+    from scipy.fft import irfft, next_fast_len, rfft
+
+    frames = pairs.shape[1]
+    met = pairs[pairs.any(axis=1)].astype(np.float64)
+    if not len(met):
+        return np.zeros(frames)
+    size = next_fast_len(2 * frames, real=True)
+    spectrum = rfft(met, size, axis=1)
+    counts = np.arange(frames, 0, -1)
+    joint = irfft((spectrum * spectrum.conj()).real.sum(axis=0), size)[:frames] / counts
+    result: NDArray[np.float64] = joint / joint[0]
+    return result
+
+
+def _indices(centres: ArrayLike, partners: ArrayLike) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    here, there = np.asarray(centres, np.intp), np.asarray(partners, np.intp)
+    if not len(here) or not len(there):
+        raise InputError("A pair distribution needs centres and partners.", "Name species that are present.")
+    return here, there
+
+
+def _distances(
+    positions_frac: NDArray[np.float64],
+    cells_ang: ArrayLike,
+    here: NDArray[np.intp],
+    there: NDArray[np.intp],
+    furthest_ang: float,
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Yield (distances (frames, centres, partners), cells) in blocks; infinite to an atom itself.
+
+    Any vector shorter than half the smallest height of the cell has fractional components of at most a
+    half, so rounding finds it whatever the cell's angles.
+    """
+    cells = np.broadcast_to(np.asarray(cells_ang, np.float64), (len(positions_frac), 3, 3))
+    heights = 1.0 / np.linalg.norm(np.linalg.inv(cells), axis=1)
+    if furthest_ang > 0.5 * heights.min() + 1e-9:
+        raise InputError(
+            f"Distances up to {furthest_ang:.2f} A were asked for in a cell {heights.min():.2f} A high.",
+            f"Ask for at most {0.5 * heights.min():.2f} A.",
+        )
+    itself = here[:, None] == there[None, :]
+    step = max(1, _BLOCK_VALUES // (3 * len(here) * len(there)))
+    for start in range(0, len(positions_frac), step):
+        part = slice(start, start + step)
+        vectors = positions_frac[part][:, here, None, :] - positions_frac[part][:, None, there, :]
+        vectors -= np.rint(vectors)
+        cartesian = np.einsum("fabi,fij->fabj", vectors, cells[part])
+        distances = np.sqrt((cartesian**2).sum(axis=-1))
+        distances[:, itself] = np.inf
+        yield distances, cells[part]
