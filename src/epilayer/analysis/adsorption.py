@@ -41,6 +41,9 @@ _RESIDUAL_STEPS = 5
 
 _SAME_CELL_ANG = 1e-4
 
+_FREE = (True, True, True)
+"""Selective dynamics of an atom that nothing holds."""
+
 
 @dataclass(frozen=True)
 class System:
@@ -81,7 +84,7 @@ def certify(
     The minimum is the lowest pose that is converged and free of disqualifying anomalies. It is certified only
     if the slab's and the molecule's legs are converged in energy and forces, all legs share one
     level of theory, the atoms, the cell and the held atoms balance, and no unconverged pose lies
-    below it. Otherwise every reason is given.
+    below it. Otherwise every reason is given, those of the pose that came nearest first.
 
     Parameters
     ----------
@@ -95,15 +98,15 @@ def certify(
     if not relaxed:
         message = "certify needs at least one relaxed pose"
         raise ValueError(message)
-    judged = [_judge(pose, slab, molecule) for pose in relaxed]
+    judged = sorted((_judge(pose, slab, molecule) for pose in relaxed), key=lambda j: j.outcome().rank())
     valid = [j for j in judged if not j.refusals and not j.disqualifying]
-    best = min(valid or judged, key=_rank)
+    best = judged[0]  # valid, if any is
     refusals = [*_leg_refusals("slab", slab), *_leg_refusals("molecule", molecule)]
     if valid:
         refusals += [_lower_pose(j) for j in judged if _is_lower_unconverged(j, best)]
     else:
-        refusals += best.refusals
-        refusals += [_from_anomaly(best.pose.label, a) for a in best.disqualifying]
+        for j in judged:
+            refusals += [*j.refusals, *(_from_anomaly(j.pose.label, a) for a in j.disqualifying)]
     certified = not refusals
     values = [j.energy_ev for j in valid]
     n_slab = len(slab.structure)
@@ -141,7 +144,8 @@ def growth_verdict(
     """Say on which facets the ligand holds, over all levels of theory that were computed.
 
     A facet binds if the whole interval over levels lies below ``threshold_ev``, does not bind if
-    all of it lies above, and is undecided otherwise or where any value was refused.
+    all of it lies above, and is undecided otherwise or where any value was refused. Several
+    terminations of one facet are several values of it: their spread widens its interval.
 
     Parameters
     ----------
@@ -151,7 +155,16 @@ def growth_verdict(
         Binding threshold, negative, in eV.
     both_dispersions
         Let the value without dispersion widen the interval too.
+
+    Raises
+    ------
+    ValueError
+        Without records, or with records of several cathodes or ligands.
     """
+    systems = {(r.cathode, r.ligand) for r in records}
+    if len(systems) != 1:
+        message = f"a growth verdict is about one ligand on one cathode, not {sorted(systems)}"
+        raise ValueError(message)
     cathode, ligand = records[0].cathode, records[0].ligand
     facets = tuple(
         _binding(facet, [r for r in records if r.facet == facet], threshold_ev, both=both_dispersions)
@@ -199,21 +212,26 @@ class _Judged:
         """Findings after which the energy is no adsorption energy."""
         return [a for a in self.anomalies if a.disqualifies]
 
+    @property
+    def comparable(self) -> bool:
+        """Whether the three energies may be subtracted from one another at all."""
+        return all(r.code in _OWN_REASONS for r in self.refusals) and math.isfinite(self.energy_ev)
+
     def outcome(self) -> PoseOutcome:
         return PoseOutcome(
             label=self.pose.label,
             anchor=self.pose.anchor,
             site=self.pose.site,
             stage="relaxed",
-            adsorption_energy_ev=self.energy_ev if math.isfinite(self.energy_ev) else None,
-            converged=self.pose.calculation.ionic_converged,
+            adsorption_energy_ev=self.energy_ev if self.comparable else None,
+            converged=not any(r.code in _OWN_REASONS for r in self.refusals),
             anomalies=self.anomalies,
             job=self.pose.calculation.provenance.job,
         )
 
 
-def _rank(judged: _Judged) -> float:
-    return judged.energy_ev if math.isfinite(judged.energy_ev) else math.inf
+_OWN_REASONS = frozenset({RefusalCode.ELECTRONIC_NOT_CONVERGED, RefusalCode.FORCES_NOT_CONVERGED})
+"""Reasons after which an energy is uncertain, but still one that its neighbours may be compared with."""
 
 
 def _judge(pose: ComputedPose, slab: Calculation, molecule: Calculation) -> _Judged:
@@ -326,11 +344,11 @@ def _same_composition(adslab: Calculation, expected: Mapping[str, float]) -> boo
     return by_element(found) == by_element(expected)
 
 
-def _held(structure: Structure) -> list[bool]:
+def _held(structure: Structure) -> list[tuple[bool, ...]]:
     mask = structure.site_properties.get("selective_dynamics")
     if mask is None:
-        return [False] * len(structure)
-    return [flags is not None and not any(flags) for flags in mask]
+        return [_FREE] * len(structure)
+    return [_FREE if flags is None else tuple(map(bool, flags)) for flags in mask]
 
 
 def _difference(leg: Calculation, other: Calculation) -> str:
@@ -349,7 +367,7 @@ def _lower_pose(judged: _Judged) -> Refusal:
 
 
 def _is_lower_unconverged(judged: _Judged, best: _Judged) -> bool:
-    unconverged = any(r.code is RefusalCode.FORCES_NOT_CONVERGED for r in judged.refusals)
+    unconverged = bool(judged.refusals) and judged.comparable
     return unconverged and not judged.disqualifying and judged.energy_ev < best.energy_ev
 
 
@@ -402,10 +420,17 @@ def _binding(
     facet: str, records: Sequence[AdsorptionEnergy], threshold_ev: float, *, both: bool
 ) -> FacetBinding:
     values: dict[str, float | None] = {}
-    for record in records:
-        values[record.level.name] = record.adsorption_energy_ev
+    levels = [r.level.name for r in records]
+    # Sorted, so that the names of several records at one level do not depend on the order they came in.
+    for record in sorted(records, key=_by_content):
+        label = name = record.level.name
+        if levels.count(name) > 1:
+            label = name = f"{name}, {record.termination}"
+        while label in values:
+            label = f"{name} ({len(values) + 1})"
+        values[label] = record.adsorption_energy_ev
         if both and record.without_dispersion_ev is not None:
-            values[f"{record.level.name} less dispersion"] = record.without_dispersion_ev
+            values[f"{label} less dispersion"] = record.without_dispersion_ev
     known = [v for v in values.values() if v is not None]
     low, high = (min(known), max(known)) if known else (None, None)
     binds: bool | None = None
@@ -414,10 +439,22 @@ def _binding(
     return FacetBinding(facet=facet, values_ev=values, low_ev=low, high_ev=high, binds=binds)
 
 
+def _by_content(record: AdsorptionEnergy) -> tuple[str, str, bool, float, bool, float]:
+    value_ev, less_ev = record.adsorption_energy_ev, record.without_dispersion_ev
+    return (
+        record.level.name,
+        record.termination,
+        value_ev is None,
+        value_ev or 0.0,
+        less_ev is None,
+        less_ev or 0.0,
+    )
+
+
 def _margin_ev(facets: Sequence[FacetBinding], threshold_ev: float) -> float | None:
     margins = []
     for facet in facets:
-        if facet.low_ev is None or facet.high_ev is None:
+        if facet.low_ev is None or facet.high_ev is None or None in facet.values_ev.values():
             return None
         margins.append(max(threshold_ev - facet.high_ev, facet.low_ev - threshold_ev))
     return min(margins)

@@ -137,11 +137,16 @@ class PoseOutcome(Frozen):
     anomalies: tuple[Anomaly, ...] = ()
     job: str = ""
 
-    def rank(self) -> tuple[bool, float]:
-        """Sort key: sound poses before others, then by energy."""
-        sound = self.converged and not any(a.disqualifies for a in self.anomalies)
+    def rank(self) -> tuple[bool, bool, bool, float, str]:
+        """Sort key: poses whose energy means something before others, then by energy."""
         energy_ev = self.adsorption_energy_ev
-        return not sound, math.inf if energy_ev is None else energy_ev
+        return (
+            energy_ev is None,
+            any(a.disqualifies for a in self.anomalies),
+            not self.converged,
+            math.inf if energy_ev is None else energy_ev,
+            self.label,
+        )
 
 
 class AdsorptionEnergy(Frozen):
@@ -160,6 +165,8 @@ class AdsorptionEnergy(Frozen):
         The same difference without the dispersion terms, at the same geometries.
     pose_spread_ev
         Highest minus lowest adsorption energy among the fully relaxed, valid poses.
+    poses
+        The fully relaxed ones first, best first (:meth:`PoseOutcome.rank`).
     """
 
     kind: Literal["adsorption"] = "adsorption"
@@ -218,7 +225,8 @@ class GrowthVerdict(Frozen):
     ----------
     margin_ev
         Distance from the binding threshold to the nearest end of any facet's interval; negative
-        where an interval contains the threshold (then the verdict is undecided).
+        where an interval contains the threshold (then the verdict is undecided); ``None`` where a
+        value was refused.
     """
 
     kind: Literal["growth"] = "growth"

@@ -63,7 +63,8 @@ def _identity(record: AdsorptionEnergy | GrowthVerdict) -> str:
     asked |= {"cathode": record.cathode, "ligand": record.ligand}
     if isinstance(record, AdsorptionEnergy):
         asked |= {"facet": record.facet, "termination": record.termination}
-        asked |= {"level": record.level.fingerprint, "parameters": record.parameters}
+        # The name too: two levels may differ in their convergence alone, which is no part of the fingerprint.
+        asked |= {"level": [record.level.name, record.level.fingerprint], "parameters": record.parameters}
         asked |= {"formula": record.structure.composition.formula, "area": f"{record.area_ang2:.3f}"}
     else:
         asked |= {"threshold": record.threshold_ev, "levels": [sorted(f.values_ev) for f in record.facets]}
