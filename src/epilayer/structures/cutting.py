@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass
 from functools import cached_property
 from math import gcd
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import spglib
@@ -119,6 +119,11 @@ class Oriented:
     def symbols(self) -> tuple[str, ...]:
         """Element of every atom."""
         return tuple(site.specie.symbol for site in self.structure)
+
+    @cached_property
+    def kinds(self) -> tuple[int, ...]:
+        """Number of the species of every atom."""
+        return tuple(crystals.spglib_cell(self.structure)[2])
 
     @cached_property
     def heights_ang(self) -> NDArray[np.float64]:
@@ -255,18 +260,43 @@ def as_structure(
 
     The order of ``positions`` is kept. ``vacuum_ang`` lies between the outermost atoms.
     """
+    matrix, fractional = _placed(oriented, positions, multiple, vacuum_ang)
+    return Structure(Lattice(matrix), [oriented.structure[p[0]].specie for p in positions], fractional)
+
+
+def equal_faces(
+    oriented: Oriented, positions: Iterable[Position], multiple: NDArray[np.int64], tolerance_ang: float
+) -> bool:
+    """Say whether symmetry relates the two faces of positions, without building a structure for it."""
+    listed = sorted(positions)
+    matrix, fractional = _placed(oriented, listed, multiple, 20.0)
+    return turns_over((matrix, fractional, [oriented.kinds[p[0]] for p in listed]), tolerance_ang)
+
+
+def turns_over(cell: tuple[Any, Any, list[int]], tolerance_ang: float) -> bool:
+    """Say whether an operation of a slab's symmetry reverses c; the cell is as spglib wants it."""
+    symmetry = spglib.get_symmetry(cell, symprec=tolerance_ang)
+    return symmetry is not None and any(r[2][2] == -1 for r in symmetry["rotations"])
+
+
+def _placed(
+    oriented: Oriented, positions: Sequence[Position], multiple: NDArray[np.int64], vacuum_ang: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the cell rows in A and the fractional coordinates of a slab in the middle of its cell."""
     coords = oriented.cartesian(positions)
     bottom, top = float(coords[:, 2].min()), float(coords[:, 2].max())
+    height_ang = top - bottom + vacuum_ang
     in_plane = multiple @ oriented.structure.lattice.matrix[:2]
-    lattice = _upright(Lattice([*in_plane, [0.0, 0.0, top - bottom + vacuum_ang]]))
-    # The same rotation about the normal that put the supercell's first vector along x.
+    # Turned about the normal, so that the supercell's first vector lies along x.
     x = in_plane[0] / np.linalg.norm(in_plane[0])
     y = np.array([-x[1], x[0], 0.0])
-    turned = coords @ np.array([x, y, [0.0, 0.0, 1.0]]).T
-    turned[:, 2] += (lattice.c - (top - bottom)) / 2 - bottom
-    fractional = lattice.get_fractional_coords(turned)
+    turn = np.array([x, y, [0.0, 0.0, 1.0]]).T
+    matrix = np.array([*in_plane, [0.0, 0.0, height_ang]]) @ turn
+    turned = coords @ turn
+    turned[:, 2] += vacuum_ang / 2 - bottom
+    fractional = turned @ np.linalg.inv(matrix)
     fractional[:, :2] -= np.floor(fractional[:, :2] + 1e-6)
-    return Structure(lattice, [oriented.structure[p[0]].specie for p in positions], fractional)
+    return matrix, fractional
 
 
 def dipole_e_ang(oriented: Oriented, positions: Iterable[Position]) -> float:

@@ -8,7 +8,6 @@ from math import ceil
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import spglib
 
 from epilayer.model.cathode import miller_label
 from epilayer.model.errors import StructureError
@@ -231,8 +230,7 @@ def hold_bottom(
 
 def faces_equivalent(slab: Structure, tolerance_ang: float = FACE_TOLERANCE_ANG) -> bool:
     """Say whether an operation of the slab's symmetry turns its top face into its bottom face."""
-    symmetry = spglib.get_symmetry(crystals.spglib_cell(slab), symprec=tolerance_ang)
-    return symmetry is not None and any(r[2][2] == -1 for r in symmetry["rotations"])
+    return cutting.turns_over(crystals.spglib_cell(slab), tolerance_ang)
 
 
 def is_polar(dipole_e_ang: float, area_ang2: float) -> bool:
@@ -285,7 +283,6 @@ def _report(oriented: Oriented, c: Cut) -> Termination:
     positions = cutting.stack(c, 1)
     dipole = cutting.dipole_e_ang(oriented, positions)
     broken, _ = _broken(oriented, positions, _ONE)
-    slab = cutting.as_structure(oriented, sorted(positions), _ONE, vacuum_ang=20.0)
     return Termination(
         label=_label(oriented, c),
         height_ang=c.height_ang,
@@ -294,7 +291,7 @@ def _report(oriented: Oriented, c: Cut) -> Termination:
         dipole_e_ang=dipole,
         tasker=_tasker(oriented, dipole),
         broken=broken,
-        faces_equivalent=faces_equivalent(slab),
+        faces_equivalent=cutting.equal_faces(oriented, positions, _ONE, FACE_TOLERANCE_ANG),
     )
 
 
@@ -339,7 +336,7 @@ def _drafts(oriented: Oriented, bottom: Cut, whole: Sequence[Cut], facet: Facet)
         oriented,
         bottom,
         layers,
-        lambda p, m: faces_equivalent(cutting.as_structure(oriented, sorted(p), m, vacuum_ang=20.0)),
+        lambda p, m: cutting.equal_faces(oriented, p, m, FACE_TOLERANCE_ANG),
     )
     if mended is None:
         return others
@@ -407,7 +404,7 @@ def _finish(oriented: Oriented, draft: _Draft, facet: Facet, repeats: tuple[int,
     small = cutting.as_structure(
         oriented, sorted(draft.positions), draft.multiple, vacuum_ang=facet.vacuum_ang
     )
-    equivalent = faces_equivalent(small)
+    equivalent = cutting.equal_faces(oriented, draft.positions, draft.multiple, FACE_TOLERANCE_ANG)
     area = oriented.area_ang2 * abs(round(float(np.linalg.det(draft.multiple))))
     bulk = oriented.electrostatic_ev_per_atom * len(small)
     cleavage = (orderings.electrostatic_energy_ev(small) - bulk) / (2 * area)
