@@ -130,6 +130,14 @@ def test_an_addition_runs_and_is_named_by_its_final_uuid(rig: Rig) -> None:
     assert rig.store.get_output(output["extra"]) == 1.5  # so does a uuid in plain text
 
 
+def test_those_who_resolve_an_output_wait_for_the_additions_it_refers_to(rig: Rig) -> None:
+    job = toy.more(1.0)
+    end = toy.total([job.output["a"], job.output["ref"]], label="end")
+    report = rig.queue.submit(Flow([job, end]))  # `end` is older than the addition and would run first
+    assert rig.run().failed == 0
+    assert rig.store.get_output(report.uuids[end.uuid]) == 2.5
+
+
 def test_stored_data_is_kept(rig: Rig) -> None:
     rig.submit_and_run(toy.keep(2.0))
     assert rig.named("keep").stored_data == {"kept": 2.0}

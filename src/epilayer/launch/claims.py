@@ -64,6 +64,9 @@ class Done:
     """What a job that ran through tells the queue."""
 
     grown: Sequence[tuple[NormalFlow, bool]] = ()
+    """Flows it made, with whether those who wait for the job wait for the flow too."""
+    mentions: Sequence[str] = ()
+    """Uuids of jobs it made that its output refers to."""
     stored_data: str | None = None
     stops: int = 0
 
@@ -123,7 +126,7 @@ class Claims:
             job = ledger.select(db, "*", [claim.job])[0]
             grown = () if done.stops == ledger.STOP_JOBFLOW else done.grown
             # Also without children of its own: those of an earlier execution may have to be let go.
-            made = ledger.grow(db, job, grown) if grown or claim.number > 1 else []
+            made = ledger.grow(db, job, grown, done.mentions) if grown or claim.number > 1 else []
             ready = ledger.complete(db, job, done.stored_data, done.stops)
             if done.stops:
                 ledger.stop(db, job, done.stops, made)

@@ -229,12 +229,12 @@ def _entry(job: Any) -> _Entry:  # noqa: ANN401
             "Define the function at the top level of a module (not of the script that is run).",
         )
     odd = {u for u in (data["uuid"], *data["hosts"]) if not _UUID_OR_ULID.fullmatch(u)}
-    references = list(_references([data["function_args"], data["function_kwargs"]]))
-    for reference in references:
+    found = list(references([data["function_args"], data["function_kwargs"]]))
+    for reference in found:
         reference["uuid"] = _uid(reference["uuid"])
     if odd:
         data["uuid"], data["hosts"] = _uid(data["uuid"]), [_uid(host) for host in data["hosts"]]
-    return _Entry(data["uuid"], data, {reference["uuid"] for reference in references}, set())
+    return _Entry(data["uuid"], data, {reference["uuid"] for reference in found}, set())
 
 
 def _uid(text: str) -> str:
@@ -242,17 +242,17 @@ def _uid(text: str) -> str:
     return text if _UUID_OR_ULID.fullmatch(text) else content_uuid("named", text)
 
 
-def _references(value: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401
+def references(value: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401
     """Yield the serialised output references inside ``value``."""
     if isinstance(value, dict):
         if value.get("@class") == "OutputReference":
             yield value
         else:
             for item in value.values():
-                yield from _references(item)
+                yield from references(item)
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from _references(item)
+            yield from references(item)
 
 
 def _in_order(entries: list[_Entry], name: str) -> Iterator[_Entry]:

@@ -336,7 +336,12 @@ def fail(db: sqlite3.Connection, job_id: int, cause: str, state: JobState = JobS
     return settle(db, descendants(db, [job_id]))
 
 
-def grow(db: sqlite3.Connection, job: sqlite3.Row, grown: Sequence[tuple[NormalFlow, bool]]) -> list[int]:
+def grow(
+    db: sqlite3.Connection,
+    job: sqlite3.Row,
+    grown: Sequence[tuple[NormalFlow, bool]],
+    mentions: Iterable[str] = (),
+) -> list[int]:
     """Add what a running job made; return the jobs that are new.
 
     Parameters
@@ -348,6 +353,9 @@ def grow(db: sqlite3.Connection, job: sqlite3.Row, grown: Sequence[tuple[NormalF
     grown
         Flows with whether those who wait for the job wait for the flow as well (replacements and detours
         do, additions do not).
+    mentions
+        Uuids that the job's output refers to. Those who resolve that output need these outputs as well, so
+        they wait for them, additions too.
     """
     job_id = job["id"]
     flows = [row[0] for row in db.execute("SELECT flow FROM members WHERE job = ?", (job_id,))]
@@ -379,6 +387,7 @@ def grow(db: sqlite3.Connection, job: sqlite3.Row, grown: Sequence[tuple[NormalF
         gates |= {ids[leaf] for leaf in flow.leaves} if gate else set()
         made |= set(ids.values())
         fresh += new
+    gates |= parents_of(db, mentions)
     gates.discard(job_id)
     _retire(db, job_id, made, dependents)
     db.executemany("INSERT OR IGNORE INTO gates VALUES (?, ?)", [(job_id, gate) for gate in sorted(gates)])

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from epilayer.launch import ledger, processes
 from epilayer.launch.claims import Claim, Claims, Done
-from epilayer.launch.identity import content_uuid, dumps, normalise, rewrite_value
+from epilayer.launch.identity import content_uuid, dumps, normalise, references, rewrite_value
 from epilayer.launch.schema import QueueFile
 from epilayer.model.errors import EpilayerError, QueueError, StoreError
 
@@ -183,9 +183,10 @@ class Worker:
             CURRENT_JOB.reset()
         grown, mapping = grown_flows(job, claim, response)
         store.flush(mapping)
+        mentions = sorted({r["uuid"] for r in references(store.held.output)}) if grown else []
         stored = None if response.stored_data is None else dumps(_sanitised(response.stored_data))
         stops = ledger.STOP_CHILDREN if response.stop_children else 0
-        return Done(grown, stored, ledger.STOP_JOBFLOW if response.stop_jobflow else stops)
+        return Done(grown, mentions, stored, ledger.STOP_JOBFLOW if response.stop_jobflow else stops)
 
     def _stop_if_full(self, error: BaseException) -> None:
         """Let a full or read-only disk stop the run: else every job would fail of it, one by one."""

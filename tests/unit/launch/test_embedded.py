@@ -45,7 +45,7 @@ def finish(queue: EmbeddedQueue, claim: Claim, response: Response | None = None)
     response = response or Response()
     job = SimpleNamespace(uuid=claim.uuid)
     grown, _ = worker.grown_flows(job, claim, response)
-    queue.claims.finish("w", claim, Done(grown, None, int(response.stop_children)), more=False)
+    queue.claims.finish("w", claim, Done(grown, (), None, int(response.stop_children)), more=False)
 
 
 def consistent(queue: EmbeddedQueue) -> None:
