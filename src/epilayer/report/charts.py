@@ -214,7 +214,7 @@ def _row(axes: Axes, number: int, row: AdsorptionRow, names: Sequence[str], *, n
         colour, marker = _look(names, level.level)
         y = centre + float(offset)
         if level.status is Status.REFUSED or level.value_ev is None:
-            refused.append(level.level)
+            refused.append(level.label)
             continue
         if level.without_dispersion_ev is not None:
             axes.plot([level.value_ev, level.without_dispersion_ev], [y, y], color=colour, lw=0.9, zorder=2)

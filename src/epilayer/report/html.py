@@ -132,14 +132,13 @@ def _template() -> Any:  # noqa: ANN401  (jinja2 is imported where it is used)
         "minus": lambda text: text.replace("-", "\N{MINUS SIGN}"),
         "words": words,
     }
-    environment.globals |= {
-        "ev_with_uncertainty": tables.ev_with_uncertainty,
-        "interval": tables.interval,
-        "growth_words": tables.growth_words,
-        "agreement": tables.agreement,
-        "kind_labels": tables.KIND_LABELS,
-        "disqualified": tables.disqualified,
-    }
+    environment.globals.update(
+        ev_with_uncertainty=tables.ev_with_uncertainty,
+        interval=tables.interval,
+        growth_words=tables.growth_words,
+        agreement=tables.agreement,
+        disqualified=tables.disqualified,
+    )
     return environment.get_template("report.html.j2")
 
 

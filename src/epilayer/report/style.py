@@ -20,7 +20,6 @@ SERIES: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#7a6a00", "#56B4E9
 SERIES_ON_DARK: Final = ("#56b4f0", "#ff9a56", "#4fd0a5", "#eaa6cb", "#d6c65a", "#a8d8f7")
 MARKERS: Final = ("o", "s", "^", "D", "v", "P")
 PUBLISHED: Final = "#1f2328"
-TARGET: Final = "#b3261e"
 
 ELEMENTS: Final[dict[str, str]] = {
     "H": "#ffffff",

@@ -35,10 +35,12 @@ STAND_IN = KIND_LABELS[EngineKind.TOY]
 class LevelResult:
     """One adsorption energy at one level of theory, or why there is none.
 
+    ``label`` names the termination too, where a level stands several times in one row.
     ``deviation_ev`` is this value minus the published one.
     """
 
     level: str
+    label: str
     method: str
     kind: EngineKind
     termination: str
@@ -167,11 +169,8 @@ def is_stand_in(record: AdsorptionEnergy) -> bool:
 
 
 def minimum_pose(record: AdsorptionEnergy) -> PoseOutcome | None:
-    """Return the pose that the record's structure came from: the lowest valid one at the full level."""
-    relaxed = [p for p in record.poses if p.stage == "relaxed" and p.adsorption_energy_ev is not None]
-    return min(
-        relaxed, key=lambda p: (not p.converged or disqualified(p), p.adsorption_energy_ev), default=None
-    )
+    """Return the pose that the record's structure came from: the best at the full level."""
+    return min((p for p in record.poses if p.stage == "relaxed"), key=lambda p: p.rank(), default=None)
 
 
 def disqualified(pose: PoseOutcome) -> bool:
@@ -306,7 +305,7 @@ def _rich_adsorption(comparison: Comparison) -> Any:  # noqa: ANN401  (rich is i
         padding=0,
     )
     table.add_column("ligand, facet", no_wrap=True)
-    table.add_column("level of theory", no_wrap=True)
+    table.add_column("level of theory", max_width=18, overflow="fold")
     for heading in ("E_ads", "no D3", "dev."):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("status", no_wrap=True)
@@ -323,7 +322,7 @@ def _rich_adsorption(comparison: Comparison) -> Any:  # noqa: ANN401  (rich is i
             )
             value = Text(ev_with_uncertainty(level.value_ev, level.uncertainty_ev), "bold")
             less, deviation = ev(level.without_dispersion_ev), ev(level.deviation_ev)
-            lines.append([Text(level.level), value, less, deviation, mark, Text(_contact(level))])
+            lines.append([Text(level.label), value, less, deviation, mark, Text(_contact(level))])
         if len(row.levels) > 1 or row.spread_ev:
             lines.append([Text("interval", "italic"), interval(row.low_ev, row.high_ev)])
         if not row.levels:
@@ -402,10 +401,11 @@ def _adsorption_row(
 ) -> AdsorptionRow:
     cathode, facet, ligand = key
     published = reference.value(*key) if reference else None
+    mine = [r for r in records if (r.cathode, r.facet, r.ligand) == key]
+    names = [r.level.name for r in mine]
     levels = tuple(
-        _level_result(r, published.value_ev if published else None)
-        for r in records
-        if (r.cathode, r.facet, r.ligand) == key
+        _level_result(r, published.value_ev if published else None, repeated=names.count(r.level.name) > 1)
+        for r in mine
     )
     values = [v for r in levels for v in (r.value_ev, r.without_dispersion_ev) if v is not None]
     return AdsorptionRow(
@@ -421,7 +421,7 @@ def _adsorption_row(
     )
 
 
-def _level_result(record: AdsorptionEnergy, published_ev: float | None) -> LevelResult:
+def _level_result(record: AdsorptionEnergy, published_ev: float | None, *, repeated: bool) -> LevelResult:
     pose = minimum_pose(record)
     first = record.refusals[0] if record.refusals else None
     # A refused number is not shown, whatever the record happens to hold.
@@ -429,6 +429,7 @@ def _level_result(record: AdsorptionEnergy, published_ev: float | None) -> Level
     value = record.adsorption_energy_ev if certified else None
     return LevelResult(
         level=record.level.name,
+        label=f"{record.level.name}, {record.termination}" if repeated else record.level.name,
         method=record.level.label,
         kind=record.level.kind,
         termination=record.termination,

@@ -146,6 +146,21 @@ def test_rich_table_fits_100_columns(make: Any) -> None:  # noqa: ANN401
     assert "machine-learned potential, not DFT" in text
 
 
+def test_terminations_of_one_facet_are_told_apart(make: Any) -> None:  # noqa: ANN401
+    records = [
+        make.adsorption(-0.4),
+        make.adsorption(-0.9, termination="V-O, shift 0.75, as cut from the bulk"),
+    ]
+    comparison = tables.compare(records, (), make.paper())
+    assert [v.label for v in comparison.adsorption[0].levels] == [
+        "chgnet+d3, Na-F, shift 0.25",
+        "chgnet+d3, V-O, shift 0.75, as cut from the bulk",
+    ]
+    text = printed(tables.to_rich(comparison))
+    assert max(len(line) for line in text.splitlines()) <= 100
+    assert "shift 0.75" in " ".join(text.split())
+
+
 def test_names_are_no_markup(make: Any) -> None:  # noqa: ANN401
     name = "[red]x[/] [/nope]"
     record = make.adsorption(ligand=name)
