@@ -8,6 +8,7 @@ does not hold itself is taken from the material that ships with the package.
 from __future__ import annotations
 
 import os
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -154,11 +155,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
         """Refuses a repeated key, which YAML's own loader lets the last one win."""
 
     def mapping(loader: Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-        keys = [loader.construct_object(k) for k, _ in node.value] 
+        keys = [loader.construct_object(k) for k, _ in node.value]
         repeated = next((k for k in keys if keys.count(k) > 1), None)
         if repeated is not None:
             raise InputError(f"{path}: the key {repeated!r} stands twice.", "Keep one of the two.")
-        return dict(loader.construct_pairs(node, deep=True)) 
+        if not all(isinstance(k, Hashable) for k in keys):
+            raise InputError(f"{path}: a key is a list or a mapping.", "Give it a name.")
+        return dict(loader.construct_pairs(node, deep=True))
 
     Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
     try:
@@ -229,10 +232,17 @@ class Catalogue:
         return self._load(Level, "levels", name)
 
     def engine_spec(self, name: str) -> EngineSpec:
-        """Return the description of an engine."""
+        """Return the description of an engine; a path of weights counts from the folder of its YAML."""
         from epilayer.model.level import EngineSpec
 
-        return self._load(EngineSpec, "engines", name)
+        def beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:
+            weights = data.get("weights")
+            if isinstance(weights, dict) and weights.get("package") is None and "path" in weights:
+                # Not resolved, so that jobs in directories of their own still find the file.
+                data["weights"] = weights | {"path": str(folder.absolute() / str(weights["path"]))}
+            return data
+
+        return self._load(EngineSpec, "engines", name, beside)
 
     def reference(self, name: str) -> Reference:
         """Return the published values of one paper."""
@@ -249,10 +259,13 @@ class Catalogue:
             Replaces single settings of the level's convergence, e.g. ``max_steps=800``.
         """
         from epilayer.engines.mlip import MlipEngine
+        from epilayer.model.level import Convergence
 
         level = self.level(level_name)
         if convergence:
-            level = level.model_copy(update={"convergence": level.convergence.model_copy(update=convergence)})
+            asked = {**level.convergence.model_dump(), **convergence}
+            checked = parse(Convergence, asked, f"the convergence of level {level_name!r}")
+            level = level.model_copy(update={"convergence": checked})
         return MlipEngine(self.engine_spec(level.engine), level)
 
     def _load(
