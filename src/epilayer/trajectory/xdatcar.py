@@ -266,6 +266,10 @@ class XdatcarSource:
         """Read one frame line by line and learn the layout from it; None for a dropped last frame."""
         start, cell, head = self._at, self._cell, b""
         first = self._line()
+        if not first.endswith(b"\n"):  # the file ends inside a marker or header line
+            if self._keep_partial:
+                return None
+            raise self._cut(0)
         if _MARKER.match(first) is None and first.strip():
             head = b"".join(self._lines(_HEADER_LINES))
             cell, symbols = self._maybe_header(head, first)
@@ -304,7 +308,10 @@ class XdatcarSource:
         values = np.empty((self._n, 3))
         for i, row in enumerate(rows):
             try:
-                values[i] = [float(x) for x in row.split(maxsplit=3)[:3]]
+                tokens = row.split(maxsplit=3)
+                # A label may follow; a fourth number means that one of the three came apart.
+                numbers = tokens if len(tokens) > 3 and tokens[3][:1] in b"+-.0123456789" else tokens[:3]  # noqa: PLR2004
+                values[i] = [float(x) for x in numbers]
             except ValueError as error:
                 shown = row.decode(errors="replace").strip()[:60]
                 raise InputError(
