@@ -28,7 +28,10 @@ def load(spec: dict[str, Any], dispersion: dict[str, Any] | None = None) -> Calc
         If a package is not installed, or the weights are missing or not the expected ones.
     """
     engine = EngineSpec.model_validate(spec)
-    base = _toy() if engine.kind is EngineKind.TOY else _base(engine.model_dump_json())
+    # The checksum is part of the cache key: weights that were replaced on disk are read again.
+    base = (
+        _toy() if engine.kind is EngineKind.TOY else _base(engine.model_dump_json(), weights_sha256(engine))
+    )
     if dispersion is None:
         return base
     from ase.calculators.mixing import SumCalculator
@@ -39,7 +42,20 @@ def load(spec: dict[str, Any], dispersion: dict[str, Any] | None = None) -> Calc
 def dispersion_calculator(dispersion: Dispersion) -> Calculator:
     """Return the D3(BJ) calculator (Grimme 2011, doi 10.1002/jcc.21759)."""
     dftd3 = _import("dftd3.ase", "dftd3")
+    try:
+        _import("dftd3.interface", "dftd3").RationalDampingParam(method=dispersion.functional)
+    except RuntimeError as error:
+        raise EngineError(
+            f"There are no D3(BJ) parameters for the functional {dispersion.functional!r}.",
+            "Correct dispersion.functional in the level's YAML (pbe, rpbe, pbesol ...).",
+        ) from error
     return dftd3.DFTD3(method=dispersion.functional, damping=dispersion.method)
+
+
+def dispersion_version() -> str:
+    """Return the version of the dispersion package, as installed."""
+    _import("dftd3", "dftd3")
+    return metadata.version("dftd3")
 
 
 def weights_file(spec: EngineSpec) -> Path | None:
@@ -100,7 +116,7 @@ def _toy() -> Calculator:
 
 
 @lru_cache(maxsize=4)
-def _base(spec_json: str) -> Calculator:
+def _base(spec_json: str, _weights_sha256: str | None) -> Calculator:
     spec = EngineSpec.model_validate_json(spec_json)
     weights = weights_file(spec)
     package_version(spec)
@@ -115,6 +131,11 @@ def _base(spec_json: str) -> Calculator:
         return ase_calculator(spec.force_field, **arguments)
     except ImportError as error:
         raise EngineError(f"Engine {spec.name!r}: {error}.", f"Install it: {_install_hint(spec)}.") from error
+    except (TypeError, ValueError, OSError, RuntimeError) as error:
+        raise EngineError(
+            f"Engine {spec.name!r}: the force field {spec.force_field!r} cannot be loaded ({error}).",
+            "Correct force_field, weights and calculator_kwargs in its YAML.",
+        ) from error
 
 
 def _chgnet(weights: Path) -> Calculator:

@@ -81,7 +81,7 @@ class MlipEngine(MSONable):  # type: ignore[misc]  # monty is untyped
         """Return the level of theory as it is executed on this machine, weights checked."""
         versions = {self.spec.package: calculators.package_version(self.spec)} if self.spec.package else {}
         if self.level.dispersion is not None:
-            versions["dftd3"] = metadata.version("dftd3")
+            versions["dftd3"] = calculators.dispersion_version()
         return LevelOfTheory(
             name=self.level.name,
             kind=self.spec.kind,
@@ -122,7 +122,8 @@ class PotentialMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
         level = self.engine.executed()
         started = time.perf_counter()
         result = _Runner(self).run(structure)
-        energies, forces = _steps(result.trajectory)
+        # After a relaxation the observer looks at the last step once more; in dynamics it does not.
+        energies, forces = _steps(result.trajectory, last_repeated=self.task == "relax")
         if not (np.isfinite(energies).all() and np.isfinite(forces).all()):
             raise EngineError(
                 f"{self.name}: the potential gave a non-finite energy or force.",
@@ -211,10 +212,14 @@ class _Runner:
         )
 
 
-def _steps(trajectory: Any) -> tuple[NDArray[Any], NDArray[Any]]:  # noqa: ANN401  (pymatgen Trajectory)
-    """Energies (steps,) in eV and forces (steps, atoms, 3) in eV/A, without the repeated last frame."""
+def _steps(
+    trajectory: Any,  # noqa: ANN401  (pymatgen Trajectory)
+    *,
+    last_repeated: bool,
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Energies (steps,) in eV and forces (steps, atoms, 3) in eV/A, without a repeated last frame."""
     properties = trajectory.frame_properties
-    if len(properties) > 1:  # the observer looks once more after the optimiser has ended
+    if last_repeated and len(properties) > 1:
         properties = properties[:-1]
     energies = np.array([p["energy"] for p in properties], dtype=float)
     return energies, np.array([p["forces"] for p in properties], dtype=float)

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
-_SPRING_EV_PER_ANG2 = 10.0
+_SPRING_EV_PER_ANG2 = 20.0
+"""Stiff enough that the contacts do not fold a planar ring."""
 _SPRING_REACH_ANG = 3.2
 """Long enough to tie second neighbours too, which stands in for angles."""
-_CONTACT_DEPTH_EV = 0.04
+_CONTACT_DEPTH_EV = 0.02
+"""Some thirty pairs touch, so that a molecule holds with a few tenths of an eV."""
 _CONTACT_MARGIN_ANG = 0.9
 _CUTOFF_ANG = 6.0
 _COVALENT_SCALE = 1.15
