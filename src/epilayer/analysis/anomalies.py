@@ -4,12 +4,16 @@ The first four findings are those of Open Catalyst 2020 (doi 10.1021/acscatal.0c
 neighbour lists at 1 x and 1.5 x the covalent radii. The rules here differ where ionic surfaces and
 molecules with hydrogen need it, and each threshold says why:
 
-* *Desorbed* is judged by the gap between van der Waals spheres. At 1.5 x covalent radii (H...O 1.46,
-  C...O 2.13 A) every hydrogen-bonded or flat-lying molecule would count as desorbed.
-* A bond is broken only when it is clearly longer than a bond and than it was; at 1 x covalent radii
-  the C-H bond (1.09 A against 1.07) is never there, and N-H (1.01 against 1.02) comes and goes.
-* A hydrogen that changes its partner is named as such, with both partners, and is not a dissociation.
-* Alkali ions sit in soft windows; one that moves by less than 1 A is where it was.
+* *Desorbed* is judged by the gap between van der Waals spheres, not by bond lengths: a ring that lies
+  flat on anions at 3.3 A is adsorbed.
+* A bond is broken only when it is clearly longer than a bond; a broken bond of a ring that stays in
+  one piece is an opened ring, not a dissociation.
+* A hydrogen that changes its partner is named as such, with both partners. A neighbour list alone sees
+  it only when it goes far.
+* *Intercalated* is judged by what lies above an atom, not by which slab atoms it touches: in the trough
+  of a rough facet a ligand touches atoms below the top layer, and is outside.
+* Slab bonds are judged without a fixed cushion, because P-O at 2.2 A is broken though V-O at 2.2 A is
+  not; and alkali ions sit in soft windows: one that moves by less than 1 A is where it was.
 """
 
 from __future__ import annotations
@@ -43,8 +47,8 @@ DESORBED_GAP_ANG: Final = 0.5
 BROKEN_SCALE: Final = 1.35
 #: Two atoms that were apart are bonded below 1.15 x their covalent sum (C-C 1.75, O-O 1.52 A).
 FORMED_SCALE: Final = 1.15
-#: A hydrogen belongs to a new partner once nearer to it than this (O-H 1.21, N-H 1.28 A) and, in units
-#: of the covalent sums, nearer than to the old one.
+#: A hydrogen belongs to a new partner once nearer to it than this (O-H 1.21, N-H 1.28 A), nearer than to
+#: the old one in units of the covalent sums, and its old bond is longer than 1.15 x (N-H 1.17 A).
 TRANSFERRED_SCALE: Final = 1.25
 #: A slab bond is gone when longer than 1.25 x its covalent sum (P-O 2.16, V-O 2.74 A) and 1.25 x its
 #: length in the clean slab; shorter changes are relaxation.
@@ -55,7 +59,7 @@ ALKALI_MOVED_ANG: Final = 1.0
 FRAMEWORK_MOVED_ANG: Final = 1.5
 #: An atom this far below the surface around it ...
 INTERCALATED_DEPTH_ANG: Final = 1.0
-#: ... with this share of its slab neighbours within 4 A above it, is inside.
+#: ... with this share of its slab neighbours within 5 A above it, is inside.
 INTERCALATED_COVER: Final = 0.3
 #: Total Cremer-Pople amplitude (doi 10.1021/ja00839a011): chairs 0.55-0.63, five-rings 0.35-0.45,
 #: aromatic rings below 0.05; thermal and binding distortion of an aromatic ring below 0.15.
@@ -67,7 +71,6 @@ FLAT_DEG: Final = 20.0
 TILTED_DEG: Final = 20.0
 REPELLED_ANG: Final = 0.5
 _NEW_REFERENCE: Final = "Relax the clean slab again from these slab atoms, and refer to the lower of the two."
-_NEAR_ANG: Final = 4.0
 _AROUND_ANG: Final = 5.0
 _ALKALI: Final = frozenset({"Li", "Na", "K", "Rb", "Cs"})
 _ANION_ELECTRONEGATIVITY: Final = 2.5
@@ -99,6 +102,10 @@ class _Case:
         Displacement of each slab atom from the clean slab, drift removed, A.
     cell
         Lattice in that frame, rows.
+    reference
+        Coordinates of the free molecule, A.
+    rise_ang
+        How much farther each atom of the molecule is above the slab than at the start, A.
     """
 
     symbols: tuple[str, ...]
@@ -114,6 +121,7 @@ class _Case:
     slab_moved: Floats
     cell: Floats
     reference: Floats
+    rise_ang: Floats
 
     def name(self, index: int) -> str:
         """Element and index."""
@@ -166,9 +174,10 @@ def find_anomalies(
     transfers = _hydrogens_transferred(case)
     moved = frozenset(anomaly.atoms[0] for anomaly in transfers)
     rings = shapes.find_rings(case.bonds)
-    found: list[Anomaly] = [*_desorbed(case), *transfers]
-    opened = _rings_opened(case, rings)
-    found += opened
+    inside = _intercalated(case, moved)
+    # In a wide gallery a guest may touch neither wall; it is inside, not gone.
+    found: list[Anomaly] = [*(inside or _desorbed(case)), *transfers]
+    found += _rings_opened(case, rings)
     found += _dissociated(case, moved)
     found += _rearranged(case)
     whole = [
@@ -177,11 +186,10 @@ def find_anomalies(
         if all(not _is_broken(case, bond) for bond in shapes.ring_bonds(ring, case.bonds))
     ]
     found += _rings_reshaped(case, whole)
-    found += _intercalated(case, moved)
     found += _surface_changed(case)
     if not any(anomaly.disqualifies for anomaly in found):
-        found += _rings_laid_down(case, whole)
-        found += _repelled(case)
+        # A ring that lay down has turned too, but towards the surface.
+        found += _rings_laid_down(case, whole) or _repelled(case)
     return tuple(found)
 
 
@@ -236,10 +244,14 @@ def _case(
     slab_fractional = np.asarray(clean.frac_coords)
     end_fractional = np.asarray(final.frac_coords)
     shift = end_fractional[:n_slab] - slab_fractional
+    shift -= shift[0]  # a drift near half a cell must not wrap some atoms and not others
     shift -= np.round(shift)
     # Drift is the median: most atoms of a slab stay, and one that flies off must not pull the mean.
     shift -= np.median(shift, axis=0)
     frame, cell = shapes.surface_frame(final)
+    molecule_start, molecule_end = (shapes.unwrapped(s, n_slab, own_bonds) for s in (initial, final))
+    slab_start, slab_end = (shapes.slab_coords(s, n_slab) @ frame.T for s in (initial, final))
+    settled = slab_end[:, 2].mean() - slab_start[:, 2].mean()
     return _Case(
         symbols=symbols,
         n_slab=n_slab,
@@ -248,12 +260,13 @@ def _case(
         start=shapes.distances_ang(initial),
         end=shapes.distances_ang(final),
         clean=shapes.distances_ang(clean),
-        molecule_start=shapes.unwrapped(initial, n_slab, own_bonds),
-        molecule_end=shapes.unwrapped(final, n_slab, own_bonds),
-        slab_end=shapes.slab_coords(final, n_slab) @ frame.T,
+        molecule_start=molecule_start,
+        molecule_end=molecule_end,
+        slab_end=slab_end,
         slab_moved=np.linalg.norm(shift @ np.asarray(final.lattice.matrix), axis=1),
         cell=cell,
         reference=shapes.whole_molecule(reference, bonds),
+        rise_ang=molecule_end[:, 2] - molecule_start[:, 2] - settled,
     )
 
 
@@ -262,14 +275,7 @@ def _is_broken(case: _Case, bond: Bond) -> bool:
 
 
 def _desorbed(case: _Case) -> list[Anomaly]:
-    # Alvarez' radii of metals fit crystals' longest contacts; 1.35 x covalent (Na 2.24, V 2.07 A) is
-    # near the older ones and does not call a molecule 5 A from a sodium bound.
-    spheres = np.array(
-        [
-            1.35 * radius if Element(symbol).is_metal else vdw_radii[atomic_numbers[symbol]]
-            for symbol, radius in zip(case.symbols, case.radii, strict=True)
-        ]
-    )
+    spheres = shapes.contact_radii_ang(case.symbols)
     gaps = (case.end - spheres[:, None] - spheres[None, :])[case.n_slab :, : case.n_slab]
     i, j = (int(x) for x in np.unravel_index(np.argmin(gaps), gaps.shape))
     gap = float(gaps[i, j])
@@ -307,7 +313,7 @@ def _hydrogens_transferred(case: _Case) -> list[Anomaly]:
         new = int(heavy[np.argmin(ratios)])
         reach = TRANSFERRED_SCALE * float(case.radii[h] + case.radii[new])
         in_slab = h < case.n_slab and new < case.n_slab  # a hydroxyl's own business
-        if new == old or in_slab or case.end[h, new] > reach:
+        if new == old or in_slab or case.end[h, new] > reach or case.ratio((h, old)) < FORMED_SCALE:
             continue
         found.append(
             Anomaly(
@@ -439,15 +445,6 @@ def _rings_reshaped(case: _Case, rings: Sequence[tuple[int, ...]]) -> list[Anoma
     return found
 
 
-def _above(case: _Case, point: Floats) -> tuple[Floats, Floats]:
-    """Vectors from a point to all slab atoms (laterally wrapped) and their lateral lengths."""
-    vectors = case.slab_end - point
-    plane = case.cell[:2, :2]
-    fractional = vectors[:, :2] @ np.linalg.inv(plane)
-    vectors[:, :2] = (fractional - np.round(fractional)) @ plane
-    return vectors, np.linalg.norm(vectors[:, :2], axis=1)
-
-
 def _intercalated(case: _Case, moved: frozenset[int]) -> list[Anomaly]:
     deepest: tuple[float, int, float] | None = None
     for local, point in enumerate(case.molecule_end):
@@ -455,9 +452,9 @@ def _intercalated(case: _Case, moved: frozenset[int]) -> list[Anomaly]:
         # A hydrogen that changed its partner is named already; one that only points down is no guest.
         if index in moved or (case.symbols[index] == "H" and len(case.molecule_end) > 1):
             continue
-        vectors, lateral = _above(case, point)
+        vectors, lateral = shapes.lateral_vectors(case.slab_end, point, case.cell)
         around = lateral < _AROUND_ANG
-        near = np.linalg.norm(vectors, axis=1) < _NEAR_ANG
+        near = np.linalg.norm(vectors, axis=1) < _AROUND_ANG
         if not around.any() or not near.any():
             continue
         depth = float(vectors[around, 2].max())
@@ -563,23 +560,27 @@ def _rings_laid_down(case: _Case, rings: Sequence[tuple[int, ...]]) -> list[Anom
 
 
 def _repelled(case: _Case) -> list[Anomaly]:
-    """Carbon-bound hydrogens that an alkali or other cation pushed away while the molecule tilted."""
+    """Find the carbon-bound hydrogen that a cation pushed away while the molecule tilted off the surface."""
     tilt = shapes.turned_deg(case.molecule_start, case.molecule_end)
-    if tilt < TILTED_DEG:
+    symbols = case.symbols[: case.n_slab]
+    ionic = any(float(Element(symbol).X) >= _ANION_ELECTRONEGATIVITY for symbol in set(symbols))
+    if tilt < TILTED_DEG or not ionic:
         return []
     neighbours = shapes.neighbours_of(case.adsorbate, case.bonds)
+    ions = [i for i, symbol in enumerate(symbols) if Element(symbol).is_metal]
     worst: tuple[float, int, int] | None = None
-    for h in case.adsorbate:
+    for h in case.adsorbate if ions else ():
         if case.symbols[h] != "H" or not any(case.symbols[x] == "C" for x in neighbours[h]):
             continue
-        for ion in range(case.n_slab):
-            if not Element(case.symbols[ion]).is_metal:
-                continue
-            gain = float(case.end[h, ion] - case.start[h, ion])
-            # Repulsive at the start: H inside the sum of its van der Waals and the ion's covalent radius.
-            close = case.start[h, ion] < float(vdw_radii[1] + case.radii[ion])
-            if close and gain >= REPELLED_ANG and (worst is None or gain > worst[0]):
-                worst = (gain, h, ion)
+        if case.rise_ang[h - case.n_slab] <= 0:
+            continue  # it slid along the surface, not off it
+        ion = ions[int(np.argmin(case.start[h, ions]))]
+        # To the nearest ion before and after: a hydrogen that only went over to another was not repelled.
+        gain = float(case.end[h, ions].min() - case.start[h, ion])
+        # Repulsive at the start: H inside the sum of its van der Waals and the ion's covalent radius.
+        close = case.start[h, ion] < float(vdw_radii[1] + case.radii[ion])
+        if close and gain >= REPELLED_ANG and (worst is None or gain > worst[0]):
+            worst = (gain, h, ion)
     if worst is None:
         return []
     gain, h, ion = worst

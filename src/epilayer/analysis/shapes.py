@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from ase.data import atomic_numbers, covalent_radii
+from ase.data.vdw_alvarez import vdw_radii
 from pymatgen.core.lattice import Lattice
+from pymatgen.core.periodic_table import Element
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -38,6 +40,29 @@ def distances_ang(structure: Structure) -> Floats:
     """Minimum-image distances between all atoms, periodic in all three directions, A."""
     fractional = np.asarray(structure.frac_coords)
     return np.asarray(Lattice(structure.lattice.matrix).get_all_distances(fractional, fractional))
+
+
+def contact_radii_ang(symbols: Sequence[str]) -> Floats:
+    """Van der Waals radii (Alvarez 2013, doi 10.1039/c3dt50599e), metals by 1.35 x covalent, A.
+
+    Alvarez' radii of metals fit the longest contacts in crystals; 1.35 x covalent (Na 2.24, V 2.07 A)
+    is near the older ones and does not call a molecule 5 A from a sodium bound.
+    """
+    return np.array(
+        [
+            1.35 * covalent_radii[number] if Element.from_Z(number).is_metal else vdw_radii[number]
+            for number in (atomic_numbers[symbol] for symbol in symbols)
+        ]
+    )
+
+
+def lateral_vectors(coords: Floats, point: Floats, cell: Floats) -> tuple[Floats, Floats]:
+    """Vectors from a point to atoms, laterally to the nearest image, and their lateral lengths, A."""
+    vectors = coords - point
+    plane = cell[:2, :2]
+    fractional = vectors[:, :2] @ np.linalg.inv(plane)
+    vectors[:, :2] = (fractional - np.round(fractional)) @ plane
+    return vectors, np.linalg.norm(vectors[:, :2], axis=1)
 
 
 def slab_coords(structure: Structure, n_slab: int) -> Floats:
