@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pymatgen.core import Structure
 
 from epilayer import __version__
 from epilayer.analysis.anomalies import closest_contact, find_anomalies
+from epilayer.model.anomaly import AnomalyKind
+from epilayer.model.base import Frozen
 from epilayer.model.records import (
     AdsorptionEnergy,
     Calculation,
@@ -31,8 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Literal
 
-    from pymatgen.core import Structure
-
     from epilayer.model.anomaly import Anomaly
     from epilayer.model.level import Scalar
 
@@ -45,8 +46,7 @@ _FREE = (True, True, True)
 """Selective dynamics of an atom that nothing holds."""
 
 
-@dataclass(frozen=True)
-class System:
+class System(Frozen):
     """What is adsorbed where: the labels of an adsorption energy."""
 
     cathode: str
@@ -55,8 +55,7 @@ class System:
     ligand: str
 
 
-@dataclass(frozen=True)
-class ComputedPose:
+class ComputedPose(Frozen):
     """A pose as it was placed (``start``) and what a calculation made of it."""
 
     label: str
@@ -64,6 +63,31 @@ class ComputedPose:
     site: str
     start: Structure
     calculation: Calculation
+
+
+def lowest_slab(slabs: Sequence[Calculation]) -> int:
+    """Return which clean slab adsorption is referred to: the lowest one that is converged."""
+    return min(range(len(slabs)), key=lambda k: (not slabs[k].ionic_converged, slabs[k].energy_ev))
+
+
+def rebuilt_pose(record: AdsorptionEnergy) -> str | None:
+    """Return the lowest pose under which nothing but the surface changed, if it lies below every sound one.
+
+    Its slab may be a lower clean surface than the one that was relaxed, which a relaxation without
+    the molecule decides.
+    """
+    best = record.minimum
+    for pose in sorted((p for p in record.poses if p.stage == "relaxed"), key=_energy_ev):
+        if best is not None and best.rank() == pose.rank() and not pose.anomalies:
+            return None
+        kinds = {a.kind for a in pose.anomalies if a.disqualifies}
+        if pose.converged and kinds == {AnomalyKind.SURFACE_CHANGED}:
+            return pose.label
+    return None
+
+
+def _energy_ev(pose: PoseOutcome) -> float:
+    return math.inf if pose.adsorption_energy_ev is None else pose.adsorption_energy_ev
 
 
 def adsorption_energy_ev(adslab: Calculation, slab: Calculation, molecule: Calculation) -> float:

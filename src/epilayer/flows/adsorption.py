@@ -21,6 +21,8 @@ from epilayer.analysis.adsorption import (
     adsorbate_rmsd_ang,
     certify,
     growth_verdict,
+    lowest_slab,
+    rebuilt_pose,
 )
 from epilayer.model.base import Frozen
 from epilayer.model.cathode import miller_index
@@ -165,6 +167,7 @@ class AdsorptionStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
                     title = f"{ligand.name} on {cathode} ({slab.facet}), {engine.level.name}"
                     relaxed = engine.relax(f"relax {title}").make(found.structure)
                     checked = certify_minimum(
+                        engine,
                         _labels(cathode, slab, ligand),
                         other.slab[slab.facet],
                         other.molecule[ligand.name],
@@ -272,7 +275,15 @@ def relax_best(
         for k in kept
     ]
     result = certify_poses(
-        labels, slab, molecule, starts, placed, kept, [j.output for j in jobs], _parameters(search)
+        engine,
+        labels,
+        slab,
+        molecule,
+        starts,
+        placed,
+        kept,
+        [j.output for j in jobs],
+        _parameters(search),
     )
     _name(result, f"certify {title}, {engine.level.name}")
     return Response(replace=Flow([*jobs, result], output=result.output, name=f"best poses of {title}"))
@@ -280,6 +291,7 @@ def relax_best(
 
 @job  # type: ignore[untyped-decorator]
 def certify_poses(
+    engine: Engine,
     labels: dict[str, str],
     slab: Calculation,
     molecule: Calculation,
@@ -288,11 +300,12 @@ def certify_poses(
     kept: list[int],
     relaxed: list[Calculation],
     parameters: dict[str, Scalar],
-) -> AdsorptionEnergy:
+) -> AdsorptionEnergy | Response[Any]:
     """Certify or refuse the adsorption energy over the relaxed poses."""
-    return certify(
-        System(**labels),
-        slab,
+    return _certified(
+        engine,
+        labels,
+        [slab],
         molecule,
         [ComputedPose(**starts[k], calculation=c) for k, c in zip(kept, relaxed, strict=True)],
         [ComputedPose(**starts[k], calculation=c) for k, c in enumerate(placed) if k not in kept],
@@ -302,13 +315,14 @@ def certify_poses(
 
 @job  # type: ignore[untyped-decorator]
 def certify_minimum(
+    engine: Engine,
     labels: dict[str, str],
     slab: Calculation,
     molecule: Calculation,
     found: AdsorptionEnergy,
     relaxed: Calculation,
     search: PoseSearch,
-) -> AdsorptionEnergy:
+) -> AdsorptionEnergy | Response[Any]:
     """Certify the adsorption energy of a minimum that another engine found."""
     best = found.minimum
     if best is None:
@@ -316,9 +330,53 @@ def certify_minimum(
             f"{labels['ligand']} on ({labels['facet']}): no pose was relaxed to start from.",
             "Rerun the search with more poses (--set poses=12).",
         )
-    pose = ComputedPose(best.label, best.anchor, best.site, found.structure, relaxed)
+    pose = ComputedPose(
+        label=best.label, anchor=best.anchor, site=best.site, start=found.structure, calculation=relaxed
+    )
     parameters: dict[str, Scalar] = {"minimum_found_with": found.level.name, "seed": search.seed}
-    return certify(System(**labels), slab, molecule, [pose], parameters=parameters)
+    return _certified(engine, labels, [slab], molecule, [pose], [], parameters)
+
+
+@job  # type: ignore[untyped-decorator]
+def certify_again(
+    labels: dict[str, str],
+    clean: list[Calculation],
+    molecule: Calculation,
+    relaxed: list[ComputedPose],
+    placed: list[ComputedPose],
+    parameters: dict[str, Scalar],
+) -> AdsorptionEnergy:
+    """Certify against the lowest of several clean slabs."""
+    reference = lowest_slab(clean)
+    parameters = {**parameters, "clean_slab": clean[reference].label, "clean_slabs_compared": len(clean)}
+    return certify(System(**labels), clean[reference], molecule, relaxed, placed, parameters)
+
+
+def _certified(
+    engine: Engine,
+    labels: dict[str, str],
+    clean: list[Calculation],
+    molecule: Calculation,
+    relaxed: list[ComputedPose],
+    placed: list[ComputedPose],
+    parameters: dict[str, Scalar],
+) -> AdsorptionEnergy | Response[Any]:
+    """Certify; where the molecule rebuilt the surface, first see whether the rebuilt one is lower by itself.
+
+    A clean slab may be caught in a minimum that the molecule only helped it out of. Its atoms, relaxed
+    without the molecule, are then the lower clean slab, and what adsorption is referred to.
+    """
+    record = certify(System(**labels), clean[0], molecule, relaxed, placed, parameters)
+    rebuilt = next((p for p in relaxed if p.label == rebuilt_pose(record)), None)
+    if rebuilt is None:
+        return record
+    title = f"{labels['cathode']} ({labels['facet']}) as {labels['ligand']} left it, {engine.level.name}"
+    without = rebuilt.calculation.structure.copy()
+    without.remove_sites(range(len(clean[0].structure), len(without)))
+    again = engine.relax(f"slab {title}").make(without)
+    result = certify_again(labels, [*clean, again.output], molecule, relaxed, placed, parameters)
+    _name(result, f"certify {labels['ligand']} on {title}", "adsorption")
+    return Response(replace=Flow([again, result], output=result.output, name=f"reference of {title}"))
 
 
 @job  # type: ignore[untyped-decorator]
