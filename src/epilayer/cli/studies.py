@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from epilayer.cli.common import JsonOption, out, print_json, study
@@ -82,7 +83,7 @@ def list_inputs(
         table.add_column("name", style="cyan", no_wrap=True)
         table.add_column("what it is")
         for entry in entries:
-            table.add_row(entry["name"], entry["title"])
+            table.add_row(escape(entry["name"]), escape(entry["title"]))
         out.print(table)
         out.print()
 
@@ -93,7 +94,10 @@ def _describe(used: Study, kind: str) -> Iterator[dict[str, Any]]:
 
     if kind == "workflows":
         for name, path in used.workflows().items():
-            title, settings = describe(path)
+            try:
+                title, settings = describe(path)
+            except EpilayerError as error:  # one broken file does not hide the others
+                title, settings = f"cannot be loaded: {error.what}", {}
             yield {"name": name, "title": title, "settings": settings, "file": str(path)}
         return
     for name, path in used.catalogue.names(kind).items():
@@ -117,7 +121,7 @@ def doctor(*, as_json: JsonOption = False) -> None:
             table.add_column(heading)
         for check, ok, found, fix in rows:
             mark = "[green]ok[/]" if ok else "[bold red]no[/]"
-            table.add_row(mark, check, found, "" if ok else fix)
+            table.add_row(mark, escape(check), escape(found), "" if ok else escape(fix))
         out.print(table)
     if not all(ok for _, ok, _, _ in rows):
         raise typer.Exit(1)
@@ -152,15 +156,43 @@ def _checks(used: Study) -> Iterator[tuple[str, bool, str, str]]:
 
 def _engine_check(used: Study, name: str) -> tuple[str, bool, str, str]:
     from epilayer.engines import calculators
+    from epilayer.model.level import EngineKind
 
     try:
         spec = used.catalogue.engine_spec(name)
+        if spec.kind is EngineKind.DFT:
+            return _vasp_check(used, name)
         version = calculators.package_version(spec)
         calculators.weights_file(spec)
     except EpilayerError as error:
         return f"engine {name}", False, error.what, error.remedy
     found = f"{spec.package} {version}, weights verified" if version else spec.title
     return f"engine {name}", True, found, ""
+
+
+def _vasp_check(used: Study, name: str) -> tuple[str, bool, str, str]:
+    """Check VASP; where the study's level does not use it, not being set up is no fault."""
+    import atomate2
+    import pymatgen.core
+
+    from epilayer.engines import vasp_setup
+
+    catalogue = used.catalogue
+    levels = [level for level in map(catalogue.level, catalogue.names("levels")) if level.engine == name]
+    needed = any(level.name == used.settings.level for level in levels)
+    begun = bool(pymatgen.core.SETTINGS.get("PMG_VASP_PSP_DIR")) or any(
+        shutil.which(command.split()[-1]) for command in (atomate2.SETTINGS.VASP_CMD,) if command.split()
+    )
+    for level in levels:
+        wanted = level.vasp
+        if wanted is None or (needed and level.name != used.settings.level):
+            continue
+        try:
+            vasp_setup.check(wanted.potcars, wanted.potcar_functional)
+        except EpilayerError as error:
+            found = error.what if needed or begun else f"not set up, and not needed here ({error.what})"
+            return f"engine {name}", not (needed or begun), found, error.remedy
+    return f"engine {name}", True, "commands and POTCARs found", ""
 
 
 def _database_check(title: str, file: Path) -> tuple[str, bool, str, str]:

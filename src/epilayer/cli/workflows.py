@@ -47,12 +47,20 @@ def build_flow(study: Study, name: str, settings: Sequence[str], level: str | No
         if "level" not in parameters:
             raise InputError(f"{path.name} takes no level.", "Leave --level out.")
         values["level"] = chosen
+    from jobflow import Flow, Job
+
     try:
-        return build(study.catalogue, **values)
+        flow = build(study.catalogue, **values)
     except EpilayerError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _raised(path, error) from error
+    if not isinstance(flow, Flow | Job):
+        raise InputError(
+            f"{path}: build returned {type(flow).__name__}, not a jobflow Flow.",
+            "End build with: return Flow([...]), or return what a maker's make gives.",
+        )
+    return flow if isinstance(flow, Flow) else Flow([flow], name=flow.name)
 
 
 def describe(path: Path) -> tuple[str, dict[str, Any]]:
@@ -72,7 +80,7 @@ def _load(path: Path) -> Callable[..., Any]:
         spec.loader.exec_module(module)
     except EpilayerError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _raised(path, error) from error
     build = getattr(module, "build", None)
     if not callable(build):
@@ -119,11 +127,22 @@ def _hint(build: Callable[..., Any], parameter: inspect.Parameter) -> Any:  # no
     return typing.get_type_hints(one, globalns=build.__globals__)[parameter.name]
 
 
-def _raised(path: Path, error: Exception) -> InputError:
+def _raised(path: Path, error: Exception | SystemExit) -> InputError:
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
     line = frames[-1].lineno if frames else getattr(error, "lineno", None)
     where = f"{path} line {line}" if line else str(path)
     return InputError(
-        f"{where}: {type(error).__name__}: {error}.",
+        f"{where}: {_in_one_line(error)}.",
         "Correct the workflow file; --debug shows the whole traceback.",
     )
+
+
+def _in_one_line(error: Exception | SystemExit) -> str:
+    from pydantic import ValidationError
+
+    if isinstance(error, ValidationError):  # its own text is a paragraph
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"])) or error.title
+        return f"{key}: {first['msg']} (given: {first['input']!r})"
+    said = " ".join(str(error).split()).rstrip(".")
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__

@@ -24,9 +24,10 @@ from epilayer.analysis.adsorption import (
     lowest_slab,
     rebuilt_pose,
 )
+from epilayer.analysis.anomalies import find_anomalies
 from epilayer.model.base import Frozen
 from epilayer.model.cathode import miller_index
-from epilayer.model.errors import StructureError
+from epilayer.model.errors import InputError, StructureError
 from epilayer.model.level import Convergence, Scalar
 from epilayer.model.units import Ev, PositiveAng, PositiveEvPerAng
 from epilayer.structures import molecules, slabs
@@ -137,7 +138,14 @@ class AdsorptionStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
             The ligands to adsorb.
         boxes
             Each ligand in its box, by the ligand's name.
+
+        Raises
+        ------
+        InputError
+            Without a facet or a ligand, or where one is named twice.
         """
+        _each_once("facet", [slab.facet for slab in facet_slabs])
+        _each_once("ligand", [ligand.name for ligand in ligands])
         jobs: list[Job] = []
         records: dict[str, list[Any]] = {ligand.name: [] for ligand in ligands}
         legs = _Legs(self.engine, cathode, facet_slabs, ligands, boxes)
@@ -256,7 +264,18 @@ def relax_best(
     placed: list[Calculation],
 ) -> Response[Any]:
     """Relax the best distinct poses in full; replaced by those jobs and the certification."""
-    order = sorted(range(len(placed)), key=lambda k: placed[k].energy_ev)
+
+    def rank(k: int) -> tuple[bool, float]:
+        # A molecule that broke or left would take the place of one that can become the minimum.
+        found = find_anomalies(
+            starts[k]["start"],
+            placed[k].structure,
+            clean_slab=slab.structure,
+            molecule=molecule.structure,
+        )
+        return any(a.disqualifies for a in found), placed[k].energy_ev
+
+    order = sorted(range(len(placed)), key=rank)
     n_slab = len(slab.structure)
     kept: list[int] = []
     for candidate in order:
@@ -383,6 +402,14 @@ def _certified(
 def judge_growth(records: list[AdsorptionEnergy], threshold_ev: float) -> GrowthVerdict:
     """Return the growth verdict over all facets and levels of one ligand."""
     return growth_verdict(records, threshold_ev)
+
+
+def _each_once(kind: str, names: Sequence[str]) -> None:
+    if not names:
+        raise InputError(f"The study names no {kind}.", f"Name at least one {kind}.")
+    twice = next((n for n in names if names.count(n) > 1), None)
+    if twice is not None:
+        raise InputError(f"The study names the {kind} {twice!r} twice.", "Name it once.")
 
 
 def _labels(cathode: str, slab: FacetSlab, ligand: Ligand) -> dict[str, str]:
