@@ -46,10 +46,12 @@ def build(
     """
     material = catalogue.cathode(cathode)
     used = [catalogue.ligand(name) for name in ligands]
-    engine = catalogue.engine(level, max_steps=max_steps)
+    engine = catalogue.engine(level, material, max_steps=max_steps)
     study = AdsorptionStudyMaker(
         engine=engine,
-        checks=() if quick else tuple(catalogue.engine(name, max_steps=max_steps) for name in check_levels),
+        checks=()
+        if quick
+        else tuple(catalogue.engine(name, material, max_steps=max_steps) for name in check_levels),
         search=PoseSearch(poses=2 if quick else poses, keep=1 if quick else keep, seed=seed),
         binding_threshold_ev=binding_threshold_ev,
         name=f"adsorption on {cathode}",

@@ -226,10 +226,31 @@ class Catalogue:
         return self._load(Ligand, "ligands", name, with_text)
 
     def level(self, name: str) -> Level:
-        """Return a level of theory."""
+        """Return a level of theory, with what it inherits from its parents."""
         from epilayer.model.level import Level
 
-        return self._load(Level, "levels", name)
+        def with_parents(data: dict[str, Any], _folder: Path) -> dict[str, Any]:
+            return self._inherited("levels", data, (name,))
+
+        return self._load(Level, "levels", name, with_parents)
+
+    def _inherited(self, kind: str, data: dict[str, Any], chain: tuple[str, ...]) -> dict[str, Any]:
+        """Lay a file over its parent's; mappings merge key by key, everything else replaces."""
+        parent = data.get("parent")
+        if parent is None:
+            return data
+        known = self.names(kind)
+        if parent not in known:
+            raise UnknownNameError(kind.removesuffix("s"), str(parent), known)
+        if parent in chain:
+            raise InputError(
+                f"The level {chain[0]!r} inherits from itself ({' -> '.join((*chain, parent))}).",
+                "Remove one parent.",
+            )
+        base = self._inherited(kind, read_yaml(known[parent]), (*chain, parent))
+        for own in ("name", "title", "source"):  # a level says for itself what it is
+            base.pop(own, None)
+        return _laid_over(base, data)
 
     def engine_spec(self, name: str) -> EngineSpec:
         """Return the description of an engine; a path of weights counts from the folder of its YAML."""
@@ -250,23 +271,31 @@ class Catalogue:
 
         return self._load(Reference, "references", name)
 
-    def engine(self, level_name: str, **convergence: float) -> Engine:
+    def engine(self, level_name: str, cathode: Cathode | None = None, **convergence: float) -> Engine:
         """Return the engine of a level of theory.
 
         Parameters
         ----------
+        cathode
+            What is computed: an engine may need its U values and start moments.
         convergence
             Replaces single settings of the level's convergence, e.g. ``max_steps=800``.
         """
-        from epilayer.engines.mlip import MlipEngine
-        from epilayer.model.level import Convergence
+        from epilayer.model.level import Convergence, EngineKind
 
         level = self.level(level_name)
         if convergence:
             asked = {**level.convergence.model_dump(), **convergence}
             checked = parse(Convergence, asked, f"the convergence of level {level_name!r}")
             level = level.model_copy(update={"convergence": checked})
-        return MlipEngine(self.engine_spec(level.engine), level)
+        spec = self.engine_spec(level.engine)
+        if spec.kind is EngineKind.DFT:
+            from epilayer.engines.vasp import VaspEngine
+
+            return VaspEngine.for_cathode(spec, level, cathode)
+        from epilayer.engines.mlip import MlipEngine
+
+        return MlipEngine(spec, level)
 
     def _load(
         self,
@@ -287,6 +316,15 @@ class Catalogue:
                 "Give both the same name.",
             )
         return value
+
+
+def _laid_over(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in top.items():
+        below = merged.get(key)
+        both = isinstance(below, dict) and isinstance(value, dict)
+        merged[key] = _laid_over(below, value) if both else value  # type: ignore[arg-type]  # both are dicts
+    return merged
 
 
 def _read_beside(folder: Path, name: str) -> str:

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from epilayer.model.base import Frozen, fingerprint
 from epilayer.model.units import Kelvin, PositiveAng, PositiveEvPerAng, PositiveFs, Unit
+from epilayer.model.vasp import VaspSettings
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Scalar = str | int | float | bool | None
@@ -100,21 +101,48 @@ class MolecularDynamicsSettings(Frozen):
 
 
 class Level(Frozen):
-    """A level of theory as a user names it: ``configs/levels/NAME.yaml``."""
+    """A level of theory as a user names it: ``configs/levels/NAME.yaml``.
+
+    Attributes
+    ----------
+    parent
+        The level that this one inherits from; it states only what differs.
+    choices
+        What the source of the method leaves open and how it was chosen here, by topic.
+    dispersion
+        A correction added by this package; VASP's own is a tag of ``vasp.incar``.
+    vasp
+        Settings of a VASP level; unset for the embedded engines.
+    """
 
     name: str
     title: str
     engine: str
     source: str
+    parent: str | None = None
+    choices: dict[str, str] = Field(default_factory=dict)
     dispersion: Dispersion | None = None
     convergence: Convergence
     molecule_vacuum_ang: PositiveAng = 15.0
+    vasp: VaspSettings | None = None
 
 
 class LevelOfTheory(Frozen):
     """What a calculation was really executed with.
 
-    Two energies may be subtracted only if their :attr:`fingerprint` is the same.
+    Two energies may be subtracted only if their :attr:`fingerprint` is the same, what they say of the
+    elements that they share is the same, and each system was computed as its level declares.
+
+    Attributes
+    ----------
+    numerics
+        Settings that all legs of an energy difference share.
+    elements
+        Per element, what was computed with (pseudopotential, U); legs hold different elements.
+    system
+        Settings that differ by design between a slab and a molecule (k-mesh, dipole, charge).
+    declared
+        The values of ``system`` that the level asks of this kind of system.
     """
 
     name: str
@@ -123,12 +151,16 @@ class LevelOfTheory(Frozen):
     dispersion: str | None = None
     weights_sha256: Sha256 | None = None
     numerics: dict[str, Scalar] = Field(default_factory=dict)
+    elements: dict[str, str] = Field(default_factory=dict)
+    system: dict[str, Scalar] = Field(default_factory=dict)
+    declared: dict[str, Scalar] = Field(default_factory=dict)
     stand_in: bool = False
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over everything that moves an energy (not the name that somebody gave the level)."""
-        return fingerprint(self.model_dump(mode="json", exclude={"name"}))
+        """SHA-256 over what all legs of an energy difference share (not the name that somebody gave it)."""
+        own = {"name", "elements", "system", "declared"}
+        return fingerprint(self.model_dump(mode="json", exclude=own))
 
     @property
     def label(self) -> str:

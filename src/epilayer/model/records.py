@@ -53,6 +53,8 @@ class Calculation(Frozen):
         Per optimiser step, shape (steps + 1,).
     magnetic_moments_mu_b
         Per atom, shape (atoms,), where the engine gives them.
+    corrections
+        What was mended while it ran, one line each (custodian's corrections, a resumed attempt).
     """
 
     kind: Literal["calculation"] = "calculation"
@@ -69,6 +71,7 @@ class Calculation(Frozen):
     energies_ev: tuple[Ev, ...]
     max_forces_ev_per_ang: tuple[EvPerAng, ...]
     magnetic_moments_mu_b: tuple[MuB, ...] | None = None
+    corrections: tuple[str, ...] = ()
     wall_time_s: Seconds
     provenance: Provenance
 

@@ -1,0 +1,371 @@
+"""The production engine: VASP through atomate2's input sets and custodian, parsed as executed.
+
+Custodian handlers, and why these: ``VaspErrorHandler`` (known crashes and their mechanical cures),
+``ElectronicHandler`` (a last electronic loop that did not converge gets a steadier ALGO; the ionic
+budget is the flow's decision, so an ionic loop that ran out is *not* restarted), ``NonConverging``,
+``Potim``, ``PositiveEnergy`` and ``FrozenJob`` (stop a run that only burns hours), ``StdErr`` and
+``Walltime`` (ask VASP to stop in time; the next attempt resumes). Left out: ``LargeSigma``,
+``IncorrectSmearing``, ``KspacingMetal`` and ``MeshSymmetry``, which change the level of theory
+(smearing, k-mesh) between two legs of one energy difference.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from atomate2.vasp.files import write_vasp_input_set
+from atomate2.vasp.jobs.base import BaseVaspMaker
+from atomate2.vasp.run import run_vasp
+from atomate2.vasp.sets.base import VaspInputGenerator
+from jobflow import CURRENT_JOB, job
+from monty.json import MSONable
+
+from epilayer.engines import vasp_executed, vasp_inputs, vasp_setup
+from epilayer.model.errors import EngineError, InputError, StructureError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pymatgen.core import Structure
+
+    from epilayer.model.cathode import Cathode
+    from epilayer.model.level import Convergence, EngineSpec, Level, MolecularDynamicsSettings
+    from epilayer.model.records import Calculation
+    from epilayer.model.vasp import VaspSettings
+
+_POLL_S = 0.25
+_CHECK_EVERY_S = 60.0
+"""Custodian asks whether VASP has ended at the first interval, and what it writes at the second."""
+_MAX_ERRORS = 5
+_TOO_CLOSE_ANG = 0.5
+_SAME_CELL_ANG = 1e-5
+
+
+@dataclass(frozen=True)
+class VaspEngine(MSONable):  # type: ignore[misc]  # monty is untyped
+    """Energies from VASP; satisfies :class:`epilayer.engines.base.Engine`.
+
+    Parameters
+    ----------
+    spec
+        The engine as configured.
+    level
+        The level of theory that was asked for, with its ``vasp`` block.
+    hubbard_u_ev
+        U by element (eV), resolved from the level or the cathode.
+    moments
+        Start moments (mu_B) by element or species, resolved from the cathode's oxidation states.
+    """
+
+    spec: EngineSpec
+    level: Level
+    hubbard_u_ev: dict[str, float] = field(default_factory=dict)
+    moments: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def for_cathode(cls, spec: EngineSpec, level: Level, cathode: Cathode | None) -> VaspEngine:
+        """Resolve what the level leaves to the cathode: U values, and start moments by oxidation state."""
+        if level.vasp is None:
+            raise InputError(
+                f"The level {level.name!r} uses the engine {spec.name!r} and has no vasp block.",
+                "Give it one, or parent: paper.",
+            )
+        hubbard = level.vasp.hubbard
+        if isinstance(hubbard, dict):
+            u_ev = {element: term.u_ev for element, term in hubbard.items()}
+        elif hubbard == "cathode" and cathode is not None:
+            u_ev = {element: term.u_ev for element, term in cathode.hubbard_u.items()}
+        else:
+            u_ev = {}
+        moments = {} if cathode is None else _moments_by_element(cathode)
+        return cls(spec, level, u_ev, moments)
+
+    @property
+    def settings(self) -> VaspSettings:
+        """The level's ``vasp`` block."""
+        assert self.level.vasp is not None  # noqa: S101  (for_cathode refuses a level without one)
+        return self.level.vasp
+
+    @property
+    def stand_in(self) -> bool:
+        """Never known before a run: what wrote the files says so in them, and the record repeats it."""
+        return False
+
+    def relax(self, label: str, convergence: Convergence | None = None) -> VaspMaker:
+        """Relax the positions in a fixed cell."""
+        return VaspMaker(
+            name=label, engine=self, task="relax", convergence=convergence or self.level.convergence
+        )
+
+    def static(self, label: str) -> VaspMaker:
+        """Compute energy and forces of the structure as it is."""
+        return VaspMaker(name=label, engine=self, task="static", convergence=self.level.convergence)
+
+    def md(self, label: str, settings: MolecularDynamicsSettings) -> VaspMaker:
+        """Run molecular dynamics at constant temperature."""
+        return VaspMaker(
+            name=label, engine=self, task="md", convergence=self.level.convergence, dynamics=settings
+        )
+
+    def check(self, elements: set[str] | None = None, *, gamma: bool = True) -> None:
+        """Raise the first thing that keeps VASP from running here; all elements of the level by default."""
+        potcars = self.settings.potcars
+        wanted = potcars if elements is None else {e: s for e, s in potcars.items() if e in elements}
+        vasp_setup.check(wanted, self.settings.potcar_functional, gamma=gamma)
+
+
+def _empty_generator() -> VaspInputGenerator:
+    """Return a generator that carries a user's overrides (atomate2's powerups) and nothing else."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return VaspInputGenerator(
+            config_dict={"INCAR": {}, "KPOINTS": {}, "POTCAR": {}, "POTCAR_FUNCTIONAL": "PBE_54"}
+        )
+
+
+@dataclass(kw_only=True)
+class VaspMaker(BaseVaspMaker):  # type: ignore[misc]  # atomate2 is untyped
+    """One relaxation, single point or dynamics run with VASP.
+
+    An atomate2 maker: its ``input_set_generator`` carries what a user forces on top of the level
+    (``update_user_incar_settings``); the level itself is laid out anew for each structure.
+    """
+
+    name: str = "calculation"
+    input_set_generator: VaspInputGenerator = field(default_factory=_empty_generator)
+    engine: VaspEngine
+    task: Literal["relax", "static", "md"]
+    convergence: Convergence
+    dynamics: MolecularDynamicsSettings | None = None
+
+    @job  # type: ignore[untyped-decorator]
+    def make(self, structure: Structure) -> Calculation:
+        """Compute ``structure`` and return a :class:`epilayer.model.records.Calculation`."""
+        started = time.perf_counter()
+        directory = Path.cwd()
+        order, placed = self._placed(structure)
+        inputs = self.inputs(structure)
+        kind = vasp_inputs.system_kind(structure)
+        mesh = self.engine.settings.systems[kind].k_points.mesh(structure.lattice.abc)
+        self.engine.check({e.symbol for e in placed.composition.elements}, gamma=mesh == (1, 1, 1))
+        vasp_inputs.parallel_updates()
+        write_vasp_input_set(placed, inputs, **self.write_input_set_kwargs)
+        resumed = _resume(directory, placed)
+        problem: Exception | None = None
+        try:
+            run_vasp(**self._run_settings())
+        except (RuntimeError, OSError, ValueError) as error:  # custodian's errors are RuntimeErrors
+            problem = error
+        asked = vasp_executed.Asked(
+            label=self.name,
+            task=self.task,
+            level=self.engine.level.name,
+            max_force_ev_per_ang=self.convergence.max_force_ev_per_ang,
+            structure=structure,
+            order=order,
+            declared=self._declared(structure),
+            job=CURRENT_JOB.job.uuid if CURRENT_JOB.job is not None else "",
+        )
+        if problem is not None:
+            raise self._failed(directory, problem) from problem
+        done = vasp_executed.read(directory, asked, time.perf_counter() - started)
+        if resumed:
+            done = done.model_copy(update={"corrections": (resumed, *done.corrections)})
+        return done
+
+    def inputs(self, structure: Structure) -> VaspInputGenerator:
+        """Return the input set generator of one structure (in the order of the flow)."""
+        _, placed = self._placed(structure)
+        return vasp_inputs.generator(
+            self.engine.settings,
+            self.engine.hubbard_u_ev,
+            placed,
+            self.task,
+            self.convergence,
+            self.dynamics,
+            self.input_set_generator.user_incar_settings,
+        )
+
+    def write(self, structure: Structure, directory: Path) -> bool:
+        """Write the input files without running; return whether a POTCAR was written (else POTCAR.spec)."""
+        _, placed = self._placed(structure)
+        settings = self.engine.settings
+        symbols = [settings.potcars.get(e.symbol, "") for e in placed.composition.elements]
+        inputs = self.inputs(structure)
+        licensed = vasp_setup.available(symbols, settings.potcar_functional)
+        if structure.charge and not licensed:
+            raise EngineError(
+                f"{self.name}: cell charge {structure.charge:+g}; NELECT needs the POTCARs' valences.",
+                "Set up the POTCARs (epilayer doctor says how).",
+            )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = inputs.get_input_set(placed, potcar_spec=not licensed)
+        found["INCAR"].update(vasp_inputs.parallel_updates())
+        directory.mkdir(parents=True, exist_ok=True)
+        found.write_input(str(directory))
+        return licensed
+
+    def _placed(self, structure: Structure) -> tuple[list[int], Structure]:
+        """Return the file order, and the structure as it is written: one block an element."""
+        if not structure.is_ordered:
+            raise StructureError(
+                f"{self.name}: the structure is disordered ({structure.composition.reduced_formula}).",
+                "Choose an ordering first (epilayer.structures.orderings).",
+            )
+        order = vasp_inputs.file_order(structure)
+        placed = structure.__class__.from_sites([structure[i] for i in order])
+        placed.properties = dict(structure.properties)
+        if structure.charge:
+            placed.set_charge(structure.charge)
+        moments = vasp_inputs.start_moments(self.engine.settings, self.engine.moments, placed)
+        placed.add_site_property("magmom", moments)
+        return order, placed
+
+    def _declared(self, structure: Structure) -> dict[str, Any]:
+        kind = vasp_inputs.system_kind(structure)
+        rule = self.engine.settings.systems[kind]
+        tags = {**self.engine.settings.incar, **rule.incar}
+        return vasp_inputs.declared(kind, rule.k_points, structure, tags)
+
+    def _run_settings(self) -> dict[str, Any]:
+        """Arguments of atomate2's ``run_vasp``: our handlers, and a quick look whether VASP has ended."""
+        from atomate2 import SETTINGS
+
+        settings: dict[str, Any] = {
+            "vasp_cmd": SETTINGS.VASP_CMD,
+            "vasp_gamma_cmd": SETTINGS.VASP_GAMMA_CMD,
+            "handlers": list(_handlers()),
+            "max_errors": _MAX_ERRORS,
+            "custodian_kwargs": {
+                "polling_time_step": _POLL_S,
+                "monitor_freq": int(_CHECK_EVERY_S / _POLL_S),
+            },
+        }
+        return {**settings, **self.run_vasp_kwargs}
+
+    def _failed(self, directory: Path, problem: Exception) -> EngineError:
+        """Name the cause of a run that custodian gave up."""
+        try:
+            record = vasp_executed.imported(directory)
+        except EngineError:
+            return EngineError(f"{self.name}: {problem}.", "Look into its directory; then rerun the job.")
+        named = vasp_executed.failure(self.name, record)
+        return EngineError(f"{named.what} [{' '.join(str(problem).split())}]", named.remedy)
+
+
+def _handlers() -> Iterator[Any]:
+    """Custodian's handlers, see the module's docstring."""
+    from custodian.vasp import handlers
+
+    class ElectronicHandler(handlers.UnconvergedErrorHandler):  # type: ignore[misc]  # untyped
+        """Acts on electrons alone: how many ionic steps a run gets is decided elsewhere."""
+
+        def check(self, directory: str = "./") -> bool:
+            from custodian.vasp.io import load_vasprun
+
+            try:
+                run = load_vasprun(os.path.join(directory, self.output_filename))  # noqa: PTH118
+            except Exception:  # noqa: BLE001  (a broken file is for the validators to name)
+                return False
+            return not run.converged_electronic
+
+    yield handlers.VaspErrorHandler()
+    yield ElectronicHandler()
+    yield handlers.NonConvergingErrorHandler()
+    yield handlers.PotimErrorHandler()
+    yield handlers.PositiveEnergyErrorHandler()
+    yield handlers.FrozenJobErrorHandler()
+    yield handlers.StdErrHandler()
+    yield handlers.WalltimeHandler()
+
+
+def _moments_by_element(cathode: Cathode) -> dict[str, float]:
+    """Start moments by species and, through the cathode's oxidation states, by bare element (mu_B)."""
+    moments = dict(cathode.moments)
+    for element, charge in cathode.oxidation_states.items():
+        sign = "+" if charge > 0 else "-"
+        species = f"{element}{abs(charge):g}{sign}"
+        if species in cathode.moments:
+            moments[element] = cathode.moments[species]
+    return moments
+
+
+def _resume(directory: Path, placed: Structure) -> str:
+    """Go on where an earlier attempt of the same job stopped; return a line on it, empty for a fresh start.
+
+    The structure is taken from its CONTCAR, or the last whole step of its vasprun.xml, only if that
+    attempt began from the same INCAR, KPOINTS and POSCAR, and the structure holds up.
+    """
+    if not directory.name.startswith("attempt-"):
+        return ""
+    earlier = [d for d in directory.parent.glob("attempt-*") if d != directory and d.is_dir()]
+    for attempt in sorted(earlier, key=lambda d: d.stat().st_mtime, reverse=True):
+        if not all(_same_begin(attempt, directory, name) for name in ("INCAR", "KPOINTS", "POSCAR")):
+            continue
+        for source, found in _last_structures(attempt):
+            if found is not None and _plausible(found, placed):
+                from pymatgen.io.vasp.inputs import Poscar
+
+                going_on = placed.copy()
+                for i, frac in enumerate(found.frac_coords):
+                    step = frac - placed[i].frac_coords
+                    going_on.translate_sites([i], step - np.round(step), to_unit_cell=False)
+                target = directory / "POSCAR"
+                target.replace(directory / "POSCAR.begin")
+                Poscar(going_on).write_file(str(target))
+                return f"resumed from {source} of {attempt.name}"
+    return ""
+
+
+def _same_begin(attempt: Path, directory: Path, name: str) -> bool:
+    """Whether both attempts began with the same file; custodian keeps the first one as ``.orig``."""
+    mine = directory / name
+    for kept in (f"{name}.begin", f"{name}.orig", name):
+        if (attempt / kept).is_file():
+            return (attempt / kept).read_bytes() == mine.read_bytes()
+    return False
+
+
+def _last_structures(attempt: Path) -> Iterator[tuple[str, Structure | None]]:
+    from pymatgen.core import Lattice, Structure
+    from pymatgen.io.vasp.inputs import Poscar
+
+    from epilayer.engines.outputs.vasprun import read_vasprun
+
+    contcar = attempt / "CONTCAR"
+    if contcar.is_file():
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield "CONTCAR", Poscar.from_file(str(contcar), check_for_potcar=False).structure
+        except (ValueError, IndexError, KeyError, OSError, UnicodeDecodeError):
+            yield "CONTCAR", None
+    run = attempt / "vasprun.xml"
+    if run.is_file():
+        try:
+            last = read_vasprun(run)
+        except InputError:
+            return
+        step = last.last
+        if step is not None and step.lattice_ang is not None and step.positions_frac is not None:
+            lattice = Lattice(step.lattice_ang)
+            yield "vasprun.xml", Structure(lattice, last.header.species, step.positions_frac)
+
+
+def _plausible(found: Structure, placed: Structure) -> bool:
+    """Whether a structure that a killed run left may be gone on with."""
+    if [s.specie.symbol for s in found] != [s.specie.symbol for s in placed]:
+        return False
+    if not np.isfinite(found.frac_coords).all():
+        return False
+    if not np.allclose(found.lattice.matrix, placed.lattice.matrix, atol=_SAME_CELL_ANG):
+        return False
+    distances = found.distance_matrix[np.triu_indices(len(found), 1)]
+    return not distances.size or float(distances.min()) > _TOO_CLOSE_ANG
