@@ -112,7 +112,8 @@ def hop_statistics(
     from scipy.ndimage import uniform_filter1d
     from scipy.stats import chi2
 
-    smooth = uniform_filter1d(tracks_ang, max(1, round(smooth_ps / time_step_ps)), axis=0, mode="nearest")
+    window = max(1, round(smooth_ps / time_step_ps))
+    smooth = uniform_filter1d(tracks_ang, window, axis=0, mode="nearest")
     n_frames, n_ions = smooth.shape[:2]
     per_ion = np.zeros(n_ions, np.int64)
     waits: list[float] = []
@@ -128,7 +129,7 @@ def hop_statistics(
             if not len(away):
                 break
             at += int(away[0])
-            arrived = track[at]
+            arrived = track[min(at + window, n_frames - 1)]  # the crossing itself is only most of the way
             per_ion[ion] += 1
             if when is not None:
                 waits.append((at - when) * time_step_ps)

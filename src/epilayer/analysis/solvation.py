@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 _BLOCK_VALUES = 1 << 20
 _CONFIDENCE_TAIL = 0.025
+_SMOOTH_ANG = 0.08
+_CLEAR_PEAK = 1.3  # g of a first shell; below it a liquid has none to speak of
+_PAST_PEAK = 0.75
+_CLOSEST_ANG = 0.7  # no two nuclei come closer than in H2
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,7 @@ def radial_distribution(
     g = per_centre / (shells * density)
     coordination = np.cumsum(per_centre)
     radius = 0.5 * (edges[1:] + edges[:-1])
-    peak, minimum = _first_shell(g)
+    peak, minimum = _first_shell(g, bin_ang)
     return RadialDistribution(
         radius,
         g,
@@ -145,29 +149,34 @@ def radial_distribution(
     )
 
 
-def _first_shell(g: NDArray[np.float64]) -> tuple[int | None, int | None]:
-    """Return the bins of the first peak and of the minimum behind it, on a lightly smoothed curve."""
-    if g.max(initial=0.0) <= 0:
+def _first_shell(g: NDArray[np.float64], bin_ang: float) -> tuple[int | None, int | None]:
+    """Return the bins of the first peak and of the minimum behind it, on a lightly smoothed curve.
+
+    The peak is the top of the first hill that stands clear of the mean density; the minimum is the
+    lowest point before the curve has climbed again by a seventh of the way back up.
+    """
+    from scipy.ndimage import gaussian_filter1d
+
+    smooth = gaussian_filter1d(g, max(1.0, _SMOOTH_ANG / bin_ang), mode="nearest")
+    smooth[: round(_CLOSEST_ANG / bin_ang)] = 0.0  # bins so small that one pair makes a peak
+    hills = np.flatnonzero(smooth > _CLEAR_PEAK)
+    if not len(hills):
         return None, None
-    smooth = np.convolve(g, [0.25, 0.5, 0.25], mode="same")
-    # The first shell is the first hill that rises above the mean density and falls to half its height.
-    above = np.flatnonzero(smooth > 1.0)
-    if not len(above):
-        return None, None
-    peak = int(above[0])
-    for k in range(int(above[0]), len(smooth)):
+    peak = int(hills[0])
+    for k in range(peak, len(smooth)):
         if smooth[k] > smooth[peak]:
             peak = k
-        elif smooth[k] < 0.5 * smooth[peak]:
+        elif smooth[k] < _PAST_PEAK * smooth[peak]:
             break
-    behind = smooth[peak:]
-    if behind.min() > 0.5 * smooth[peak]:
-        return peak, None
-    fallen = peak + int(np.argmax(behind < 0.5 * smooth[peak]))
-    rise = np.flatnonzero(smooth[fallen:] > max(1.0, 2.0 * smooth[fallen:].min()))
-    end = fallen + int(rise[0]) if len(rise) else len(smooth)
-    lowest = np.flatnonzero(smooth[fallen:end] <= smooth[fallen:end].min() + 1e-12)
-    return peak, fallen + int(lowest[len(lowest) // 2])
+    lowest = peak
+    for k in range(peak, len(smooth)):
+        if smooth[k] < smooth[lowest]:
+            lowest = k
+        elif smooth[k] - smooth[lowest] > (smooth[peak] - smooth[lowest]) / 7.0:
+            # A gap between shells is flat: its middle is the least arbitrary end of the shell.
+            flat = np.flatnonzero(smooth[lowest:k] <= smooth[lowest] + 1e-3)
+            return peak, lowest + int(flat[len(flat) // 2])
+    return peak, None
 
 
 def shell_census(
