@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,11 +13,12 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from epilayer.cli.common import err, out, print_json, queue_of, results_of, study
+from epilayer.cli.common import err, jobstore_of, out, print_json, queue_of, results_of, study
 from epilayer.cli.harvest import harvest
 from epilayer.model.errors import UnknownNameError
 
 if TYPE_CHECKING:
+    from epilayer.config import Study
     from epilayer.store.results import Record
 
 
@@ -115,12 +117,45 @@ def report(
         return
     path = output or used.root / "report.html"
     with err.status("Drawing the report ..."):
-        text = render_html(adsorption, growth, reference)
+        text = render_html(
+            adsorption,
+            growth,
+            reference,
+            made_at=datetime.now(UTC),
+            calculations=_legs(used, adsorption),
+            sources=_sources(used, adsorption),
+        )
     write_atomic(path, text)
     out.print(f"Report written: [bold]{path}[/]")
 
 
 _REFERENCE = "isotropic-epilayer-2025"
+
+
+def _legs(used: Study, records: list[Any]) -> list[Any]:
+    """Return the calculations behind the records' legs, for their relaxation curves."""
+    from monty.json import MontyDecoder
+
+    wanted = sorted({leg.provenance.job for r in records for leg in r.legs if leg.provenance.job})
+    with jobstore_of(used) as outputs:
+        found = outputs.query({"uuid": {"$in": wanted}, "output.@class": "Calculation"}, load=True)
+        return [MontyDecoder().process_decoded(d["output"]) for d in found]
+
+
+def _sources(used: Study, records: list[Any]) -> dict[str, str]:
+    """Return the sources of the levels of theory, engines, cathodes and ligands that the records name."""
+    catalogue = used.catalogue
+    things: list[Any] = []
+    for name in sorted({r.level.name for r in records} & set(catalogue.names("levels"))):
+        level = catalogue.level(name)
+        things += [catalogue.engine_spec(level.engine), level]
+    things += [
+        catalogue.cathode(n) for n in sorted({r.cathode for r in records} & set(catalogue.names("cathodes")))
+    ]
+    things += [
+        catalogue.ligand(n) for n in sorted({r.ligand for r in records} & set(catalogue.names("ligands")))
+    ]
+    return {thing.title or thing.name: thing.source for thing in things}
 
 
 def _records(kind: str) -> list[Any]:
