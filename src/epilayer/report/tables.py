@@ -178,27 +178,27 @@ def disqualified(pose: PoseOutcome) -> bool:
     return any(a.disqualifies for a in pose.anomalies)
 
 
-def ev(value: float | None, *, signed: bool = True) -> str:
+def ev(energy_ev: float | None, *, signed: bool = True) -> str:
     """Return an energy as printed: two decimals, a true minus sign; a dash for none."""
-    if value is None:
+    if energy_ev is None:
         return "\N{EN DASH}"
-    text = f"{value:+.2f}" if signed else f"{value:.2f}"
+    text = f"{energy_ev:+.2f}" if signed else f"{energy_ev:.2f}"
     return text.replace("-", "\N{MINUS SIGN}")
 
 
-def ev_with_uncertainty(value: float | None, uncertainty: float | None) -> str:
+def ev_with_uncertainty(energy_ev: float | None, uncertainty_ev: float | None) -> str:
     """Return an energy with its numerical half-width, which is never shown as zero."""
-    if value is None or uncertainty is None:
-        return ev(value)
-    shown = f"{uncertainty:.2f}" if uncertainty >= 0.005 else "<0.01"  # noqa: PLR2004  (rounds to 0.00)
-    return f"{ev(value)} \N{PLUS-MINUS SIGN} {shown}"
+    if energy_ev is None or uncertainty_ev is None:
+        return ev(energy_ev)
+    shown = f"{uncertainty_ev:.2f}" if uncertainty_ev >= 0.005 else "<0.01"  # noqa: PLR2004  (rounds to 0.00)
+    return f"{ev(energy_ev)} \N{PLUS-MINUS SIGN} {shown}"
 
 
-def interval(low: float | None, high: float | None) -> str:
+def interval(low_ev: float | None, high_ev: float | None) -> str:
     """Return an interval of energies as printed."""
-    if low is None or high is None:
+    if low_ev is None or high_ev is None:
         return "\N{EN DASH}"
-    return f"{ev(low)} to {ev(high)}"
+    return f"{ev(low_ev)} to {ev(high_ev)}"
 
 
 def growth_words(mode: GrowthMode | None, facets: Sequence[str] = ()) -> str:

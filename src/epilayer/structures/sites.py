@@ -81,7 +81,7 @@ class Surface:
     slab: Structure
     cell: Floats = field(init=False)  # (3, 3)
     coords: Floats = field(init=False)  # (n, 3)
-    bottom: float = field(init=False)  # fractional height of z = 0
+    bottom_fraction: float = field(init=False)  # fractional height of z = 0
     symbols: list[str] = field(init=False)
     is_polar_h: NDArray[np.bool_] = field(init=False)
     #: Symmetry operations that keep the top on top: matrices and shifts for row vectors.
@@ -104,8 +104,8 @@ class Surface:
         gaps = np.diff(np.append(heights, heights[0] + 1.0))
         # The vacuum is the widest gap; the atom above it is the lowest. The small step back keeps
         # atoms of the lowest plane from wrapping to the top.
-        self.bottom = float(heights[(int(np.argmax(gaps)) + 1) % len(heights)]) - 1e-4
-        fractional[:, 2] = (fractional[:, 2] - self.bottom) % 1.0
+        self.bottom_fraction = float(heights[(int(np.argmax(gaps)) + 1) % len(heights)]) - 1e-4
+        fractional[:, 2] = (fractional[:, 2] - self.bottom_fraction) % 1.0
         self.coords = fractional @ self.cell
         self.symbols = [site.specie.symbol for site in self.slab]
         self.is_polar_h = polar_hydrogens(self.slab)
@@ -125,7 +125,7 @@ class Surface:
     def fractional(self, coords: Floats) -> Floats:
         """Fractional coordinates in the given slab's cell."""
         result = np.asarray(coords @ np.linalg.inv(self.cell))
-        result[..., 2] += self.bottom
+        result[..., 2] += self.bottom_fraction
         return result
 
 
