@@ -11,14 +11,12 @@ from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "epilayer"
 MAX_LINES = 600
-UNIT_SUFFIXES = tuple(
-    "_" + unit
-    for unit in (
-        "ev ev_per_ang ev_per_ang2 ev_per_atom j_per_m2 e e_ang e_per_ang ang ang2 ang3 nm in per_ang per_nm2 "
-        "ang2_per_ps cm2_per_s ms_per_cm deg k s ms fs ps per_fs per_ps per_s ion_ps mu_b g_per_cm3 amu gpa kb "
-        "mb thz percent fraction ratio scale factor probability share"
-    ).split()
+UNITS = (
+    "ev ev_per_ang ev_per_ang2 ev_per_atom j_per_m2 e e_ang e_per_ang ang ang2 ang3 nm in per_ang "
+    "per_nm2 ang2_per_ps cm2_per_s ms_per_cm deg k s ms fs ps per_fs per_ps per_s ion_ps mu_b "
+    "g_per_cm3 amu gpa kb mb thz percent fraction ratio scale factor probability share"
 )
+UNIT_SUFFIXES = tuple(f"_{unit}" for unit in UNITS.split())
 VASP_TAGS = {
     "ENCUT",
     "ISPIN",
