@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 
 from epilayer.model.errors import EpilayerError
 
 INTERRUPTED = 130
+SYSTEM_EXIT = 7
 
 
 def main() -> None:
@@ -25,6 +27,25 @@ def main() -> None:
     except BrokenPipeError:  # the reader of a pipe (head, less) has left
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        report_error(_of_system(error))
+        sys.exit(SYSTEM_EXIT)
+
+
+def _of_system(error: OSError) -> EpilayerError:
+    """Say what the operating system refused, and what a person can do about it."""
+    named = f"{error.filename}: " if error.filename else ""
+    remedies = {
+        errno.ENOSPC: "Free some space, then give the same command again: nothing is lost.",
+        errno.EDQUOT: "Free some of your quota, then give the same command again: nothing is lost.",
+        errno.EACCES: "Make it readable and writable for you, or use another study: epilayer -C DIR.",
+        errno.EPERM: "Make it readable and writable for you, or use another study: epilayer -C DIR.",
+        errno.EROFS: "The disk is mounted read-only; use a study on a writable one: epilayer -C DIR.",
+    }
+    return EpilayerError(
+        f"{named}{error.strerror or error}.",
+        remedies.get(error.errno or 0, "Check the path; --debug shows the whole traceback."),
+    )
 
 
 __all__ = ["main"]
