@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -66,15 +67,14 @@ def segment_drifts(
     """
     columns = [np.asarray(column, np.float64) for column in (times_fs, temperatures_k, energies_ev)]
     bounds = [*starts, len(columns[0])]
-    if any(b - a < _FEWEST_FRAMES for a, b in zip(bounds, bounds[1:], strict=False)):
+    if any(b - a < _FEWEST_FRAMES for a, b in pairwise(bounds)):
         raise InputError(
             f"Segments that start at {list(starts)} of {bounds[-1]} frames leave fewer than "
             f"{_FEWEST_FRAMES} to one.",
             "Give the first frame of each segment, in order.",
         )
-    return [
-        _one(*(column[a:b] for column in columns), n_atoms) for a, b in zip(bounds, bounds[1:], strict=False)
-    ]
+    times, warm, energies = columns
+    return [_one(times[a:b], warm[a:b], energies[a:b], n_atoms) for a, b in pairwise(bounds)]
 
 
 def _one(
