@@ -16,6 +16,8 @@ It is no DFT, and everything it writes says so. Environment:
     ``toy`` (default) or ``emt``.
 """
 
+# ruff: noqa: E501, T201, ANN001, ANN201, C901, PLR0912, ARG002, SIM905
+# A program and no part of the package: it prints, it writes VASP's fixed columns, it walks lists of tags.
 from __future__ import annotations
 
 import json
@@ -60,6 +62,7 @@ class Run:
     def __init__(self, here: Path) -> None:
         self.here = here
         self.tags = read_incar(need(here / "INCAR"))
+        self.tags.setdefault("IBRION", 0 if self.tags.get("NSW", 0) > 0 else -1)  # as VASP does
         self.mesh, self.centring = read_kpoints(need(here / "KPOINTS"))
         self.cell, self.symbols, self.counts, self.frac, self.free, self.velocities = read_poscar(
             need(here / "POSCAR")
@@ -87,7 +90,7 @@ class Run:
         unknown = sorted(set(tags) - KNOWN)
         if unknown:
             raise RefusedError(f"INCAR has tags that this program does not know: {unknown}")
-        for tag in ("ENCUT", "PREC", "GGA", "ISPIN", "EDIFF", "ISMEAR", "NSW", "IBRION"):
+        for tag in ("ENCUT", "PREC", "GGA", "ISPIN", "EDIFF", "ISMEAR", "NSW"):
             if tag not in tags:
                 raise RefusedError(f"INCAR does not state {tag}")
         if str(tags["GGA"]).upper() != "PE":
@@ -214,7 +217,10 @@ class Run:
         if number < 3 or self.fault in ("", "nan"):
             return None
         say = {
-            "zbrent": (" ZBRENT: fatal error in bracketing\n     please rerun with smaller EDIFF, or copy CONTCAR\n", 1),
+            "zbrent": (
+                " ZBRENT: fatal error in bracketing\n     please rerun with smaller EDIFF, or copy CONTCAR\n",
+                1,
+            ),
             "brmix": (" BRMIX: very serious problems\n the old and the new charge density differ\n", 1),
             "edddav": (" Error EDDDAV: Call to ZHEGV failed. Returncode =  12 1  24\n", 1),
         }
@@ -232,13 +238,17 @@ class Run:
         if self.fault in ("walltime", "truncated_contcar"):
             self.xml.write("<calculation>\n <scstep>\n  <time")
             self.flush()
-            print("slurmstepd: error: *** STEP 7.0 CANCELLED DUE TO TIME LIMIT ***", file=sys.stderr, flush=True)
+            print(
+                "slurmstepd: error: *** STEP 7.0 CANCELLED DUE TO TIME LIMIT ***", file=sys.stderr, flush=True
+            )
             os.kill(os.getpid(), signal.SIGKILL)
         if self.fault == "full_disk":
             self.xml.write("<calculation>\n <scstep>\n  <ti")
             self.flush()
             print("forrtl: No space left on device", file=sys.stderr, flush=True)
-            print("forrtl: severe (38): error during write, unit 20, file OUTCAR", file=sys.stderr, flush=True)
+            print(
+                "forrtl: severe (38): error during write, unit 20, file OUTCAR", file=sys.stderr, flush=True
+            )
             return 38
         raise RefusedError(f"unknown fault {self.fault}")
 
@@ -257,8 +267,10 @@ class Run:
         w(" </generator>\n <incar>\n")
         for tag, value in tags.items():
             w(xml_entry(tag, value))
-        w(' </incar>\n <kpoints>\n')
-        w(f'  <generation param="{self.centring}">\n   <v type="int" name="divisions"> {" ".join(map(str, self.mesh))} </v>\n')
+        w(" </incar>\n <kpoints>\n")
+        w(
+            f'  <generation param="{self.centring}">\n   <v type="int" name="divisions"> {" ".join(map(str, self.mesh))} </v>\n'
+        )
         w('   <v name="usershift"> 0.0 0.0 0.0 </v>\n   <v name="genvec1"> 1.0 0.0 0.0 </v>\n')
         w('   <v name="genvec2"> 0.0 1.0 0.0 </v>\n   <v name="genvec3"> 0.0 0.0 1.0 </v>\n')
         w('   <v name="shift"> 0.0 0.0 0.0 </v>\n  </generation>\n  <varray name="kpointlist">\n')
@@ -272,15 +284,21 @@ class Run:
             w(xml_entry(tag, value))
         w("  </separator>\n </parameters>\n <atominfo>\n")
         w(f"  <atoms> {len(self.elements)} </atoms>\n  <types> {len(self.symbols)} </types>\n")
-        w('  <array name="atoms">\n   <dimension dim="1">ion</dimension>\n   <field type="string">element</field>\n')
+        w(
+            '  <array name="atoms">\n   <dimension dim="1">ion</dimension>\n   <field type="string">element</field>\n'
+        )
         w('   <field type="int">atomtype</field>\n   <set>\n')
         kind = {s: i + 1 for i, s in enumerate(self.symbols)}
         w("".join(f"    <rc><c>{e:<2}</c><c>{kind[e]:4d}</c></rc>\n" for e in self.elements))
         w('   </set>\n  </array>\n  <array name="atomtypes">\n   <dimension dim="1">type</dimension>\n')
-        w('   <field type="int">atomspertype</field>\n   <field type="string">element</field>\n   <field>mass</field>\n')
+        w(
+            '   <field type="int">atomspertype</field>\n   <field type="string">element</field>\n   <field>mass</field>\n'
+        )
         w('   <field>valence</field>\n   <field type="string">pseudopotential</field>\n   <set>\n')
         for (element, titel, zval), count in zip(self.potentials, self.counts, strict=True):
-            w(f"    <rc><c>{count:4d}</c><c>{element:<2}</c><c> 1.0 </c><c> {zval:.8f} </c><c>  {titel:<40}</c></rc>\n")
+            w(
+                f"    <rc><c>{count:4d}</c><c>{element:<2}</c><c> 1.0 </c><c> {zval:.8f} </c><c>  {titel:<40}</c></rc>\n"
+            )
         w("   </set>\n  </array>\n </atominfo>\n")
         w(self.structure_xml(self.cell, self.frac, "initialpos", selective=True))
         o = self.out.write
@@ -288,13 +306,19 @@ class Run:
         o("".join(f"   {tag} = {plain(value)}\n" for tag, value in tags.items()))
         o("".join(f" POTCAR:    {titel}\n" for _, titel, _ in self.potentials))
         for element, titel, zval in self.potentials:
-            o(f"   VRHFIN ={element}: {LABEL}\n   TITEL  = {titel}\n   POMASS =    1.000; ZVAL   = {zval:8.3f}    mass and valenz\n")
+            o(
+                f"   VRHFIN ={element}: {LABEL}\n   TITEL  = {titel}\n   POMASS =    1.000; ZVAL   = {zval:8.3f}    mass and valenz\n"
+            )
         o(f"   ions per type =          {' '.join(map(str, self.counts))}\n")
-        o(f"   k-points           NKPTS = {len(points):6d}   k-points in BZ     NKDIM = {len(points):6d}   number of bands    NBANDS=  10\n")
+        o(
+            f"   k-points           NKPTS = {len(points):6d}   k-points in BZ     NKDIM = {len(points):6d}   number of bands    NBANDS=  10\n"
+        )
         for tag, value in self.parameters().items():
             if tag in ("NSW", "NELM", "IBRION", "ISIF", "ISMEAR", "ISPIN", "NELMIN"):
                 o(f"   {tag:<6} = {value:6d}    stand-in\n")
-        o(f"   ENCUT  = {float(tags['ENCUT']):6.1f} eV\n   EDIFF  = {float(tags['EDIFF']):.1E}   stopping-criterion for ELM\n")
+        o(
+            f"   ENCUT  = {float(tags['ENCUT']):6.1f} eV\n   EDIFF  = {float(tags['EDIFF']):.1E}   stopping-criterion for ELM\n"
+        )
         o(f"   NELECT = {self.electrons():12.4f}    total number of electrons\n")
         if tags.get("LDAU"):
             for tag in ("LDAUL", "LDAUU", "LDAUJ"):
@@ -302,7 +326,9 @@ class Run:
         line = "       N       E                     dE             d eps       ncg     rms          rms(c)\n"
         self.osz.write(line)
         print(line, end="", flush=True)
-        self.xdat.write(f"{LABEL}\n1.0\n{rows(self.cell)}{' '.join(self.symbols)}\n{' '.join(map(str, self.counts))}\n")
+        self.xdat.write(
+            f"{LABEL}\n1.0\n{rows(self.cell)}{' '.join(self.symbols)}\n{' '.join(map(str, self.counts))}\n"
+        )
 
     def electrons(self) -> float:
         default = sum(z * n for (_, _, z), n in zip(self.potentials, self.counts, strict=True))
@@ -330,12 +356,17 @@ class Run:
         text += vectors(np.linalg.inv(cell).T) + "   </varray>\n  </crystal>\n"
         text += '  <varray name="positions">\n' + vectors(frac) + "  </varray>\n"
         if selective and not all(all(f) for f in self.free):
-            flags = "".join(f"   <v type=\"logical\"> {' '.join('T' if x else 'F' for x in f)} </v>\n" for f in self.free)
+            flags = "".join(
+                f'   <v type="logical"> {" ".join("T" if x else "F" for x in f)} </v>\n' for f in self.free
+            )
             text += f'  <varray name="selective" type="logical">\n{flags}  </varray>\n'
         return text + " </structure>\n"
 
     def write_step(self, number: int, atoms, electronic: float, extra: float, forces) -> None:
-        scf_free = electronic - ENTROPY_EV / 2
+        smearing = int(self.tags["ISMEAR"])
+        entropy = 0.0 if smearing == -5 else ENTROPY_EV
+        to_zero = entropy / (smearing + 2) if smearing > 0 else entropy / 2
+        scf_free = electronic - to_zero
         w, o = self.xml.write, self.out.write
         w("<calculation>\n")
         # The electronic loop approaches its end from above, by less than EDIFF at last.
@@ -345,37 +376,60 @@ class Run:
             free = scf_free + change
             delta = free if previous is None else free - previous
             previous = free
-            w(f' <scstep>\n  <time name="total"> 0.01 0.01 </time>\n  <energy>\n{energies(free)}  </energy>\n </scstep>\n')
-            o(f"\n--------------------------------------- Iteration {number:6d}({k:4d})  ---------------------------------------\n\n")
+            w(
+                f' <scstep>\n  <time name="total"> 0.01 0.01 </time>\n  <energy>\n{energies(free, entropy, to_zero)}  </energy>\n </scstep>\n'
+            )
+            o(
+                f"\n--------------------------------------- Iteration {number:6d}({k:4d})  ---------------------------------------\n\n"
+            )
             o(f"  total energy-change (2. order) :{delta:.7E}  ({delta:.7E})\n")
             o(f" number of electron {self.electrons():14.7f} magnetization {sum(self.moments()):14.7f}\n")
             o(f"  free energy    TOTEN  =  {free:18.8f} eV\n")
             line = f"DAV: {k:3d}    {fortran(free, 12)}   {fortran(delta, 5)}   {fortran(delta, 5)}  1000   0.1E-01    0.1E-02\n"
             self.osz.write(line)
             sys.stdout.write(line)
-        o("------------------------ aborting loop because EDIFF is reached ----------------------------------------\n")
+        o(
+            "------------------------ aborting loop because EDIFF is reached ----------------------------------------\n"
+        )
         total_free = scf_free + extra
         w(self.structure_xml(atoms.cell.array, atoms.get_scaled_positions(wrap=False)))
-        w(' <varray name="forces">\n' + vectors(forces) + ' </varray>\n <varray name="stress">\n' + vectors(np.zeros((3, 3))))
-        w(f" </varray>\n <energy>\n{energies(total_free)} </energy>\n")
+        w(
+            ' <varray name="forces">\n'
+            + vectors(forces)
+            + ' </varray>\n <varray name="stress">\n'
+            + vectors(np.zeros((3, 3)))
+        )
+        w(f" </varray>\n <energy>\n{energies(total_free, entropy, to_zero)} </energy>\n")
         moments = self.moments()
         if moments:
-            o("\n\n magnetization (x)\n\n# of ion       s       p       d       tot\n------------------------------------------\n")
-            o("".join(f"{i:5d}     {0:7.3f} {0:7.3f} {m:7.3f} {m:7.3f}\n" for i, m in enumerate(moments, start=1)))
-            o(f"--------------------------------------------------\ntot       {0:7.3f} {0:7.3f} {sum(moments):7.3f} {sum(moments):7.3f}\n\n")
+            o(
+                "\n\n magnetization (x)\n\n# of ion       s       p       d       tot\n------------------------------------------\n"
+            )
+            o(
+                "".join(
+                    f"{i:5d}     {0:7.3f} {0:7.3f} {m:7.3f} {m:7.3f}\n"
+                    for i, m in enumerate(moments, start=1)
+                )
+            )
+            o(
+                f"--------------------------------------------------\ntot       {0:7.3f} {0:7.3f} {sum(moments):7.3f} {sum(moments):7.3f}\n\n"
+            )
         if extra:
             o(f"  Edisp (eV):  {extra:14.5f}\n")
-        o("  FREE ENERGIE OF THE ION-ELECTRON SYSTEM (eV)\n  ---------------------------------------------------\n")
+        o(
+            "  FREE ENERGIE OF THE ION-ELECTRON SYSTEM (eV)\n  ---------------------------------------------------\n"
+        )
         o(f"  free  energy   TOTEN  =  {total_free:18.8f} eV\n\n")
-        o(f"  energy  without entropy= {total_free + ENTROPY_EV:18.8f}  energy(sigma->0) = {total_free + ENTROPY_EV / 2:18.8f}\n\n")
+        o(
+            f"  energy  without entropy= {total_free + entropy:18.8f}  energy(sigma->0) = {total_free + to_zero:18.8f}\n\n"
+        )
         o("      LOOP+:  cpu time      0.01: real time      0.01\n")
-        line = f"{number:4d} F= {fortran(total_free, 8)} E0= {fortran(total_free + ENTROPY_EV / 2, 8)}  d E ={fortran(total_free - (self.energies[-1] if self.energies else 0.0), 6)}"
+        line = f"{number:4d} F= {fortran(total_free, 8)} E0= {fortran(total_free + to_zero, 8)}  d E ={fortran(total_free - (self.energies[-1] if self.energies else 0.0), 6)}"
         line += f"  mag= {sum(moments):9.4f}\n" if moments else "\n"
         self.osz.write(line)
         sys.stdout.write(line)
         sys.stdout.flush()
-        if number == 1 or True:  # noqa: SIM222  (pymatgen wants the Fermi level of the last step)
-            w(' <dos>\n  <i name="efermi"> 0.00000000 </i>\n </dos>\n')
+        w(' <dos>\n  <i name="efermi"> 0.00000000 </i>\n </dos>\n')
         w("</calculation>\n")
         self.xdat.write(f"Direct configuration= {number:5d}\n{rows(atoms.get_scaled_positions(wrap=False))}")
         self.last = atoms
@@ -398,10 +452,16 @@ class Run:
         (self.here / "CONTCAR").write_text(text, encoding="utf-8")
 
     def footer(self) -> None:
-        self.xml.write(self.structure_xml(self.last.cell.array, self.last.get_scaled_positions(wrap=False), "finalpos"))
+        self.xml.write(
+            self.structure_xml(self.last.cell.array, self.last.get_scaled_positions(wrap=False), "finalpos")
+        )
         self.xml.write("</modeling>\n")
-        self.out.write("\n\n General timing and accounting informations for this job:\n ========================================================\n")
-        self.out.write("                  Total CPU time used (sec):        0.100\n                         Elapsed time (sec):        0.100\n\n")
+        self.out.write(
+            "\n\n General timing and accounting informations for this job:\n ========================================================\n"
+        )
+        self.out.write(
+            "                  Total CPU time used (sec):        0.100\n                         Elapsed time (sec):        0.100\n\n"
+        )
 
 
 def calculator():
@@ -480,7 +540,9 @@ def read_poscar(text: str):
             raise RefusedError("POSCAR is cut short, or names an element twice")
         free = [tuple(flag == "T" for flag in row[3:6]) if selective else (True,) * 3 for row in body]
         rest = [line.split() for line in lines[at + 1 + sum(counts) :] if line.strip()]
-        vel = np.array([r[:3] for r in rest[: sum(counts)]], dtype=float) if len(rest) >= sum(counts) else None
+        vel = (
+            np.array([r[:3] for r in rest[: sum(counts)]], dtype=float) if len(rest) >= sum(counts) else None
+        )
     except (IndexError, ValueError) as error:
         raise RefusedError(f"POSCAR cannot be read ({error})") from error
     return cell, symbols, counts, frac, free, vel
@@ -521,8 +583,8 @@ def plain(value) -> str:
     return {True: ".TRUE.", False: ".FALSE."}[value] if isinstance(value, bool) else str(value)
 
 
-def energies(free: float) -> str:
-    names = (("e_fr_energy", free), ("e_wo_entrp", free + ENTROPY_EV), ("e_0_energy", free + ENTROPY_EV / 2))
+def energies(free: float, entropy: float, to_zero: float) -> str:
+    names = (("e_fr_energy", free), ("e_wo_entrp", free + entropy), ("e_0_energy", free + to_zero))
     return "".join(f'   <i name="{name}"> {value:16.8f} </i>\n' for name, value in names)
 
 

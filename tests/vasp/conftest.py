@@ -1,5 +1,6 @@
 """A VASP that is set up for tests: the stand-in under both names, and synthetic pseudopotentials."""
 
+# ruff: noqa: E501  (a table)
 from __future__ import annotations
 
 import os

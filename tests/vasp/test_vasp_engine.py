@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from pymatgen.core import Structure
 
-    from epilayer.engines.vasp import VaspEngine
+    from epilayer.engines.vasp import VaspEngine, VaspMaker
+    from epilayer.model.records import Calculation
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def box_of(catalogue: Catalogue, ligand: str = "triazole") -> Structure:
     return molecules.in_box(molecules.build(catalogue.ligand(ligand), 0), vacuum_ang=15.0)
 
 
-def run(maker, structure: Structure, where: Path, monkeypatch: pytest.MonkeyPatch):
+def run(maker: VaspMaker, structure: Structure, where: Path, monkeypatch: pytest.MonkeyPatch) -> Calculation:
     where.mkdir(parents=True, exist_ok=True)
     monkeypatch.chdir(where)
     return maker.make.original(maker, structure)
@@ -44,8 +45,9 @@ def test_it_satisfies_the_engine_protocol(catalogue: Catalogue) -> None:
     assert isinstance(engine_of(catalogue), Engine)
 
 
+@pytest.mark.usefixtures("vasp")
 def test_molecule_relaxes_through_custodian(
-    catalogue: Catalogue, vasp: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     box = box_of(catalogue)
     box.perturb(0.05)
@@ -62,8 +64,9 @@ def test_molecule_relaxes_through_custodian(
     assert np.abs(done.structure.cart_coords - box.cart_coords).max() < 1.0
 
 
+@pytest.mark.usefixtures("vasp")
 def test_slab_keeps_held_atoms_and_order(
-    catalogue: Catalogue, vasp: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slab = facet_slab(catalogue.cathode("nvopf"), "001").structure
     done = run(

@@ -15,6 +15,7 @@ from pymatgen.core import Structure
 
 from epilayer import __version__
 from epilayer.analysis.anomalies import closest_contact, find_anomalies
+from epilayer.analysis.closure import level_refusals
 from epilayer.model.anomaly import AnomalyKind
 from epilayer.model.base import Frozen
 from epilayer.model.records import (
@@ -312,16 +313,7 @@ def _leg_refusals(subject: str, leg: Calculation) -> list[Refusal]:
 
 def _closure(subject: str, adslab: Calculation, slab: Calculation, molecule: Calculation) -> list[Refusal]:
     """Reasons why the three energies may not be subtracted from one another."""
-    refusals = [
-        Refusal(
-            code=RefusalCode.LEVEL_MISMATCH,
-            subject=subject,
-            what=f"{leg.label} was computed with {_difference(leg, adslab)}",
-            remedy="compute all three legs at one level of theory",
-        )
-        for leg in (slab, molecule)
-        if leg.level.fingerprint != adslab.level.fingerprint
-    ]
+    refusals = level_refusals(subject, adslab, slab, molecule)
     expected = slab.structure.composition + molecule.structure.composition
     if not _same_composition(adslab, expected.as_dict()):
         refusals.append(
@@ -373,12 +365,6 @@ def _held(structure: Structure) -> list[tuple[bool, ...]]:
     if mask is None:
         return [_FREE] * len(structure)
     return [_FREE if flags is None else tuple(map(bool, flags)) for flags in mask]
-
-
-def _difference(leg: Calculation, other: Calculation) -> str:
-    mine, theirs = (c.level.model_dump(mode="json", exclude={"name"}) for c in (leg, other))
-    named = [f"{k} {mine[k]!r} instead of {theirs[k]!r}" for k in mine if mine[k] != theirs[k]]
-    return "; ".join(named)
 
 
 def _lower_pose(judged: _Judged) -> Refusal:
