@@ -345,7 +345,7 @@ def _last_structures(attempt: Path) -> Iterator[tuple[str, Structure | None]]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 yield "CONTCAR", Poscar.from_file(str(contcar), check_for_potcar=False).structure
-        except (ValueError, IndexError, KeyError, OSError, UnicodeDecodeError):
+        except (ValueError, IndexError, KeyError, OSError, Warning):  # pymatgen raises a warning
             yield "CONTCAR", None
     run = attempt / "vasprun.xml"
     if run.is_file():
