@@ -33,11 +33,12 @@ demo: $(VENV)/.installed $(DEMO)/epilayer.yaml
 	$(BIN)/epilayer -C $(DEMO) run paper_adsorption
 	$(BIN)/epilayer -C $(DEMO) report
 
+# Two files at a time, one thread each: more threads than cores only slow one another down.
 test: $(VENV)/.developer
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
 
 test-quick: $(VENV)/.developer
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile -m "not slow"
 
 check: $(VENV)/.developer
 	$(BIN)/ruff check src tests workflows benchmarks tools

@@ -148,7 +148,7 @@ def certify(
         adsorption_energy_ev=best.energy_ev if certified else None,
         uncertainty_ev=sum(leg.residual_ev for leg in legs) if certified else None,
         without_dispersion_ev=_without_dispersion(adslab, slab, molecule) if certified else None,
-        pose_spread_ev=max(values) - min(values) if certified else None,
+        pose_spread_ev=max(values) - min(values) if certified and len(values) > 1 else None,
         refusals=tuple(refusals),
         anomalies=best.anomalies,
         legs=legs,

@@ -167,7 +167,7 @@ class AdsorptionEnergy(Frozen):
     without_dispersion_ev
         The same difference without the dispersion terms, at the same geometries.
     pose_spread_ev
-        Highest minus lowest adsorption energy among the fully relaxed, valid poses.
+        Highest minus lowest adsorption energy among the fully relaxed, valid poses; ``None`` with one.
     poses
         The fully relaxed ones first, best first (:meth:`PoseOutcome.rank`).
     """
