@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from epilayer import __version__
-from epilayer.cli import build, jobs, results, runs, studies
+from epilayer.cli import build, inputs, jobs, results, runs, studies
 from epilayer.cli.common import state
 
 app = typer.Typer(
@@ -52,6 +52,7 @@ app.command(rich_help_panel=STUDY)(studies.init)
 app.command(rich_help_panel=STUDY)(studies.doctor)
 app.command("list", rich_help_panel=STUDY)(studies.list_inputs)
 app.add_typer(build.app, name="build", rich_help_panel=STUDY)
+app.command(rich_help_panel=STUDY)(inputs.inputs)
 app.command(rich_help_panel=WORK)(runs.submit)
 app.command(rich_help_panel=WORK)(runs.run)
 app.command(rich_help_panel=WORK)(runs.status)
