@@ -2,6 +2,7 @@
 
     python benchmarks/calibration.py                              # ours, 1,000 trajectories
     python benchmarks/calibration.py --kinisi PYTHON --every 4    # and kinisi on every fourth
+    python benchmarks/calibration.py --known ../shared/data       # our D beside known answers
 
 ``PYTHON`` is an interpreter that has kinisi (its own environment will do). kinisi is given what a
 careful user gives it: the start of the diffusive regime is set to a tenth of the trajectory (it has no
@@ -193,6 +194,78 @@ def rankings(trials: int, seed: int) -> None:
         print(f"{n_ions:11d}{duration_ps:11.0f}{trials:11d}" + "".join(f"{share:10.1f}%" for share in shares))
 
 
+# -- known answers ----------------------------------------------------------------------------------
+
+
+def known_answers(data: Path) -> None:
+    """Print our value and interval beside the truth, or the accepted value, of every data set."""
+    print("\nKnown answers, D in cm2/s")
+    print(f"{'set':34s}{'value':>11s}{'lower':>11s}{'upper':>11s}{'truth':>11s}  inside  verdict")
+    misses = numbers = 0
+    for name, truth, found in _known_sets(data):
+        low, high = found.lower_cm2_per_s, found.upper_cm2_per_s
+        inside = (low is None or low < truth) and (high is None or truth < high)
+        numbers += found.verdict == "resolved"
+        misses += not inside
+        ends = "".join(
+            f"{'-' if x is None else f'{x:.3e}':>11s}" for x in (found.diffusion_cm2_per_s, low, high)
+        )
+        print(
+            f"{name:34s}{ends}{truth:11.3e}  {'yes' if inside else 'NO':6s}  {found.verdict}: {found.reason}"
+        )
+    print(f"{numbers} numbers given, {misses} misses of numbers or bounds")
+
+
+def _known_sets(data: Path) -> list[tuple[str, float, Any]]:
+    import gzip
+    import tempfile
+
+    from epilayer.analysis.displacements import centres, consecutive_molecules, unwrap
+    from epilayer.analysis.transport import estimate_diffusion
+    from epilayer.trajectory import Trajectory, ingest, open_source
+
+    rows: list[tuple[str, float, Any]] = []
+
+    def load(name: str) -> tuple[NDArray[np.float64], NDArray[np.str_], tuple[float, ...]]:
+        with tempfile.TemporaryDirectory() as folder:
+            ingest(open_source(data / name), Path(folder) / "t.h5")
+            with Trajectory(Path(folder) / "t.h5") as run:
+                tracks = unwrap(run.positions(), run.cells_ang())
+                return tracks, np.array(run.header.symbols), run.header.masses_amu
+
+    tracks, _, _ = load("md_liquid_Na_671K/XDATCAR.gz")
+    rows.append(("liquid Na, 671 K", 1.29e-4, estimate_diffusion(tracks, 2.0)))
+    tracks, names, masses = load("md_kinisi_Li6PS5Cl/example_XDATCAR.gz")
+    still = tracks[:, names != "Li"]
+    lithium = tracks[:, names == "Li"] - (still - still[0]).mean(axis=1, keepdims=True)
+    rows.append(("Li6PS5Cl, 500 K (line fit)", 1.4618e-5, estimate_diffusion(lithium, 100.0)))
+    packed = (data / "md_pymatgen_DiffusionAnalyzer/DiffusionAnalyzer.json.gz").read_bytes()
+    record = json.loads(gzip.decompress(packed))
+    moved = np.array(record["displacements"]).transpose(1, 0, 2)
+    mobile = np.array([site["species"][0]["element"] == "Li" for site in record["structure"]["sites"]])
+    relative = (moved - moved[:, ~mobile].mean(axis=1, keepdims=True))[:, mobile]
+    rows.append(("DiffusionAnalyzer.json (its fit)", 1.1613e-6, estimate_diffusion(relative, 20.0)))
+    try:
+        import MDAnalysis as mda  # noqa: N813
+
+        folder = data / "md_random_walk"
+        universe = mda.Universe(str(folder / "RANDOM_WALK_TOPO.pdb"), str(folder / "xyz_random_walk.xtc"))
+        tracks = np.array([step.positions.astype(np.float64) for step in universe.trajectory])
+        rows.append(("RANDOM_WALK, a step a ps", 1e-4, estimate_diffusion(tracks, 1000.0)))
+    except ImportError:
+        print("RANDOM_WALK: MDAnalysis is not installed")
+    tracks, names, masses = load("synthetic_2NaFSI/XDATCAR.gz")
+    fsi = centres(tracks, masses, consecutive_molecules(names.tolist(), "NS2O4F2"))
+    rows.append(("synthetic 2 NaFSI: Na", 5e-6, estimate_diffusion(tracks[:, names == "Na"], 1.0)))
+    rows.append(("synthetic 2 NaFSI: FSI", 2e-6, estimate_diffusion(fsi, 1.0)))
+    tracks, names, _ = load("synthetic_ion_pairs/XDATCAR.gz")
+    rows.extend(
+        (f"synthetic 64 NaCl: {ion}", 3e-6, estimate_diffusion(tracks[:, names == ion], 50.0))
+        for ion in ("Na", "Cl")
+    )
+    return rows
+
+
 # -- kinisi -------------------------------------------------------------------------------------------
 
 
@@ -250,10 +323,16 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=300)
     parser.add_argument("--kinisi", help="an interpreter that has kinisi")
     parser.add_argument("--every", type=int, default=4, help="kinisi runs on every n-th trajectory")
+    parser.add_argument(
+        "--known", type=Path, help="only print known answers from this folder of real outputs"
+    )
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
         kinisi_worker(options.cases, options.seed, options.every)
+        return
+    if options.known:
+        known_answers(options.known)
         return
     begun = time.process_time()
     rows = ours(options.cases, options.seed)

@@ -36,10 +36,10 @@ _BIN_GROWTH = 1.15
 _TREND_THRESHOLD = 3.0  # of 2 ln(likelihood ratio); calibrated in benchmarks/calibration.py
 _KEPT_SHARE = 0.4  # of the tapers that pass the test; calibrated likewise
 _MUST_SEE_TAPERS = 6  # a trend within fewer tapers does not stop the search by itself
-_CORRELATION_TAPERS = 8
+_CORRELATION_TAPERS = (3, 8)  # ions bound to one another part at higher frequencies
 _KURTOSIS_BLOCKS = 60
 _FEWEST_FRAMES = 8
-_FEWEST_TAPERS = 2
+_FEWEST_TAPERS = 3
 
 # The power at rest as a share of the window's mean power: below 1 caged, above 1 not yet thermalised.
 _SHARES = np.concatenate([np.linspace(0.02, 1.0, 50), np.linspace(1.04, 1.6, 15)])
@@ -234,7 +234,7 @@ def diffusion_posterior(tracks_ang: NDArray[np.float64], time_step_ps: float) ->
     for _ in range(3):  # the window and the correlations in it depend on each other
         groups = binned.window(3.0 * isotropy * independent)
         tapers = int(binned.edges[groups]) - 1
-        used = projections[: min(len(projections), max(tapers, _CORRELATION_TAPERS))]
+        used = projections[: int(np.clip(tapers, *_CORRELATION_TAPERS))]
         independent = independent_ions(used)
         isotropy = _isotropy(used, independent)
     tapers = int(binned.edges[groups]) - 1
