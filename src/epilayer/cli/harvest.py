@@ -9,6 +9,7 @@ from epilayer.cli.common import jobstore_of, results_of
 if TYPE_CHECKING:
     from epilayer.config import Study
     from epilayer.launch.embedded import EmbeddedQueue
+    from epilayer.store.results import Record
 
 
 def harvest(used: Study, queue: EmbeddedQueue) -> int:
@@ -33,17 +34,21 @@ def harvest(used: Study, queue: EmbeddedQueue) -> int:
         return 0
     names = [t.__name__ for t in RECORD_TYPES.values()]
     wanted = {"uuid": {"$in": sorted({uuid for uuid, _ in made})}, "output.@class": {"$in": names}}
-    documents = []
+    documents: dict[str, Record] = {}
     with jobstore_of(used) as outputs:
         for found in outputs.query(wanted, properties=["uuid", "index", "output"], load=True):
             job = made.get((found["uuid"], found["index"]))
             if job is not None:
                 record = MontyDecoder().process_decoded(found["output"])
                 ended = (job.ended or job.created).isoformat()
-                documents.append(document_of(record, job=job.uuid, created=ended))
+                document = document_of(record, job=job.uuid, created=ended)
+                # A question may have been answered twice (`--fresh`, more steps): the last answer counts.
+                earlier = documents.get(document["id"])
+                if earlier is None or earlier["created"] <= ended:
+                    documents[document["id"]] = document
     results = results_of(used)
     try:
-        count = results.put(documents)
+        count = results.put(documents.values())
     finally:
         results.close()
     return count.added + count.changed
