@@ -96,6 +96,10 @@ class Source(Protocol):
         """Return the SHA-256 of the raw file; known once every block was read."""
         ...
 
+    def with_floats(self) -> Source:
+        """Return a fresh reader of the same file that yields float64."""
+        ...
+
 
 class NotFixedPointError(Exception):
     """Internal: the numbers do not fit the fixed point of the first frame; read them as floats."""

@@ -120,6 +120,10 @@ class VasprunSource:
                 return potim, symbols, dynamics
         raise InputError(f"{self.path} is not a vasprun.xml with a structure.", "Give a vasprun.xml of VASP.")
 
+    def with_floats(self) -> VasprunSource:
+        """Return a fresh reader of the same file that yields float64."""
+        return type(self)(self.path, time_step_fs=self.header.time_step_fs, as_float=True)
+
     def blocks(self) -> Iterator[Block]:
         """Yield the frames in order."""
         gather = _Gatherer(self.header.decimals)
@@ -229,6 +233,10 @@ class AseSource:
         """Return the SHA-256 of the raw file."""
         return hash_file(self.path)
 
+    def with_floats(self) -> AseSource:
+        """Return a fresh reader of the same file that yields float64."""
+        return type(self)(self.path, time_step_fs=self.header.time_step_fs, as_float=True)
+
     def blocks(self) -> Iterator[Block]:
         """Yield the frames in order."""
         gather = _Gatherer(None)
@@ -314,6 +322,10 @@ class VaspoutSource:
     def sha256(self) -> str:
         """Return the SHA-256 of the raw file."""
         return hash_file(self.path)
+
+    def with_floats(self) -> VaspoutSource:
+        """Return a fresh reader of the same file that yields float64."""
+        return type(self)(self.path, time_step_fs=self.header.time_step_fs, as_float=True)
 
     def blocks(self) -> Iterator[Block]:
         """Yield the frames in order."""

@@ -18,12 +18,9 @@ folds the tail into a copy that replaces the file in one step. A torn last recor
 from __future__ import annotations
 
 import fcntl
-import io
 import json
 import os
-import struct
-import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -31,6 +28,7 @@ import numpy as np
 
 from epilayer.model.errors import InputError, NewerSchemaError, StoreError
 from epilayer.trajectory.frames import Block, Header, NotFixedPointError
+from epilayer.trajectory.tail import COLUMNS, dump_record, load_record, scan_tail, tail_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,9 +43,6 @@ SCHEMA = 1
 _CHUNK_BYTES = 100_000  # of one chunk of positions: a random frame costs one chunk
 _FOLD_BYTES = 1 << 27  # a tail this long is folded in without waiting for the end
 _WRITE_BYTES = 1 << 24  # frames gathered before they are handed to HDF5
-_MAGIC = b"ETJ1"
-_RECORD = struct.Struct("<4sQQII")  # magic, first frame, bytes, frames, CRC-32
-_COLUMNS = ("positions", "cells_ang", "steps", "energies_ev", "temperatures_k")
 
 
 @dataclass(frozen=True)
@@ -76,11 +71,6 @@ class Quantised:
 
     decimals: int
     max_error_ang: float
-
-
-def tail_path(path: Path) -> Path:
-    """Return the append-only file beside a trajectory that is still written to."""
-    return path.with_name(path.name + ".tail")
 
 
 class Trajectory:
@@ -124,7 +114,11 @@ class Trajectory:
 
     def refresh(self) -> None:
         """Look for frames appended since."""
-        self._tail = [r for r in _scan_tail(tail_path(self.path))[0] if r[0] >= self._main]
+        # Records that a fold already took in come first where a kill struck before they were cut off.
+        self._tail = []
+        for record in scan_tail(tail_path(self.path))[0]:
+            if record[0] == len(self):
+                self._tail.append(record)
 
     @property
     def raw_files(self) -> tuple[RawFile, ...]:
@@ -149,15 +143,15 @@ class Trajectory:
         stop = len(self) if stop is None else min(stop, len(self))
         parts = []
         if start < self._main:
-            parts.append(Block(*(self._file[c][start : min(stop, self._main)] for c in _COLUMNS)))
+            parts.append(Block(*(self._file[c][start : min(stop, self._main)] for c in COLUMNS)))
         for first, frames, offset, size in self._tail:
             if first < stop and first + frames > start:
-                block = _load_record(tail_path(self.path), offset, size)
+                block = load_record(tail_path(self.path), offset, size)
                 parts.append(_cut(block, max(start - first, 0), stop - first))
         return _join(parts) if parts else _cut(self._empty(), 0, 0)
 
     def _empty(self) -> Block:
-        return Block(*(self._file[c][:0] for c in _COLUMNS))
+        return Block(*(self._file[c][:0] for c in COLUMNS))
 
     def blocks(self, frames: int | None = None) -> Iterator[Block]:
         """Yield all frames in order, some tens of megabytes at a time."""
@@ -215,7 +209,7 @@ class Trajectory:
 
     def _column(self, name: str) -> Any:  # noqa: ANN401  (int64 or float64, as stored)
         tail = [
-            getattr(_load_record(tail_path(self.path), offset, size), name)
+            getattr(load_record(tail_path(self.path), offset, size), name)
             for _, _, offset, size in self._tail
         ]
         return np.concatenate([self._file[name][:], *tail])
@@ -285,7 +279,7 @@ class TrajectoryWriter:
                     "Write to a new file, or give the header of this one.",
                 )
             main = stored._main  # noqa: SLF001  (same module)
-            records, valid = _scan_tail(tail_path(self.path))
+            records, valid = scan_tail(tail_path(self.path))
             folded = [r for r in records if r[0] < main]
             keep = 0 if folded else valid
             os.ftruncate(self._tail.fileno(), keep)
@@ -300,9 +294,7 @@ class TrajectoryWriter:
         if not len(block):
             return
         block = check(block, self.header, self._last_step, str(self.path), self._frames)
-        payload = _dump_record(block)
-        head = _RECORD.pack(_MAGIC, self._frames, len(payload), len(block), zlib.crc32(payload))
-        self._tail.write(head + payload)
+        self._tail.write(dump_record(block, self._frames))
         self._tail.flush()
         if self._sync:
             os.fsync(self._tail.fileno())
@@ -311,18 +303,52 @@ class TrajectoryWriter:
         if self._tail.tell() > _FOLD_BYTES:
             self.fold()
 
-    def fold(self) -> None:
+    def append_source(self, source: Source, *, step_offset: int = 0) -> None:
+        """Append a whole raw file, such as the next segment of a run, with its hash; all of it or nothing.
+
+        Parameters
+        ----------
+        source
+            A reader with the header of this trajectory.
+        step_offset
+            Added to the file's own step numbers, which VASP starts anew in every segment.
+        """
+        if _comparable(source.header) != _comparable(self.header):
+            raise InputError(
+                f"{source.path} is not a continuation of {self.path}: atoms, coordinates or time step differ.",
+                "Give a segment of the same run, read with the same time step.",
+            )
+        self.fold(source, step_offset)
+
+    def fold(self, source: Source | None = None, step_offset: int = 0) -> None:
         """Move the tail into the HDF5 file: into a copy, which then replaces it in one step."""
         temporary = self.path.with_name(self.path.name + f".{os.getpid()}.tmp")
-        with Trajectory(self.path) as stored:
-            try:
-                with _create(temporary, self.header, stored.raw_files, stored.max_error_ang) as file:
-                    for block in stored.blocks():
-                        _extend(file, block)
-                _replace(temporary, self.path)
-            finally:
-                temporary.unlink(missing_ok=True)
+        frames, last = self._frames, self._last_step
+        try:
+            with (
+                Trajectory(self.path) as stored,
+                _create(temporary, self.header, stored.raw_files, stored.max_error_ang) as file,
+            ):
+                for block in stored.blocks():
+                    _extend(file, block)
+                for raw in source.blocks() if source else ():
+                    block = replace(raw, steps=raw.steps + step_offset)
+                    check(block, self.header, last, str(source.path) if source else "", frames)
+                    _extend(file, block)
+                    frames, last = frames + len(block), int(block.steps[-1])
+                if source:
+                    origin = _origin(source, self._frames, frames - self._frames)
+                    file.attrs["raw_files"] = json.dumps([asdict(x) for x in (*stored.raw_files, origin)])
+            _replace(temporary, self.path)
+        except (NotFixedPointError, OverflowError) as error:
+            raise InputError(
+                f"A coordinate does not fit the {self.header.decimals} decimals in 32 bits of {self.path}.",
+                "Start a new file with the header of a reader made by with_floats().",
+            ) from error
+        finally:
+            temporary.unlink(missing_ok=True)
         os.ftruncate(self._tail.fileno(), 0)
+        self._frames, self._last_step = frames, last
 
     def close(self) -> None:
         """Fold what was appended, and let go of the file."""
@@ -367,16 +393,18 @@ def ingest(
     InputError
         Where the source is damaged or not one trajectory.
     """
+    if scan_tail(tail_path(path))[0]:
+        raise StoreError(
+            f"{path} has frames of a run in progress beside it ({tail_path(path).name}).",
+            "Let the run end (or open it once for appending), or ingest to another name.",
+        )
     temporary = path.with_name(path.name + f".{os.getpid()}.tmp")
     try:
         try:
             lost = _ingest_into(temporary, source, quantise_decimals, compression)
         except (NotFixedPointError, OverflowError):
             # A later number had more digits than the first frame's: keep floats, which hold them all.
-            again = type(source)(  # type: ignore[call-arg]
-                source.path, time_step_fs=source.header.time_step_fs, as_float=True
-            )
-            lost = _ingest_into(temporary, again, quantise_decimals, compression)
+            lost = _ingest_into(temporary, source.with_floats(), quantise_decimals, compression)
         _replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -402,12 +430,14 @@ def _ingest_into(temporary: Path, source: Source, decimals: int | None, compress
                 held = []
         if held:
             _extend(file, _join(held))
-        origin = RawFile(
-            source.path.name, source.format, source.sha256(), source.path.stat().st_size, 0, frames
-        )
-        file.attrs["raw_files"] = json.dumps([asdict(origin)])
+        file.attrs["raw_files"] = json.dumps([asdict(_origin(source, 0, frames))])
         file.attrs["max_error_ang"] = error_ang
     return None if decimals is None else Quantised(decimals, error_ang)
+
+
+def _origin(source: Source, first_frame: int, frames: int) -> RawFile:
+    size = source.path.stat().st_size
+    return RawFile(source.path.name, source.format, source.sha256(), size, first_frame, frames)
 
 
 def check(block: Block, header: Header, last_step: int | None, where: str, frames: int) -> Block:
@@ -469,7 +499,7 @@ def _open(path: Path) -> h5py.File:
         raise StoreError(
             f"{path} is not an HDF5 file, or is damaged.", "Ingest the raw file again."
         ) from error
-    if "schema" not in file.attrs or any(name not in file for name in _COLUMNS):
+    if "schema" not in file.attrs or any(name not in file for name in COLUMNS):
         file.close()
         raise StoreError(f"{path} is an HDF5 file but not a trajectory.", "Give one that epilayer wrote.")
     return file
@@ -513,7 +543,7 @@ def _extend(file: h5py.File, block: Block) -> None:
         if np.abs(positions).max(initial=0) > limit:
             raise OverflowError
         positions = positions.astype(file["positions"].dtype)
-    for name in _COLUMNS:
+    for name in COLUMNS:
         data = positions if name == "positions" else getattr(block, name)
         file[name].resize(stop, axis=0)
         file[name][start:stop] = data
@@ -540,49 +570,15 @@ def _replace(temporary: Path, path: Path) -> None:
         os.close(directory)
 
 
-# -- the tail -----------------------------------------------------------------------------------------
-
-
-def _dump_record(block: Block) -> bytes:
-    buffer = io.BytesIO()
-    np.savez(buffer, **{name: getattr(block, name) for name in _COLUMNS})
-    return buffer.getvalue()
-
-
-def _load_record(path: Path, offset: int, size: int) -> Block:
-    with path.open("rb") as stream:
-        stream.seek(offset)
-        with np.load(io.BytesIO(stream.read(size)), allow_pickle=False) as record:
-            return Block(*(record[name] for name in _COLUMNS))
-
-
-def _scan_tail(path: Path) -> tuple[list[tuple[int, int, int, int]], int]:
-    """Return ((first frame, frames, offset, bytes) per whole record, bytes they take together)."""
-    records: list[tuple[int, int, int, int]] = []
-    valid = 0
-    try:
-        stream = path.open("rb")
-    except FileNotFoundError:
-        return records, valid
-    with stream:
-        while len(head := stream.read(_RECORD.size)) == _RECORD.size:
-            magic, first, size, frames, crc = _RECORD.unpack(head)
-            if magic != _MAGIC:
-                break
-            payload = stream.read(size)
-            if len(payload) < size or zlib.crc32(payload) != crc:
-                break
-            records.append((first, frames, valid + _RECORD.size, size))
-            valid += _RECORD.size + size
-    return records, valid
+# -- blocks ----------------------------------------------------------------------------------------
 
 
 def _cut(block: Block, start: int, stop: int) -> Block:
-    return Block(*(getattr(block, name)[start:stop] for name in _COLUMNS))
+    return Block(*(getattr(block, name)[start:stop] for name in COLUMNS))
 
 
 def _join(blocks: list[Block]) -> Block:
-    return Block(*(np.concatenate([getattr(b, name) for b in blocks]) for name in _COLUMNS))
+    return Block(*(np.concatenate([getattr(b, name) for b in blocks]) for name in COLUMNS))
 
 
 def _comparable(header: Header) -> tuple[object, ...]:

@@ -102,6 +102,12 @@ class XdatcarSource:
         """Return the SHA-256 of the raw file."""
         return self._file.finish()
 
+    def with_floats(self) -> XdatcarSource:
+        """Return a fresh reader of the same file that yields float64."""
+        return XdatcarSource(
+            self.path, time_step_fs=self.header.time_step_fs, keep_partial=self._keep_partial, as_float=True
+        )
+
     def blocks(self) -> Iterator[Block]:
         """Yield the frames in order."""
         while self._more():

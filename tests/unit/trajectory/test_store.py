@@ -14,7 +14,7 @@ import pytest
 from epilayer.model.errors import InputError, NewerSchemaError, StoreError
 from epilayer.trajectory import Block, Header, Trajectory, TrajectoryWriter, ingest, open_source
 from epilayer.trajectory import store as store_module
-from epilayer.trajectory.store import tail_path
+from epilayer.trajectory.tail import tail_path
 
 HEADER = Header(("Na", "O", "O"), (22.99, 15.999, 15.999), "cartesian", None, 2.0)
 
@@ -259,3 +259,73 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, monkeypatch: pytest.
     assert len(held) > 1
     with Trajectory(tmp_path / "t.h5") as stored:
         assert len(stored) == 4000
+
+
+def test_segments_are_stitched_with_their_hashes_and_steps(tmp_path: Path) -> None:
+    import hashlib
+
+    values = []
+    for k, frames in enumerate((30, 12)):
+        (tmp_path / str(k)).mkdir()
+        values.append(xdatcar(tmp_path / str(k) / "XDATCAR", frames))
+    source = open_source(tmp_path / "0" / "XDATCAR", time_step_fs=1.0)
+    path = tmp_path / "t.h5"
+    with TrajectoryWriter(path, source.header) as writer:
+        writer.append_source(source)
+        second = open_source(tmp_path / "1" / "XDATCAR", time_step_fs=1.0)
+        with pytest.raises(InputError, match="step 1 follows step 30"):
+            writer.append_source(second)
+        assert len(writer) == 30
+        writer.append_source(open_source(tmp_path / "1" / "XDATCAR", time_step_fs=1.0), step_offset=30)
+        assert len(writer) == 42
+        with pytest.raises(InputError, match="not a continuation"):
+            writer.append_source(open_source(tmp_path / "1" / "XDATCAR", time_step_fs=2.0))
+    with Trajectory(path) as stored:
+        assert np.array_equal(stored.positions(), np.concatenate(values))
+        assert np.array_equal(stored.steps(), np.arange(1, 43))
+        assert [(raw.first_frame, raw.frames) for raw in stored.raw_files] == [(0, 30), (30, 12)]
+        digest = hashlib.sha256((tmp_path / "1" / "XDATCAR").read_bytes()).hexdigest()
+        assert stored.raw_files[1].sha256 == digest
+
+
+def test_more_digits_later_in_the_file_are_kept_as_floats(tmp_path: Path) -> None:
+    xdatcar(tmp_path / "XDATCAR", 5)
+    with (tmp_path / "XDATCAR").open("a") as stream:
+        stream.write(
+            "Direct configuration=     6\n"
+            + " 0.1234567891 0.5 0.25\n" * 4
+            + "Direct configuration=     7\n 0.1"
+        )
+    source = open_source(tmp_path / "XDATCAR", keep_partial=True)
+    ingest(source, tmp_path / "t.h5")
+    with Trajectory(tmp_path / "t.h5") as stored:
+        assert len(stored) == 6
+        assert stored.header.decimals is None
+        assert stored.positions()[5, 3, 0] == 0.1234567891
+
+
+def test_ingest_does_not_run_over_a_run_in_progress(tmp_path: Path) -> None:
+    xdatcar(tmp_path / "XDATCAR", 5)
+    writer = TrajectoryWriter(tmp_path / "t.h5", HEADER)
+    writer.append(block(0, 3))
+    with pytest.raises(StoreError, match="run in progress"):
+        ingest(open_source(tmp_path / "XDATCAR"), tmp_path / "t.h5")
+    writer.close()
+    ingest(open_source(tmp_path / "XDATCAR"), tmp_path / "t.h5")
+
+
+def test_a_segment_too_far_away_for_fixed_point_says_what_to_do(tmp_path: Path) -> None:
+    xdatcar(tmp_path / "XDATCAR", 3)
+    far = (tmp_path / "XDATCAR").read_text().replace("\n 0.", "\n90.", 1).replace("\n  0.", "\n 90.", 1)
+    (tmp_path / "XDATCAR").write_text(far)
+    source = open_source(tmp_path / "XDATCAR")
+    with TrajectoryWriter(tmp_path / "t.h5", source.header) as writer:
+        with pytest.raises(InputError, match="does not fit the 8 decimals"):
+            writer.append_source(source)
+        assert len(writer) == 0
+    with TrajectoryWriter(tmp_path / "u.h5", source.with_floats().header) as writer:
+        writer.append_source(source.with_floats())
+        assert len(writer) == 3
+    ingest(open_source(tmp_path / "XDATCAR"), tmp_path / "v.h5")
+    with Trajectory(tmp_path / "v.h5") as stored:
+        assert stored.positions().max() > 90
