@@ -29,6 +29,8 @@ _LABEL = re.compile(
 )
 _PARAMETERS = 6
 _SPINS = 2
+# The Fermi level is at zero; its own line counts as below it.
+_ZERO_EV = 1e-9
 _REMEDY = "Run LOBSTER again, or copy the file again, and check that the disk is not full."
 
 
@@ -96,12 +98,6 @@ class CohpCurves:
         """First and last energy, relative to the Fermi level."""
         return float(self.energies_ev[0]), float(self.energies_ev[-1])
 
-    def at_fermi_ev(self, label: str, *, above: bool = False) -> tuple[float, ...]:
-        """Return the ICOHP at the last energy not above the Fermi level (or the next one), per spin, eV."""
-        index = int(np.searchsorted(self.energies_ev, 1e-9, side="right")) - 1 + above
-        index = min(max(index, 0), len(self.energies_ev) - 1)
-        return tuple(float(value) for value in self.curves[label].integrated_per_spin[:, index])
-
 
 @dataclass(frozen=True)
 class CohpHeader:
@@ -167,6 +163,80 @@ def read_cohpcar_header(path: str | Path) -> CohpHeader:
     """
     source = ByteSource(Path(path))
     return _header(source, source.lines())
+
+
+def integrals_at_fermi(path: str | Path) -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
+    """Read the ICOHP of every bond just below and just above the Fermi level, and the file to its end.
+
+    Of all the lines only these two are parsed in full, so this is as fast as reading the file.
+
+    Returns
+    -------
+    dict
+        By label: per spin, the integral (eV) at the last energy that is not above the Fermi level, and at
+        the next. Empty where the window does not hold the Fermi level.
+
+    Raises
+    ------
+    InputError
+        When the file is half-written or damaged.
+    """
+    source = ByteSource(Path(path))
+    lines = source.lines()
+    header = _header(source, lines)
+    pair, last, count = _around_fermi(source, lines, header)
+    if count < header.energies or source.state in (FileState.CORRUPT, FileState.UNREADABLE):
+        raise _refuse(source, f"is half-written: it holds {count} of {header.energies} energies")
+    rows = []
+    for line in (last, *pair):
+        words = line.split()
+        if len(words) != header.columns:
+            raise _wrong_width(source, header, len(words), count - 1)
+        try:
+            rows.append([float(word) for word in words])
+        except ValueError:
+            raise _refuse(
+                source, "is damaged: a line at the Fermi level holds what is not a number"
+            ) from None
+    out = {}
+    for bond in header.bonds if pair else ():
+        places = [2 + 2 * (spin * header.entries + bond.column) for spin in range(header.spins)]
+        low, high = (tuple(row[place] for place in places) for row in rows[1:])
+        if not bond.orbitals:
+            out[bond.label] = (low, high)
+    return out
+
+
+def _around_fermi(
+    source: ByteSource, lines: Iterator[bytes], header: CohpHeader
+) -> tuple[tuple[bytes, ...], bytes, int]:
+    """Return the two lines around the Fermi level, the last line, and the number of lines."""
+    before, energy_before, count = b"", -np.inf, 0
+    pair: tuple[bytes, ...] = ()
+    for line in lines:
+        if not line.strip():
+            continue
+        if count == header.energies:
+            raise _refuse(source, f"holds more than the {header.energies} energies it announces")
+        energy = _energy(line)
+        if energy is None or energy <= energy_before:
+            if source.state is not FileState.WHOLE:
+                break
+            raise _refuse(source, f"is damaged: line {count + 1} of its curves has no energy in order")
+        if energy_before < _ZERO_EV <= energy and not pair:
+            pair = (before or line, line)
+        before, energy_before = line, energy
+        count += 1
+    return pair, before, count
+
+
+def _energy(line: bytes) -> float | None:
+    words = line.split(None, 1)
+    try:
+        value = float(words[0])
+    except ValueError:
+        return None
+    return value if np.isfinite(value) else None
 
 
 def _refuse(source: ByteSource, what: str) -> InputError:

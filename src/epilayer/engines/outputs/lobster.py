@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from epilayer.engines.outputs.cohpcar import CohpHeader, read_cohpcar, read_cohpcar_header
+from epilayer.engines.outputs.cohpcar import CohpHeader, integrals_at_fermi, read_cohpcar_header
 from epilayer.engines.outputs.custodian_log import corrections
 from epilayer.engines.outputs.discover import FoundFiles, Role
 from epilayer.engines.outputs.reading import ByteSource, FileState
 from epilayer.model.errors import InputError, UnknownNameError
 from epilayer.model.files import sha256_file
 from epilayer.model.imported import (
+    Agreement,
     BondingImport,
     BondIntegral,
     CalculationKind,
@@ -42,9 +43,8 @@ _CHANNEL = re.compile(rb"spillings for spin channel\s+\d+")
 _ATOM = re.compile(r"[A-Z][a-z]?\d+")
 _DEVIATION = re.compile(rb"maxDeviation(?: is:)?\s+(\S+)")
 _OLD_COLUMNS, _COLUMNS, _TWO_SPIN_COLUMNS = 6, 8, 9
-_WITNESSES = 5
 # ICOHPLIST and COHPCAR print five decimals; the latter's grid need not hold the Fermi level exactly.
-_TABLE_TOLERANCE_EV = 2e-5
+_TABLE_TOLERANCE_EV = 1.5e-5
 _REMEDY = "Run LOBSTER again, or copy the file again, and check that the disk is not full."
 
 
@@ -279,8 +279,9 @@ def import_lobster(
         for role in (Role.ICOHPLIST, Role.ICOOPLIST, Role.ICOBILIST)
     }
     bonds = tables[Role.ICOHPLIST]
+    agreement = Agreement.SINGLE_WITNESS if bonds else Agreement.NO_WITNESS
     if header and bonds:
-        _cross_check(files, header, bonds, reasons)
+        agreement = _cross_check(files, header, bonds, reasons)
     if not any(tables.values()) and not (out and out.cohp_disabled):
         _say(
             reasons, Finding.NO_BONDS, Severity.NOTE, "there is no list of bond integrals (ICOHPLIST.lobster)"
@@ -321,6 +322,7 @@ def import_lobster(
         corrections=fixes,
         program=f"LOBSTER {out.version}" if out else None,
         bonding=record,
+        agreement=agreement,
         files=_hashes(files),
         signature=files.signature,
     )
@@ -415,36 +417,37 @@ def _table(
 
 def _cross_check(
     files: FoundFiles, header: CohpHeader, bonds: Sequence[BondIntegral], reasons: list[Reason]
-) -> None:
-    """Compare the integrals of the strongest bonds with the curves, and read the curves to their end."""
+) -> Agreement:
+    """Compare every integral of ICOHPLIST with the curves of COHPCAR at the Fermi level."""
     path = files.one(Role.COHPCAR)
     if path is None:
-        return
+        return Agreement.SINGLE_WITNESS
     listed = {bond.label for bond in header.bonds if not bond.orbitals}
     if listed and {bond.label for bond in bonds} != listed:
         what = "COHPCAR and ICOHPLIST do not hold the same bonds"
         _say(reasons, Finding.FILES_DISAGREE, Severity.FATAL, what, _REMEDY, path.name)
-        return
-    strongest = sorted(bonds, key=lambda bond: bond.summed)[:_WITNESSES]
+        return Agreement.DISAGREE
     try:
-        curves = read_cohpcar(path, [bond.label for bond in strongest])
+        curves = integrals_at_fermi(path)
     except InputError as error:
         missing = "spin channel is missing" in error.what
         code = Finding.SPIN_CHANNEL_MISSING if missing else Finding.FILE_TRUNCATED
         _say(reasons, code, Severity.FATAL, error.what, error.remedy, path.name)
-        return
-    if not curves.window_ev[0] < 0 <= curves.window_ev[1]:
-        return
-    for bond in strongest:
-        below, above = (curves.at_fermi_ev(bond.label, above=flag) for flag in (False, True))
-        for value, low, high in zip(bond.per_spin, below, above, strict=False):
-            edge = sorted((low, high))
-            if not edge[0] - _TABLE_TOLERANCE_EV <= value <= edge[1] + _TABLE_TOLERANCE_EV:
-                what = (
-                    f"bond {bond.label}: ICOHPLIST has {value:.5f} eV, COHPCAR {low:.5f} at the Fermi level"
-                )
+        return Agreement.SINGLE_WITNESS
+    if not curves:
+        return Agreement.SINGLE_WITNESS
+    exact = True
+    for bond in bonds:
+        for value, *ends in zip(bond.per_spin, *curves[bond.label], strict=False):
+            if abs(value - ends[0]) <= _TABLE_TOLERANCE_EV:
+                continue
+            # The grid may skip the Fermi level; then the list can only be said to lie between two lines.
+            exact = False
+            if not min(ends) - _TABLE_TOLERANCE_EV <= value <= max(ends) + _TABLE_TOLERANCE_EV:
+                what = f"bond {bond.label} up to E_F: ICOHPLIST {value:.5f}, COHPCAR {ends[0]:.5f} eV"
                 _say(reasons, Finding.FILES_DISAGREE, Severity.FATAL, what, _REMEDY, path.name)
-                break
+                return Agreement.DISAGREE
+    return Agreement.AGREE if exact else Agreement.SINGLE_WITNESS
 
 
 def _band_overlap(files: FoundFiles) -> float | None:

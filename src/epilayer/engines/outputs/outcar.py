@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from epilayer.engines.outputs.reading import ByteSource, FileState, decimals, real
@@ -234,7 +235,7 @@ def titels(head: bytes) -> list[tuple[str, str, str | None, float | None]]:
     """Return (element, TITEL, SHA256, valence) of each pseudopotential that the OUTCAR names."""
     out = []
     starts = [found.start() for found in re.finditer(rb"VRHFIN\s*=", head)]
-    for start, end in zip(starts, [*starts[1:], len(head)], strict=True):
+    for start, end in pairwise([*starts, len(head)]):
         block = head[start:end]
         titel = re.search(rb"TITEL\s*=\s*([^\n]*?)\s*\n", block)
         if titel is None:

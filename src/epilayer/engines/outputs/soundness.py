@@ -79,11 +79,10 @@ def _later_terms(seen: Evidence) -> None:
 
 def _entropy_fraction(smearing: int | None) -> float | None:
     """Return where energy(sigma->0) lies between the free energy (0) and the one without entropy (1)."""
-    if smearing is None:
-        return None
-    if smearing > 0:  # Methfessel-Paxton of order N
+    if smearing is not None and smearing > 0:  # Methfessel-Paxton of order N
         return 1.0 / (smearing + 2)
-    return 0.5 if smearing in (0, -1) else None
+    # Gauss and Fermi smearing; the tetrahedron methods have no entropy, so that all three are equal.
+    return {0: 0.5, -1: 0.5, -4: 0.5, -5: 0.5}.get(smearing) if smearing is not None else None
 
 
 def _jumps(seen: Evidence, atoms: int) -> None:
