@@ -315,7 +315,7 @@ class TrajectoryWriter:
         """
         if _comparable(source.header) != _comparable(self.header):
             raise InputError(
-                f"{source.path} is not a continuation of {self.path}: atoms, coordinates or time step differ.",
+                f"{source.path} is not a continuation of {self.path}: other atoms, coordinates or time step.",
                 "Give a segment of the same run, read with the same time step.",
             )
         self.fold(source, step_offset)
