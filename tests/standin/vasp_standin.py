@@ -16,7 +16,7 @@ It is no DFT, and everything it writes says so. Environment:
     ``toy`` (default) or ``emt``.
 """
 
-# ruff: noqa: E501, T201, ANN001, ANN201, C901, PLR0912, ARG002, SIM905
+# ruff: noqa: E501, T201, ANN001, ANN201, C901, PLR0912, SIM905
 # A program and no part of the package: it prints, it writes VASP's fixed columns, it walks lists of tags.
 from __future__ import annotations
 
@@ -77,13 +77,19 @@ class Run:
         only = os.environ.get("VASP_STANDIN_ONLY")
         if not fault or (only and (only == "slab") != (len(self.elements) > 30)):
             return ""
+        return fault
+
+    def strikes(self, number: int) -> bool:
+        """Whether the fault strikes in this ionic step: the first for ``nan``, the third for all others."""
+        if not self.fault or number != (1 if self.fault == "nan" else 3):
+            return False
         once = os.environ.get("VASP_STANDIN_ONCE")
         if once:
             try:
                 os.close(os.open(once, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
             except FileExistsError:
-                return ""
-        return fault
+                self.fault = ""
+        return bool(self.fault)
 
     def check(self) -> None:
         tags, atoms, types = self.tags, len(self.elements), len(self.symbols)
@@ -201,21 +207,18 @@ class Run:
         number = len(self.energies) + 1
         extra = DISPERSION_EV_PER_ATOM * len(atoms) if self.tags.get("IVDW") else 0.0
         electronic = float(atoms.get_potential_energy()) + ATOM_EV * len(atoms)
-        if self.fault == "nan":
-            electronic = float("nan")
         forces = atoms.get_forces(apply_constraint=False)
-        broken = self.strike(number, atoms)
-        if broken is not None:
-            return broken
+        if self.strikes(number):
+            if self.fault != "nan":
+                return self.strike()
+            electronic = float("nan")
         self.write_step(number, atoms, electronic, extra, forces)
         self.energies.append(electronic + extra)
         self.write_contcar(atoms)
         return None
 
-    def strike(self, number: int, atoms) -> int | None:
-        """Break the run as the fault asks, in its third ionic step."""
-        if number < 3 or self.fault in ("", "nan"):
-            return None
+    def strike(self) -> int:
+        """Break the run as the fault asks."""
         say = {
             "zbrent": (
                 " ZBRENT: fatal error in bracketing\n     please rerun with smaller EDIFF, or copy CONTCAR\n",

@@ -44,6 +44,7 @@ _CHECK_EVERY_S = 60.0
 """Custodian asks whether VASP has ended at the first interval, and what it writes at the second."""
 _MAX_ERRORS = 5
 _TOO_CLOSE_ANG = 0.5
+_LAST_WORDS = 160
 _SAME_CELL_ANG = 1e-5
 
 
@@ -257,7 +258,19 @@ class VaspMaker(BaseVaspMaker):  # type: ignore[misc]  # atomate2 is untyped
         except EngineError:
             return EngineError(f"{self.name}: {problem}.", "Look into its directory; then rerun the job.")
         named = vasp_executed.failure(self.name, record)
-        return EngineError(f"{named.what} [{' '.join(str(problem).split())}]", named.remedy)
+        last = _last_words(directory)
+        return EngineError(f"{named.what} [{' '.join(str(problem).split())}{last}]", named.remedy)
+
+
+def _last_words(directory: Path) -> str:
+    """Return the last line that the program printed, for the cases that have no name."""
+    for name in ("std_err.txt", "vasp.out"):
+        file = directory / name
+        lines = file.read_text(encoding="latin-1").split("\n") if file.is_file() else []
+        spoken = [line.strip() for line in lines if line.strip()]
+        if spoken:
+            return f" Last words: {spoken[-1][:_LAST_WORDS]}"
+    return ""
 
 
 def _handlers() -> Iterator[Any]:
