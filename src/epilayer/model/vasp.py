@@ -22,15 +22,18 @@ Element = Annotated[str, Field(pattern=r"^[A-Z][a-z]?$")]
 Task = Literal["relax", "static", "md"]
 
 GOVERNED = {
-    "LDAU": "hubbard", "LDAUU": "hubbard", "LDAUJ": "hubbard", "LDAUL": "hubbard", "LDAUTYPE": "hubbard",
-    "MAGMOM": "moments", "NUPDOWN": "the molecule's multiplicity", "NELECT": "the structure's charge",
-    "EDIFFG": "convergence.max_force_ev_per_ang", "NSW": "convergence.max_steps",
-    "DIPOL": "the structure (set LDIPOL and IDIPOL)", "KSPACING": "systems.*.k_points",
-    "KGAMMA": "systems.*.k_points", "KPAR": "the cluster (ATOMATE2_VASP_INCAR_UPDATES)",
-    "NCORE": "the cluster (ATOMATE2_VASP_INCAR_UPDATES)", "NPAR": "the cluster (ATOMATE2_VASP_INCAR_UPDATES)",
-    "TEBEG": "the settings of the dynamics", "TEEND": "the settings of the dynamics",
-}  # fmt: skip
-"""Tags that a level may not set by hand, and what sets them."""
+    "hubbard": ("LDAU", "LDAUU", "LDAUJ", "LDAUL", "LDAUTYPE"),
+    "moments": ("MAGMOM",),
+    "the molecule's multiplicity": ("NUPDOWN",),
+    "the structure's charge": ("NELECT",),
+    "the structure (set LDIPOL and IDIPOL)": ("DIPOL",),
+    "convergence": ("EDIFFG", "NSW"),
+    "systems.*.k_points": ("KSPACING", "KGAMMA"),
+    "the cluster (ATOMATE2_VASP_INCAR_UPDATES)": ("KPAR", "NCORE", "NPAR"),
+    "the settings of the dynamics": ("TEBEG", "TEEND"),
+}
+"""Tags that a level may not set by hand, by what sets them."""
+_GOVERNOR = {tag: governor for governor, tags in GOVERNED.items() for tag in tags}
 
 
 class SystemKind(StrEnum):
@@ -125,8 +128,8 @@ class VaspSettings(Frozen):
         for tag in (name for block in blocks for name in block):
             if not re.fullmatch(r"[A-Z][A-Z0-9_]*", tag):
                 raise ValueError(f"{tag!r} is no INCAR tag; tags are upper case")
-            if tag in GOVERNED:
-                raise ValueError(f"{tag} is set by {GOVERNED[tag]}; leave it out of incar")
+            if tag in _GOVERNOR:
+                raise ValueError(f"{tag} is set by {_GOVERNOR[tag]}; leave it out of incar")
         missing = sorted({"GGA", "ENCUT", "ISPIN", "EDIFF", "PREC", "ISMEAR"} - set(self.incar))
         if missing:
             raise ValueError(f"incar must state {', '.join(missing)}")
