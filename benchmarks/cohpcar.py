@@ -90,9 +90,7 @@ def main() -> None:
         ours, peer = measure(OURS, path), measure(PEER, path)
     assert np.allclose(ours["sums"], peer["sums"], rtol=0, atol=1e-6), "the readers differ"
     ratio = peer["seconds"] / ours["seconds"]
-    print(
-        f"COHPCAR of {given.bonds} bonds, {given.energies} energies, two spins, made up: {size:.0f} MB; 3 bonds read"
-    )
+    print(f"COHPCAR of {given.bonds} bonds, {given.energies} energies, two spins, made up: {size:.0f} MB")
     print(f"  epilayer  {ours['seconds']:6.2f} s  peak {ours['megabytes']:5.0f} MB")
     print(f"  pymatgen  {peer['seconds']:6.2f} s  peak {peer['megabytes']:5.0f} MB")
     fast, small = ratio >= TIMES_FASTER_WANTED, ours["megabytes"] <= MEGABYTES_ALLOWED

@@ -213,6 +213,7 @@ def _around_fermi(
     """Return the two lines around the Fermi level, the last line, and the number of lines."""
     before, energy_before, count = b"", -np.inf, 0
     pair: tuple[bytes, ...] = ()
+    lengths: set[int] = set()
     for line in lines:
         if not line.strip():
             continue
@@ -223,8 +224,11 @@ def _around_fermi(
             if source.state is not FileState.WHOLE:
                 break
             raise _refuse(source, f"is damaged: line {count + 1} of its curves has no energy in order")
+        if source.state is not FileState.WHOLE and len(line) not in lengths:
+            break  # the very last line may lack its end as long as it has its full length
         if energy_before < _ZERO_EV <= energy and not pair:
             pair = (before or line, line)
+        lengths.add(len(line))
         before, energy_before = line, energy
         count += 1
     return pair, before, count

@@ -190,7 +190,12 @@ def find_calculations(path: str | Path) -> list[FoundFiles]:
         found += _in_folder(here, [name for name in sorted(names) if (here / name).is_file()])
     # The inputs that a workflow keeps beside its outputs are not a calculation that never ran.
     ran = {one.folder.parent for one in found if one.has_outputs}
-    return [one for one in found if one.has_outputs or one.folder.parent not in ran]
+    kept_aside = {"input", "inputs"}
+    return [
+        one
+        for one in found
+        if one.has_outputs or one.folder.name.lower() not in kept_aside or one.folder.parent not in ran
+    ]
 
 
 def _in_folder(folder: Path, names: list[str]) -> list[FoundFiles]:

@@ -210,11 +210,17 @@ def _energy(seen: Evidence, status: ImportStatus) -> float | None:
 def _salvage(seen: Evidence) -> Salvage | None:
     if seen.steps == 0:
         return None
-    best = seen.witnesses[0] if seen.witnesses else None
+    # What stands before the cut in a file is whole, though the file as a witness is not.
+    energies = []
+    if seen.outcar and len(seen.outcar.steps) == seen.steps:
+        energies.append(seen.outcar.steps[-1].energy_ev)
+    if seen.vasprun and len(seen.vasprun.energies_ev) == seen.steps:
+        energies.append(float(seen.vasprun.energies_ev[-1]))
+    energies += [one.energy_ev for one in seen.witnesses]
     agree = seen.agreement is not Agreement.DISAGREE
     return Salvage(
         whole_ionic_steps=seen.steps,
-        last_energy_ev=best.energy_ev if best and agree else None,
+        last_energy_ev=energies[0] if energies and agree else None,
         statement=f"{seen.steps} whole ionic steps can be used; the energy of the last one is not a result",
     )
 
