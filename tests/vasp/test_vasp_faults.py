@@ -93,8 +93,28 @@ def test_a_crash_fails_with_its_cause_and_the_next_attempt_resumes(
 
 def test_an_energy_that_is_no_number_is_refused(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VASP_STANDIN_FAULT", "nan")
-    with pytest.raises(EngineError):
+    with pytest.raises(EngineError, match="energy") as caught:
         case.attempt(1)
+    assert caught.value.remedy
+
+
+def test_a_job_that_is_told_to_stop_leaves_no_vasp_behind(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import subprocess
+
+    from epilayer.engines import vasp
+
+    started: list[subprocess.Popen[bytes]] = []
+
+    def run(**_settings: object) -> None:
+        started.append(subprocess.Popen(["sleep", "60"], start_new_session=True))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(vasp, "run_vasp", run)
+    with pytest.raises(KeyboardInterrupt):
+        case.attempt(1)
+    assert started[0].wait(timeout=5) == -9
 
 
 @pytest.mark.parametrize("damage", ["cut", "nan", "clash", "other cell", "other atoms", "other start"])

@@ -11,7 +11,9 @@ budget is the flow's decision, so an ionic loop that ran out is *not* restarted)
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import time
 import warnings
 from dataclasses import dataclass, field
@@ -163,6 +165,9 @@ class VaspMaker(BaseVaspMaker):  # type: ignore[misc]  # atomate2 is untyped
             run_vasp(**self._run_settings())
         except (RuntimeError, OSError, ValueError) as error:  # custodian's errors are RuntimeErrors
             problem = error
+        except BaseException:  # told to stop: VASP must not go on alone, beside the next attempt
+            _end_children()
+            raise
         asked = vasp_executed.Asked(
             label=self.name,
             task=self.task,
@@ -260,6 +265,15 @@ class VaspMaker(BaseVaspMaker):  # type: ignore[misc]  # atomate2 is untyped
         named = vasp_executed.failure(self.name, record)
         last = _last_words(directory)
         return EngineError(f"{named.what} [{' '.join(str(problem).split())}{last}]", named.remedy)
+
+
+def _end_children() -> None:
+    """End the programs that custodian started: each leads a session of its own, so nobody else would."""
+    for listed in Path(f"/proc/{os.getpid()}/task").glob("*/children"):
+        for child in map(int, listed.read_text(encoding="ascii").split()):
+            with contextlib.suppress(OSError):
+                if os.getpgid(child) == child:
+                    os.killpg(child, signal.SIGKILL)
 
 
 def _last_words(directory: Path) -> str:
