@@ -42,6 +42,8 @@ _RESIDUAL_STEPS = 5
 """An energy is taken to be uncertain by what it still changed over this many last steps."""
 
 _SAME_CELL_ANG = 1e-4
+_SAME_SLAB_EV = 0.05
+"""Two relaxations of one slab to 0.05 eV/A end within about 0.01 eV; further apart they are two slabs."""
 
 _FREE = (True, True, True)
 """Selective dynamics of an atom that nothing holds."""
@@ -161,6 +163,48 @@ def certify(
         code_version=__version__,
         parameters=dict(parameters or {}),
     )
+
+
+def refer_to_lowest_slab(record: AdsorptionEnergy, siblings: Sequence[AdsorptionEnergy]) -> AdsorptionEnergy:
+    """Refuse a value whose clean slab lies above one that another ligand's search has found.
+
+    Parameters
+    ----------
+    record
+        What is to be reported.
+    siblings
+        Adsorption energies of other ligands; those on the same termination at the same level count.
+    """
+    mine = _slab_leg(record)
+    for other in siblings:
+        theirs = _slab_leg(other)
+        same_level = theirs.level_fingerprint == mine.level_fingerprint
+        same_slab = theirs.formula == mine.formula and other.termination == record.termination
+        above_ev = mine.energy_ev - theirs.energy_ev
+        if not (same_level and same_slab and above_ev > _SAME_SLAB_EV):
+            continue
+        refusal = Refusal(
+            code=RefusalCode.LOWER_CLEAN_SLAB,
+            subject="slab",
+            what=f"its clean slab lies {above_ev:.2f} eV above the one found with {other.ligand}",
+            remedy="place the molecule on the lower slab "
+            f"({theirs.provenance.run_directory or 'see the slab leg there'}) and relax again",
+        )
+        return record.model_copy(
+            update={
+                "status": Status.REFUSED,
+                "adsorption_energy_ev": None,
+                "uncertainty_ev": None,
+                "without_dispersion_ev": None,
+                "pose_spread_ev": None,
+                "refusals": (*record.refusals, refusal),
+            }
+        )
+    return record
+
+
+def _slab_leg(record: AdsorptionEnergy) -> Leg:
+    return next(leg for leg in record.legs if leg.role == "slab")
 
 
 def growth_verdict(

@@ -23,6 +23,7 @@ from epilayer.analysis.adsorption import (
     growth_verdict,
     lowest_slab,
     rebuilt_pose,
+    refer_to_lowest_slab,
 )
 from epilayer.analysis.anomalies import find_anomalies
 from epilayer.model.base import Frozen
@@ -146,35 +147,34 @@ class AdsorptionStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
         """
         _each_once("facet", [slab.facet for slab in facet_slabs])
         _each_once("ligand", [ligand.name for ligand in ligands])
-        jobs: list[Job] = []
         records: dict[str, list[Any]] = {ligand.name: [] for ligand in ligands}
         legs = _Legs(self.engine, cathode, facet_slabs, ligands, boxes)
-        jobs += legs.jobs
+        jobs: list[Job] = [*legs.jobs]
         minima: dict[tuple[str, str], Job] = {}
         for slab in facet_slabs:
             for ligand in ligands:
-                labels = _labels(cathode, slab, ligand)
                 minimum = place_poses(
                     self.engine,
                     self.search,
-                    labels,
+                    _labels(cathode, slab, ligand),
                     ligand,
                     legs.slab[slab.facet],
                     legs.molecule[ligand.name],
                 )
-                _name(minimum, f"search {ligand.name} on {cathode} ({slab.facet})", "adsorption")
+                _name(minimum, f"search {ligand.name} on {cathode} ({slab.facet})")
                 minima[slab.facet, ligand.name] = minimum
-                records[ligand.name].append(minimum.output)
                 jobs.append(minimum)
+        jobs += _reported(minima, records, f"on {cathode}", self.engine)
         for engine in self.checks:
             other = _Legs(engine, cathode, facet_slabs, ligands, boxes, start=legs)
             jobs += other.jobs
+            checked: dict[tuple[str, str], Job] = {}
             for slab in facet_slabs:
                 for ligand in ligands:
                     found = minima[slab.facet, ligand.name].output
                     title = f"{ligand.name} on {cathode} ({slab.facet}), {engine.level.name}"
                     relaxed = engine.relax(f"relax {title}").make(found.structure)
-                    checked = certify_minimum(
+                    check = certify_minimum(
                         engine,
                         _labels(cathode, slab, ligand),
                         other.slab[slab.facet],
@@ -183,14 +183,29 @@ class AdsorptionStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
                         relaxed.output,
                         self.search,
                     )
-                    _name(checked, f"certify {title}", "adsorption")
-                    records[ligand.name].append(checked.output)
-                    jobs += [relaxed, checked]
+                    _name(check, f"certify {title}")
+                    checked[slab.facet, ligand.name] = check
+                    jobs += [relaxed, check]
+            jobs += _reported(checked, records, f"on {cathode}", engine)
         for ligand in ligands:
             verdict = judge_growth(records[ligand.name], self.binding_threshold_ev)
             _name(verdict, f"growth of {ligand.name} on {cathode}", "growth")
             jobs.append(verdict)
         return Flow(jobs, name=self.name)
+
+
+def _reported(
+    certified: Mapping[tuple[str, str], Job], records: dict[str, list[Any]], where: str, engine: Engine
+) -> list[Job]:
+    """Compare the clean slabs that each facet's values refer to; what these jobs put out is reported."""
+    jobs = []
+    for (facet, ligand), made in certified.items():
+        siblings = [j.output for (f, name), j in certified.items() if f == facet and name != ligand]
+        final = report_adsorption(made.output, siblings)
+        _name(final, f"report {ligand} {where} ({facet}), {engine.level.name}", "adsorption")
+        records[ligand].append(final.output)
+        jobs.append(final)
+    return jobs
 
 
 class _Legs:
@@ -394,8 +409,14 @@ def _certified(
     without.remove_sites(range(len(clean[0].structure), len(without)))
     again = engine.relax(f"slab {title}").make(without)
     result = certify_again(labels, [*clean, again.output], molecule, relaxed, placed, parameters)
-    _name(result, f"certify {labels['ligand']} on {title}", "adsorption")
+    _name(result, f"certify {labels['ligand']} on {title}")
     return Response(replace=Flow([again, result], output=result.output, name=f"reference of {title}"))
+
+
+@job  # type: ignore[untyped-decorator]
+def report_adsorption(record: AdsorptionEnergy, siblings: list[AdsorptionEnergy]) -> AdsorptionEnergy:
+    """Return the record as it may be reported beside those of the other ligands on the same facet."""
+    return refer_to_lowest_slab(record, siblings)
 
 
 @job  # type: ignore[untyped-decorator]

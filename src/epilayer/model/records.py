@@ -88,6 +88,7 @@ class RefusalCode(StrEnum):
     CONSTRAINT_MISMATCH = "constraint_mismatch"
     ANOMALY = "anomaly"
     LOWER_POSE_NOT_CONVERGED = "lower_pose_not_converged"
+    LOWER_CLEAN_SLAB = "lower_clean_slab"
 
 
 class Refusal(Frozen):

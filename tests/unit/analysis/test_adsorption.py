@@ -18,6 +18,7 @@ from epilayer.analysis.adsorption import (
     adsorption_energy_ev,
     certify,
     growth_verdict,
+    refer_to_lowest_slab,
 )
 from epilayer.model.anomaly import AnomalyKind
 from epilayer.model.level import EngineKind, LevelOfTheory
@@ -543,3 +544,21 @@ def test_the_verdict_scales_with_its_energies(records: Sequence[AdsorptionEnergy
     assert near or one.mode == two.mode
     if one.margin_ev is not None:
         assert two.margin_ev == pytest.approx(one.margin_ev * scale)
+
+
+def test_a_value_on_a_higher_clean_slab_than_a_sibling_found_is_refused() -> None:
+    record = judge(pose())
+    leg = next(leg for leg in record.legs if leg.role == "slab")
+    lower = leg.model_copy(update={"energy_ev": leg.energy_ev - 0.7})
+    others = tuple(lower if other.role == "slab" else other for other in record.legs)
+    sibling = record.model_copy(update={"ligand": "another", "legs": others})
+    refused = refer_to_lowest_slab(record, [sibling])
+    assert refused.status is Status.REFUSED
+    assert refused.adsorption_energy_ev is None
+    assert refused.refusals[-1].code is RefusalCode.LOWER_CLEAN_SLAB
+    assert "0.70 eV above the one found with another" in refused.refusals[-1].what
+    # The sibling itself refers to the lowest slab; another termination or level is not compared.
+    assert refer_to_lowest_slab(sibling, [record]) is sibling
+    assert refer_to_lowest_slab(record, [sibling.model_copy(update={"termination": "another"})]) is record
+    mixed = tuple(leg.model_copy(update={"level_fingerprint": "0" * 64}) for leg in others)
+    assert refer_to_lowest_slab(record, [sibling.model_copy(update={"legs": mixed})]) is record
