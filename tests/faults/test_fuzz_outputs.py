@@ -8,6 +8,7 @@ import random
 import re
 import shutil
 import time
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -81,12 +82,17 @@ def content(path: Path, name: str) -> bytes:
     return gzip.decompress(path.read_bytes()) if packed else path.read_bytes()
 
 
+@cache
+def results_in(data: bytes) -> list[tuple[int, int]]:
+    return [found.span(1) for found in RESULTS.finditer(data)]
+
+
 def damage(data: bytes, rng: random.Random) -> tuple[bytes, str]:
     """Cut the file, flip bytes anywhere, or change one character of a number that a result is read from."""
     kind = rng.choice(("cut", "cut", "flip", "flips", "digit", "result", "result", "result"))
     out = bytearray(data)
     if kind == "result":
-        places = [found.span(1) for found in RESULTS.finditer(data)]
+        places = results_in(data)
         if places:
             # The last ones are the ones that count.
             start, end = rng.choice(places[-rng.choice((3, 12, 2000)) :])
@@ -99,7 +105,7 @@ def damage(data: bytes, rng: random.Random) -> tuple[bytes, str]:
         )
         return bytes(out[:at]), f"cut at {at} of {len(data)}"
     if kind == "digit":
-        digits = [i for i in range(max(0, len(out) - 400_000), len(out)) if 48 <= out[i] <= 57]
+        digits = [i for i in range(max(0, len(out) - 20_000), len(out)) if 48 <= out[i] <= 57]
         at = rng.choice(digits) if digits else rng.randrange(len(out))
         out[at] = rng.choice([c for c in b"0123456789*-. " if c != out[at]])
         return bytes(out), f"byte {at} became {chr(out[at])!r}"

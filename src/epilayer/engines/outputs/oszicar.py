@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 _SCF = re.compile(rb"^\s*(?:DAV|RMM|DIA|SDA|CGA|CG |DMP|EIG|ROT|NONE)\S*\s*:?\s*(\d+)\s")
 _STEP = re.compile(rb"^\s*(\d+|\*+) (?:T=\s*\S+\s+E=\s*\S+\s+)?F=\s*(\S+)\s+E0=\s*(\S+)")
-_CHANGE = re.compile(rb"d E =\s*(\S+)")
-_MAG = re.compile(rb"mag=\s*(-?\S+)")
 _TEXT_LIMIT_BYTES = 8 << 20
 
 
@@ -32,8 +30,6 @@ class OszicarStep:
     free_energy_ev: float
     resolution_ev: float
     scf_steps: int
-    change_ev: float | None
-    magnetization_mu_b: float | None
 
 
 @dataclass(frozen=True)
@@ -42,15 +38,12 @@ class Oszicar:
 
     Attributes
     ----------
-    open_scf_steps
-        Electronic steps after the last whole ionic step.
     text
         The first and the last megabytes, for messages.
     """
 
     name: str
     steps: tuple[OszicarStep, ...]
-    open_scf_steps: int
     damage: tuple[str, ...]
     state: FileState
     text: bytes
@@ -82,7 +75,7 @@ def read_oszicar(path: Path) -> Oszicar:
             steps.append(step)
     if source.problem:
         damage.append(source.problem)
-    return Oszicar(source.name, tuple(steps), scf, tuple(damage), source.state, b"\n".join(kept))
+    return Oszicar(source.name, tuple(steps), tuple(damage), source.state, b"\n".join(kept))
 
 
 def _step(line: bytes, number: int, scf: int) -> OszicarStep | None:
@@ -93,15 +86,11 @@ def _step(line: bytes, number: int, scf: int) -> OszicarStep | None:
     # A number that overflows its column is stars; one that does not match the count is damage.
     if free is None or zero is None or (found[1].isdigit() and int(found[1]) != number):
         return None
-    change = _CHANGE.search(line)
-    magnetization = _MAG.search(line)
     return OszicarStep(
         energy_ev=zero,
         free_energy_ev=free,
         resolution_ev=_last_digit(found[3]),
         scf_steps=scf,
-        change_ev=real(change[1]) if change else None,
-        magnetization_mu_b=real(magnetization[1]) if magnetization else None,
     )
 
 

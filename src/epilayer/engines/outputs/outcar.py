@@ -21,6 +21,7 @@ _ELECTRONS = re.compile(rb"number of electron\s+(\S+)\s+magnetization[ \t]+(-?\S
 _MOMENTS = re.compile(
     rb"magnetization \(([xyz])\)\s*\n\s*\n# of ion[^\n]*\n-+\n((?:[ \t]*\d+[ \t][^\n]*\n)+)"
 )
+_PARAMETER = re.compile(rb"(?<![^\s;])([A-Z][A-Z0-9_]+)\s*=\s*([^\s;]+)")
 _CLOSING = b"General timing and accounting informations for this job"
 _TAIL_BYTES = 1 << 20
 _SEGMENT_LIMIT_BYTES = 1 << 28
@@ -210,15 +211,15 @@ _STOPS = (
 )
 
 
-def setting(head: bytes, name: str) -> str | None:
-    r"""Return a value of the parameter list before the first iteration, as printed.
+def parameters(head: bytes) -> dict[str, str]:
+    r"""Return the parameter list before the first iteration, as printed.
 
-    >>> setting(b"   NELM   =     20;   NELMIN=  2; NELMDL= -5     # of ELM steps\n", "NELMIN")
-    '2'
+    >>> parameters(b"   NELM   =     20;   NELMIN=  2; NELMDL= -5     # of ELM steps\n")
+    {'NELM': '20', 'NELMIN': '2', 'NELMDL': '-5'}
     """
     # The list comes after the echo of the INCAR, which may be of another syntax: the last one counts.
-    found = re.findall(rb"(?:^|[\s;])" + name.encode() + rb"\s*=\s*([^\s;]+)", head)
-    return found[-1].decode("latin-1") if found else None
+    pairs = _PARAMETER.findall(head)
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
 
 
 def echoed_incar(head: bytes) -> dict[str, str]:

@@ -6,7 +6,7 @@ import bz2
 import lzma
 import re
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
@@ -46,7 +46,6 @@ class ByteSource:
     path: Path
     state: FileState = FileState.WHOLE
     problem: str = ""
-    size_bytes: int = field(default=0)
 
     @property
     def name(self) -> str:
@@ -59,9 +58,7 @@ class ByteSource:
             with self.path.open("rb") as handle:
                 factory = _decompressor(self.path)
                 pieces = _plain(handle) if factory is None else _unpacked(handle, factory)
-                for piece in pieces:
-                    self.size_bytes += len(piece)
-                    yield piece
+                yield from pieces
         except EOFError:
             self._mark(FileState.TRUNCATED, "the compressed file ends before its end marker")
         except (zlib.error, lzma.LZMAError, ValueError) as error:

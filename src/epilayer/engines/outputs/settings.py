@@ -169,6 +169,7 @@ def _differ(one: Setting, two: Setting) -> bool:
 
 def _outcar_values(outcar: Outcar) -> dict[str, Setting]:
     out: dict[str, Setting] = {}
+    printed = oc.parameters(outcar.head)
     names = (
         *_INTEGERS,
         "ENCUT",
@@ -194,7 +195,7 @@ def _outcar_values(outcar: Outcar) -> dict[str, Setting]:
         "LUSE_VDW",
     )
     for name in (*names, *more, "LDAUTYPE", "POTIM", "NBANDS"):
-        text = oc.setting(outcar.head, name)
+        text = printed.get(name)
         if text is not None:
             out[name] = _typed(text) if name not in ("PREC", "GGA", "METAGGA", "LEXCH") else text
     for name in ("LDAUL", "LDAUU", "LDAUJ"):

@@ -109,8 +109,8 @@ class Vasprun:
 
     Attributes
     ----------
-    energies_ev, free_energies_ev
-        Per whole ionic step, shape (steps,), eV.
+    energies_ev
+        energy(sigma->0) of each whole ionic step, shape (steps,), eV.
     scf_steps
         Electronic steps of each whole ionic step, shape (steps,).
     last
@@ -126,7 +126,6 @@ class Vasprun:
     name: str
     header: VasprunHeader
     energies_ev: Array
-    free_energies_ev: Array
     scf_steps: NDArray[np.int64]
     scf_last_changes_ev: Array
     resolution_ev: float
@@ -253,7 +252,6 @@ def read_vasprun(path: str | Path, *, frames: bool = False) -> Vasprun:
     stream = VasprunStream(path)
     store = _Frames(stream.header) if frames else None
     energies: list[float] = []
-    free: list[float] = []
     scf: list[int] = []
     changes: list[float] = []
     resolution = 1e-8
@@ -267,7 +265,6 @@ def read_vasprun(path: str | Path, *, frames: bool = False) -> Vasprun:
             stream.damage.append(f"ionic step {step.index}: {step.problem or 'not whole'}")
             continue
         energies.append(step.energy_ev)
-        free.append(step.free_energy_ev)
         scf.append(step.scf_steps)
         two = step.scf_energies_ev[-2:]
         changes.append(abs(two[1] - two[0]) if len(two) > 1 else np.nan)
@@ -279,7 +276,6 @@ def read_vasprun(path: str | Path, *, frames: bool = False) -> Vasprun:
         name=stream.source.name,
         header=stream.header,
         energies_ev=np.array(energies, dtype=float),
-        free_energies_ev=np.array(free, dtype=float),
         scf_steps=np.array(scf, dtype=np.int64),
         scf_last_changes_ev=np.array(changes, dtype=float),
         resolution_ev=resolution,
