@@ -12,6 +12,8 @@ from epilayer.model.errors import InputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from epilayer.model.units import Dimensionless
+
 
 @dataclass(frozen=True)
 class VanHove:
@@ -30,7 +32,7 @@ class VanHove:
     lag_ps: float
     radius_ang: NDArray[np.float64]
     density_per_ang: NDArray[np.float64]
-    non_gaussian: float
+    non_gaussian: Dimensionless
 
 
 @dataclass(frozen=True)

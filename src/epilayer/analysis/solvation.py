@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from epilayer.model.units import Dimensionless
+
 _BLOCK_VALUES = 1 << 20
 _CONFIDENCE_TAIL = 0.025
 _SMOOTH_ANG = 0.08
@@ -46,7 +48,7 @@ class RadialDistribution:
     coordination: NDArray[np.float64]
     first_peak_ang: float | None
     first_minimum_ang: float | None
-    coordination_number: float | None
+    coordination_number: Dimensionless | None
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from epilayer.model.units import Dimensionless
+
 _MOST_TAPERS = 1024
 _BIN_GROWTH = 1.15
 _TREND_THRESHOLD = 3.0  # of 2 ln(likelihood ratio); calibrated in benchmarks/calibration.py
@@ -79,13 +81,13 @@ class Posterior:
         Probability that the power still rises within the window by more than a third of its mean.
     """
 
-    shape: float
+    shape: Dimensionless
     scales_ang2_per_ps: NDArray[np.float64]
     weights: NDArray[np.float64]
     n_tapers: int
-    n_independent: float
+    n_independent: Dimensionless
     window_ps: tuple[float, float]
-    rising: float
+    rising: Dimensionless
 
     def cdf(self, diffusion_ang2_per_ps: NDArray[np.float64] | float) -> NDArray[np.float64]:
         """Return the probability that D is below a value."""
@@ -175,7 +177,7 @@ class _Binned:
         )
 
     def likelihood(
-        self, groups: int, dof_per_taper: float
+        self, groups: int, dof_per_taper: Dimensionless
     ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
         """Return (shape, scales, log of the normalisation) per curvature, for the first ``groups``."""
         tapers = int(self.edges[groups]) - 1
@@ -187,13 +189,13 @@ class _Binned:
         logs = half * (self.sizes[:groups] * np.log(relative)).sum(axis=1)
         return half * tapers, scales, logs
 
-    def trend(self, groups: int, dof_per_taper: float) -> float:
+    def trend(self, groups: int, dof_per_taper: Dimensionless) -> float:
         """Return 2 ln(likelihood ratio) of a power with curvature against a flat one."""
         shape, scales, logs = self.likelihood(groups, dof_per_taper)
         profile = -shape * np.log(scales) - logs
         return float(2.0 * (profile.max() - profile[_FLAT]))
 
-    def window(self, dof_per_taper: float) -> int:
+    def window(self, dof_per_taper: Dimensionless) -> int:
         """Return the number of groups in the window."""
         passed = min(_FEWEST_TAPERS, len(self.sizes))
         found = False

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from epilayer.model.units import Dimensionless
+
 CM2_PER_S = 1e-4  # one Angstrom^2/ps
 _TAIL = 0.025  # of the posterior beyond each end of a 95 % interval
 _WIDEST_RATIO = 4.0
@@ -234,7 +236,7 @@ def _estimate(carrier: Carrier, step_ps: float, hop_ang: float) -> _Known:
         reason: str,
         ends: tuple[float | None, float | None],
         needed_ps: float | None,
-        hops: float,
+        hops: Dimensionless,
     ) -> _Known:
         lower, upper = ends
         resolved = posterior is not None and verdict is Verdict.RESOLVED
