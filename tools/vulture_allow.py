@@ -1,1 +1,17 @@
-"""Names that look unused but are not: called by frameworks, read by users, or fields of records."""
+"""Names that look unused but are not: fields of records, options of other libraries, names looked up by text."""
+
+# Fields that a reader of the record uses.
+_.lag_ps  # noqa: B018, F821
+_.rate_per_ps  # noqa: B018, F821
+_.first_minimum_ang  # noqa: B018, F821
+_.lattices_ang  # noqa: B018, F821
+_.adsorbate_atom  # noqa: B018, F821
+_.slab_atom  # noqa: B018, F821
+_.missing_bonds  # noqa: B018, F821
+# RDKit's embedding parameters and maggma's and jobflow's own argument names.
+_.randomSeed  # noqa: B018, F821
+_.useRandomCoords  # noqa: B018, F821
+_.all_exist  # noqa: B018, F821
+_.function_args  # noqa: B018, F821
+# Named by a study's configuration.
+_.FaultyEngine  # noqa: B018, F821
