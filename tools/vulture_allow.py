@@ -1,4 +1,4 @@
-"""Names that look unused but are not: fields of records, other libraries' options, names looked up by text."""
+"""Names that look unused but are not: fields of records, options of other libraries, names in text."""
 
 # Fields that a reader of the record uses.
 _.lag_ps  # noqa: B018, F821
