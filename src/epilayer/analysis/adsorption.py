@@ -165,6 +165,20 @@ def certify(
     )
 
 
+def rebuilt_by_molecule(record: AdsorptionEnergy) -> AdsorptionEnergy:
+    """Return the record with the remedy that is left once the clean slab has been relaxed again."""
+    changed = {a.what for a in record.anomalies if a.kind is AnomalyKind.SURFACE_CHANGED}
+    remedy = (
+        "the clean slab was relaxed again from these atoms and did not keep them: the molecule itself "
+        "rebuilds the surface; search poses on the lowest clean slab, or report a reconstruction"
+    )
+    refusals = tuple(
+        r.model_copy(update={"remedy": remedy}) if r.code is RefusalCode.ANOMALY and r.what in changed else r
+        for r in record.refusals
+    )
+    return record.model_copy(update={"refusals": refusals})
+
+
 def refer_to_lowest_slab(record: AdsorptionEnergy, siblings: Sequence[AdsorptionEnergy]) -> AdsorptionEnergy:
     """Refuse a value whose clean slab lies above one that another ligand's search has found.
 

@@ -22,6 +22,7 @@ from epilayer.analysis.adsorption import (
     certify,
     growth_verdict,
     lowest_slab,
+    rebuilt_by_molecule,
     rebuilt_pose,
     refer_to_lowest_slab,
 )
@@ -383,7 +384,8 @@ def certify_again(
     """Certify against the lowest of several clean slabs."""
     reference = lowest_slab(clean)
     parameters = {**parameters, "clean_slab": clean[reference].label, "clean_slabs_compared": len(clean)}
-    return certify(System(**labels), clean[reference], molecule, relaxed, placed, parameters)
+    record = certify(System(**labels), clean[reference], molecule, relaxed, placed, parameters)
+    return rebuilt_by_molecule(record)
 
 
 def _certified(

@@ -18,15 +18,17 @@ from epilayer.analysis.adsorption import (
     adsorption_energy_ev,
     certify,
     growth_verdict,
+    rebuilt_by_molecule,
     refer_to_lowest_slab,
 )
-from epilayer.model.anomaly import AnomalyKind
+from epilayer.model.anomaly import Anomaly, AnomalyKind
 from epilayer.model.level import EngineKind, LevelOfTheory
 from epilayer.model.records import (
     AdsorptionEnergy,
     Calculation,
     GrowthMode,
     Provenance,
+    Refusal,
     RefusalCode,
     Status,
 )
@@ -562,3 +564,22 @@ def test_a_value_on_a_higher_clean_slab_than_a_sibling_found_is_refused() -> Non
     assert refer_to_lowest_slab(record, [sibling.model_copy(update={"termination": "another"})]) is record
     mixed = tuple(leg.model_copy(update={"level_fingerprint": "0" * 64}) for leg in others)
     assert refer_to_lowest_slab(record, [sibling.model_copy(update={"legs": mixed})]) is record
+
+
+def test_after_the_slab_was_relaxed_again_the_remedy_says_what_is_left() -> None:
+    record = judge(pose())
+    anomaly = Anomaly(
+        kind=AnomalyKind.SURFACE_CHANGED,
+        atoms=(0,),
+        what="Na0 left",
+        value=1.2,
+        threshold=1.0,
+        unit="A",
+        remedy="again",
+    )
+    refusal = Refusal(code=RefusalCode.ANOMALY, subject="slab", what="Na0 left", remedy="again")
+    other = Refusal(code=RefusalCode.ANOMALY, subject="slab", what="H3 went", remedy="keep")
+    flagged = record.model_copy(update={"anomalies": (anomaly,), "refusals": (refusal, other)})
+    first, second = rebuilt_by_molecule(flagged).refusals
+    assert "did not keep them" in first.remedy
+    assert second == other
