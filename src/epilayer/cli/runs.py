@@ -39,6 +39,7 @@ FreshOption = Annotated[bool, typer.Option("--fresh", help="Compute everything a
 PriorityOption = Annotated[int, typer.Option("--priority", help="Higher runs first.")]
 FAILED_EXIT = 3
 UNFINISHED_EXIT = 6
+_MOST_SHOWN = 20
 
 
 def submit(
@@ -319,6 +320,26 @@ def _show_status(queue: EmbeddedQueue, flow: str | None) -> None:
         out.print("Nothing is queued. Begin with: [cyan]epilayer run paper_adsorption[/]")
         return
     out.print(_status_table(queue, now, flow))
+    for job in now.failed[:_MOST_SHOWN]:
+        # One line a failure, however long: a wrapped cause cannot be searched for.
+        out.print(
+            f"[bold red]failed[/] {job.number:>4} {escape(job.name)}: {escape(job.cause or 'no cause')}",
+            soft_wrap=True,
+        )
+    if now.failed:
+        _say_what_next(now)
+
+
+def _say_what_next(now: FlowStatus) -> None:
+    hidden = len(now.failed) - _MOST_SHOWN
+    if hidden > 0:
+        out.print(f"... and {hidden} more: [cyan]epilayer jobs list --state failed[/]")
+    waits = f"{now.blocked} jobs wait on these. " if now.blocked else ""
+    out.print(
+        f"{waits}Look closer: [cyan]epilayer jobs show NUMBER[/]; "
+        "run again: [cyan]epilayer rerun --failed && epilayer run[/]",
+        soft_wrap=True,
+    )
 
 
 def _status_table(queue: EmbeddedQueue, now: FlowStatus, flow: str | None) -> Table:
@@ -343,27 +364,17 @@ def _status_table(queue: EmbeddedQueue, now: FlowStatus, flow: str | None) -> Ta
         )
     grid.add_row(flows)
     if now.running:
-        grid.add_row(_job_lines("running", now.running))
-    if now.failed:
-        grid.add_row(_job_lines("failed", now.failed))
-        waits = f"{now.blocked} jobs wait on these. " if now.blocked else ""
-        grid.add_row(
-            f"{waits}Look closer: [cyan]epilayer jobs show NUMBER[/]; run again: "
-            "[cyan]epilayer rerun --failed && epilayer run[/]"
-        )
+        grid.add_row(_running_table(now.running))
     return grid
 
 
-def _job_lines(title: str, jobs: tuple[JobInfo, ...]) -> Table:
-    table = Table(box=None, pad_edge=False, title=title, title_justify="left", title_style="bold")
+def _running_table(jobs: tuple[JobInfo, ...]) -> Table:
+    table = Table(box=None, pad_edge=False, title="running", title_justify="left", title_style="bold")
     table.add_column("job", justify="right")
     table.add_column("name")
-    table.add_column("cause" if title == "failed" else "since", overflow="fold")
-    for job in jobs[:20]:
-        since = f"{job.started:%H:%M:%S}" if job.started else ""
-        table.add_row(
-            str(job.number), escape(job.name), escape(job.cause or "") if title == "failed" else since
-        )
+    table.add_column("since")
+    for job in jobs[:_MOST_SHOWN]:
+        table.add_row(str(job.number), escape(job.name), f"{job.started:%H:%M:%S}" if job.started else "")
     return table
 
 

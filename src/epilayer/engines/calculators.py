@@ -120,8 +120,6 @@ def _base(spec_json: str, _weights_sha256: str | None) -> Calculator:
     spec = EngineSpec.model_validate_json(spec_json)
     weights = weights_file(spec)
     package_version(spec)
-    # Numbers near zero, which a cut-off makes, cost a CPU many times the others: a quarter of CHGNet's time.
-    _import("torch", "torch").set_flush_denormal(True)
     if spec.force_field == "CHGNet" and weights is not None:
         return _chgnet(weights)
     from atomate2.forcefields.utils import ase_calculator
@@ -141,6 +139,7 @@ def _base(spec_json: str, _weights_sha256: str | None) -> Calculator:
 
 
 def _chgnet(weights: Path) -> Calculator:
+    torch = _import("torch", "torch")
     dynamics = _import("chgnet.model.dynamics", "chgnet")
     model = _import("chgnet.model", "chgnet").CHGNet.from_file(str(weights))
     from pymatgen.io.ase import AseAtomsAdaptor
@@ -159,7 +158,13 @@ def _chgnet(weights: Path) -> Calculator:
             properties: list[str] | None = None,
             system_changes: list[str] | None = None,
         ) -> None:
-            super().calculate(atoms, properties, system_changes, task="ef")
+            # Denormal numbers, which the cut-off makes, take a quarter of the time; only this call
+            # may round them to zero, the rest of the process keeps IEEE arithmetic.
+            torch.set_flush_denormal(True)
+            try:
+                super().calculate(atoms, properties, system_changes, task="ef")
+            finally:
+                torch.set_flush_denormal(False)
 
         def site_moments(self, atoms: Atoms) -> NDArray[Any]:
             """Magnitudes of the site moments (mu_B), shape (atoms,)."""
