@@ -202,7 +202,7 @@ def _card(
         "certified": record.status is Status.CERTIFIED,
         "stand_in": tables.is_stand_in(record),
         "published": published,
-        "minimum": tables.minimum_pose(record),
+        "minimum": record.minimum,
         "poses": sorted(record.poses, key=lambda p: (p.stage != "relaxed", _or_last(p.adsorption_energy_ev))),
         "picture": Markup(canvas.inline(svg, f"card-{number}", alt, themed=False)),  # noqa: S704  (our SVG)
         "alt": alt,

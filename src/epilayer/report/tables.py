@@ -168,11 +168,6 @@ def is_stand_in(record: AdsorptionEnergy) -> bool:
     return record.level.stand_in or record.level.kind is EngineKind.TOY
 
 
-def minimum_pose(record: AdsorptionEnergy) -> PoseOutcome | None:
-    """Return the pose that the record's structure came from: the best at the full level."""
-    return min((p for p in record.poses if p.stage == "relaxed"), key=lambda p: p.rank(), default=None)
-
-
 def disqualified(pose: PoseOutcome) -> bool:
     """Whether an anomaly makes a pose's energy no adsorption energy."""
     return any(a.disqualifies for a in pose.anomalies)
@@ -422,7 +417,7 @@ def _adsorption_row(
 
 
 def _level_result(record: AdsorptionEnergy, published_ev: float | None, *, repeated: bool) -> LevelResult:
-    pose = minimum_pose(record)
+    pose = record.minimum
     first = record.refusals[0] if record.refusals else None
     # A refused number is not shown, whatever the record happens to hold.
     certified = record.status is Status.CERTIFIED

@@ -124,7 +124,7 @@ def test_minimum_is_the_lowest_pose_that_is_still_the_molecule(make: Any) -> Non
         pose("noted", -0.5, AnomalyKind.RING_LAID_DOWN),
         pose("clean", -0.4, None),
     )
-    found = tables.minimum_pose(make.adsorption(poses=poses))
+    found = make.adsorption(poses=poses).minimum
     assert found is not None
     assert found.label == "noted"
 
