@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from epilayer.model.cathode import Cathode
     from epilayer.model.level import EngineSpec, Level
     from epilayer.model.ligand import Ligand
+    from epilayer.model.mof import Mof
     from epilayer.model.reference import Reference
 
 STUDY_FILE = "epilayer.yaml"
@@ -207,14 +208,13 @@ class Catalogue:
         """Return a cathode, the text of its CIF files in place."""
         from epilayer.model.cathode import Cathode
 
-        def with_text(data: dict[str, Any], folder: Path) -> dict[str, Any]:
-            crystals = [data.get("crystal"), *(data.get("variants") or {}).values()]
-            for crystal in crystals:
-                if isinstance(crystal, dict) and isinstance(crystal.get("cif"), str):
-                    crystal["cif"] = _read_beside(folder, crystal["cif"])
-            return data
+        return self._load(Cathode, "cathodes", name, _with_cif_text)
 
-        return self._load(Cathode, "cathodes", name, with_text)
+    def mof(self, name: str) -> Mof:
+        """Return a metal-organic framework, the text of its CIF file in place."""
+        from epilayer.model.mof import Mof
+
+        return self._load(Mof, "mofs", name, _with_cif_text)
 
     def ligand(self, name: str) -> Ligand:
         """Return a ligand, the text of its xyz or mol file in place."""
@@ -325,6 +325,14 @@ def _laid_over(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
         both = isinstance(below, dict) and isinstance(value, dict)
         merged[key] = _laid_over(below, value) if both else value  # type: ignore[arg-type]  # both are dicts
     return merged
+
+
+def _with_cif_text(data: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Replace the name of every crystal's CIF file by its text."""
+    for crystal in (data.get("crystal"), *(data.get("variants") or {}).values()):
+        if isinstance(crystal, dict) and isinstance(crystal.get("cif"), str):
+            crystal["cif"] = _read_beside(folder, crystal["cif"])
+    return data
 
 
 def _read_beside(folder: Path, name: str) -> str:

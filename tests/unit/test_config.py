@@ -224,6 +224,7 @@ class TestOwnFiles:
             ("ligand", "ligand", "triazol", "'triazole'"),
             ("cathode", "cathode", "nvopff", "'nvopf'"),
             ("engine_spec", "engine", "chgnett", "'chgnet'"),
+            ("mof", "mof", "met-6", "'met6'"),
         ],
     )
     def test_an_unknown_name(self, study: Path, ask: str, kind: str, name: str, meant: str) -> None:
@@ -244,6 +245,19 @@ class TestOwnFiles:
             calculators.weights_file(spec)
         file = write(study, "configs/engines/mine.pt", "weights")
         assert calculators.weights_file(spec) == file
+
+    def test_the_cif_of_a_mof_lies_beside_the_yaml_that_names_it(self, study: Path) -> None:
+        cif = "data_mine\n_cell_length_a 10\n"
+        write(
+            study,
+            "configs/mofs/mine.yaml",
+            "name: mine\nformula: ZnO\nsource: a framework of my own\n"
+            "crystal: {source: a file of my own, cif: mine.cif}\n",
+        )
+        with pytest.raises(InputError, match=r"mine\.cif cannot be read"):
+            open_study(study).catalogue.mof("mine")
+        write(study, "configs/mofs/mine.cif", cif)
+        assert open_study(study).catalogue.mof("mine").crystal.cif == cif
 
     def test_convergence_given_in_passing_is_checked(self, study: Path) -> None:
         catalogue = open_study(study).catalogue
