@@ -251,8 +251,8 @@ class TestOwnFiles:
         write(
             study,
             "configs/mofs/mine.yaml",
-            "name: mine\nformula: ZnO\nsource: a framework of my own\n"
-            "crystal: {source: a file of my own, cif: mine.cif}\n",
+            "name: mine\nformula: ZnO\nsource: a framework of my own making\n"
+            "crystal: {source: a file of my own making, cif: mine.cif}\n",
         )
         with pytest.raises(InputError, match=r"mine\.cif cannot be read"):
             open_study(study).catalogue.mof("mine")
