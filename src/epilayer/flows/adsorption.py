@@ -32,7 +32,7 @@ from epilayer.model.cathode import miller_index
 from epilayer.model.errors import InputError, StructureError
 from epilayer.model.level import Convergence, Scalar
 from epilayer.model.units import Ev, PositiveAng, PositiveEvPerAng
-from epilayer.structures import molecules, slabs
+from epilayer.structures import charging, molecules, slabs
 from epilayer.structures import poses as pose_builder
 
 if TYPE_CHECKING:
@@ -83,20 +83,23 @@ class FacetSlab(MSONable):  # type: ignore[misc]  # monty is untyped
     structure: Structure
 
 
-def facet_slab(cathode: Cathode, facet: str) -> FacetSlab:
+def facet_slab(cathode: Cathode, facet: str, state: str | None = None) -> FacetSlab:
     """Cut a facet by the cathode's rules and hold its bottom, ready for one-sided adsorption.
 
     Parameters
     ----------
     facet
         Miller index as it is written without brackets, such as ``001`` or ``1-10``.
+    state
+        One of ``cathode.states``, such as ``"charged"``: the slab is cut discharged, and mobile ions
+        leave it alike on both faces. Unset keeps the composition as cut.
     """
     rules = cathode.facet(miller_index(facet))
-    cut = slabs.cut(cathode, rules)
+    cut = slabs.cut(cathode, rules) if state is None else charging.cut_charged(cathode, rules, state=state)
     held = slabs.hold_bottom(cut.structure, rules.hold_thickness_ang, where=rules.hold)
     # Charges have done their work in the cut; the engines read elements.
     held.remove_oxidation_states()
-    return FacetSlab(rules.label, cut.termination, held)
+    return FacetSlab(rules.label, cut.termination if state is None else f"{cut.termination}-{state}", held)
 
 
 @dataclass(kw_only=True)

@@ -138,6 +138,9 @@ class Facet(Frozen):
 class ChargeState(Frozen):
     """The same framework at another sodium content, with the charges that go with it."""
 
+    formula: str | None = Field(
+        default=None, description="of the same framework; slabs are charged by removing ions down to it"
+    )
     occupancy: dict[Element, Fraction] = Field(description="occupancy of the partly occupied sites")
     oxidation_states: dict[Element, Annotated[float, Unit("e")]]
     moments: dict[str, MuB] = Field(default_factory=dict)
