@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from epilayer.flows.adsorption import AdsorptionStudyMaker, PoseSearch, facet_slab
-from epilayer.structures import molecules
+from epilayer.flows.studies import adsorption_study
 
 if TYPE_CHECKING:
     from jobflow import Flow
@@ -44,22 +43,17 @@ def build(
     quick
         Two poses, one relaxed, no check: shows the way, not the minimum.
     """
-    material = catalogue.cathode(cathode)
-    used = [catalogue.ligand(name) for name in ligands]
-    engine = catalogue.engine(level, material, max_steps=max_steps)
-    study = AdsorptionStudyMaker(
-        engine=engine,
-        checks=()
-        if quick
-        else tuple(catalogue.engine(name, material, max_steps=max_steps) for name in check_levels),
-        search=PoseSearch(poses=2 if quick else poses, keep=1 if quick else keep, seed=seed),
+    return adsorption_study(
+        catalogue,
+        cathode=cathode,
+        facets=facets,
+        ligands=ligands,
+        level=level,
+        check_levels=check_levels,
+        poses=poses,
+        keep=keep,
         binding_threshold_ev=binding_threshold_ev,
-        name=f"adsorption on {cathode}",
+        max_steps=max_steps,
+        seed=seed,
+        quick=quick,
     )
-    boxes = {
-        ligand.name: molecules.in_box(
-            molecules.build(ligand, seed), vacuum_ang=engine.level.molecule_vacuum_ang
-        )
-        for ligand in used
-    }
-    return study.make(cathode, [facet_slab(material, facet) for facet in facets], used, boxes)

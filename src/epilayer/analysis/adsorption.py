@@ -222,7 +222,11 @@ def _slab_leg(record: AdsorptionEnergy) -> Leg:
 
 
 def growth_verdict(
-    records: Sequence[AdsorptionEnergy], threshold_ev: float, *, both_dispersions: bool = True
+    records: Sequence[AdsorptionEnergy],
+    threshold_ev: float,
+    *,
+    both_dispersions: bool = True,
+    parameters: Mapping[str, Scalar] | None = None,
 ) -> GrowthVerdict:
     """Say on which facets the ligand holds, over all levels of theory that were computed.
 
@@ -238,6 +242,8 @@ def growth_verdict(
         Binding threshold, negative, in eV.
     both_dispersions
         Let the value without dispersion widen the interval too.
+    parameters
+        Settings of the search, kept in the record.
 
     Raises
     ------
@@ -271,6 +277,7 @@ def growth_verdict(
         statement=_statement(mode, facets, threshold_ev),
         stand_in=any(r.level.stand_in for r in records),
         code_version=__version__,
+        parameters=dict(parameters or {}),
     )
 
 

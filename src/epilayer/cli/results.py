@@ -41,11 +41,12 @@ _SHOWN = {
         "refusal",
     ),
     "growth": ("cathode", "ligand", "mode", "binding_facets", "margin_ev", "statement"),
+    "competition": ("cathode", "facet", "ranking", "statement"),
 }
 
 
 def query(
-    kind: Annotated[str, typer.Argument(help="Kind of record: adsorption, growth.")],
+    kind: Annotated[str, typer.Argument(help="Kind of record: adsorption, growth, competition.")],
     where: Annotated[
         list[str] | None,
         typer.Option("--where", "-w", help="facet=100, adsorption_energy_ev<-0.5, ligand~imidazole ..."),
@@ -191,7 +192,7 @@ def _print_table(found: list[Record], names: tuple[str, ...] | list[str]) -> Non
     out.print(table)
 
 
-_PROSE = frozenset({"refusal", "statement"})
+_PROSE = frozenset({"ranking", "refusal", "statement"})
 _HEADINGS = {
     "adsorption_energy_ev": "E_ads (eV)",
     "uncertainty_ev": "+- (eV)",

@@ -37,6 +37,10 @@ class Engine(Protocol):
     def stand_in(self) -> bool:
         """Whether this engine only stands in for a real one, so that no number of it is a result."""
 
+    @property
+    def sees_charge(self) -> bool:
+        """Whether its energies depend on the total charge of the cell."""
+
     def relax(self, label: str, convergence: Convergence | None = None) -> CalculationMaker:
         """Relax the positions in a fixed cell; ``convergence`` replaces the level's own."""
 

@@ -54,6 +54,12 @@ class InputsOnly(MSONable):  # type: ignore[misc]  # monty is untyped
         """Nothing that comes out of this engine is a result."""
         return True
 
+    @property
+    def sees_charge(self) -> bool:
+        """As the engine that is written for."""
+        sees: bool = self.engine.sees_charge
+        return sees
+
     def relax(self, label: str, convergence: Convergence | None = None) -> InputsMaker:
         """Write the inputs of a relaxation."""
         return self._maker(label, "relax", self.engine.relax(label, convergence))

@@ -56,6 +56,11 @@ class MlipEngine(MSONable):  # type: ignore[misc]  # monty is untyped
         """Whether this is the toy potential."""
         return self.spec.kind is EngineKind.TOY
 
+    @property
+    def sees_charge(self) -> bool:
+        """No potential here is told the total charge: an ion is computed as if it were neutral."""
+        return False
+
     def relax(self, label: str, convergence: Convergence | None = None) -> PotentialMaker:
         """Relax the positions in a fixed cell."""
         return PotentialMaker(

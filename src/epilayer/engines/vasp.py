@@ -100,6 +100,11 @@ class VaspEngine(MSONable):  # type: ignore[misc]  # monty is untyped
         """Never known before a run: what wrote the files says so in them, and the record repeats it."""
         return False
 
+    @property
+    def sees_charge(self) -> bool:
+        """NELECT follows the charge of the cell."""
+        return True
+
     def relax(self, label: str, convergence: Convergence | None = None) -> VaspMaker:
         """Relax the positions in a fixed cell."""
         return VaspMaker(

@@ -27,6 +27,7 @@ from epilayer.analysis.adsorption import (
     refer_to_lowest_slab,
 )
 from epilayer.analysis.anomalies import find_anomalies
+from epilayer.analysis.competition import competing_adsorption
 from epilayer.model.base import Frozen
 from epilayer.model.cathode import miller_index
 from epilayer.model.errors import InputError, StructureError
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from epilayer.engines.base import Engine
     from epilayer.model.cathode import Cathode
     from epilayer.model.ligand import Ligand
-    from epilayer.model.records import AdsorptionEnergy, Calculation, GrowthVerdict
+    from epilayer.model.records import AdsorptionEnergy, Calculation, CompetingAdsorption, GrowthVerdict
 
 RECORD = "record"
 """Job metadata key: the job's output is a record for the results store, of the kind it names."""
@@ -130,6 +131,7 @@ class AdsorptionStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
         facet_slabs: Sequence[FacetSlab],
         ligands: Sequence[Ligand],
         boxes: Mapping[str, Structure],
+        competitors: Sequence[Ligand] = (),
     ) -> Flow:
         """Build the flow.
 
@@ -140,17 +142,24 @@ class AdsorptionStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
         facet_slabs
             One clean slab per facet.
         ligands
-            The ligands to adsorb.
+            The ligands to adsorb; each gets a growth verdict.
         boxes
-            Each ligand in its box, by the ligand's name.
+            Each molecule in its box, by its name.
+        competitors
+            Molecules that may take the ligands' sites. With any, all are ranked on every facet.
 
         Raises
         ------
         InputError
-            Without a facet or a ligand, or where one is named twice.
+            Without a facet or a ligand, where one is named twice, or where an ion meets an engine that
+            does not see charge.
         """
+        judged = [ligand.name for ligand in ligands]
+        ligands = [*ligands, *competitors]
         _each_once("facet", [slab.facet for slab in facet_slabs])
         _each_once("ligand", [ligand.name for ligand in ligands])
+        for engine in (self.engine, *self.checks):
+            _refuse_ions(engine, ligands)
         records: dict[str, list[Any]] = {ligand.name: [] for ligand in ligands}
         legs = _Legs(self.engine, cathode, facet_slabs, ligands, boxes)
         jobs: list[Job] = [*legs.jobs]
@@ -191,10 +200,18 @@ class AdsorptionStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
                     checked[slab.facet, ligand.name] = check
                     jobs += [relaxed, check]
             jobs += _reported(checked, records, f"on {cathode}", engine)
-        for ligand in ligands:
-            verdict = judge_growth(records[ligand.name], self.binding_threshold_ev)
-            _name(verdict, f"growth of {ligand.name} on {cathode}", "growth")
+        settings = _parameters(self.search)
+        for name in judged:
+            verdict = judge_growth(records[name], self.binding_threshold_ev, settings)
+            _name(verdict, f"growth of {name} on {cathode}", "growth")
             jobs.append(verdict)
+        if competitors:
+            for k, slab in enumerate(facet_slabs):
+                # A molecule's records stand level by level, and in each in the order of the facets.
+                here = [record for found in records.values() for record in found[k :: len(facet_slabs)]]
+                ranking = rank_competitors(here, settings)
+                _name(ranking, f"competition on {cathode} ({slab.facet})", "competition")
+                jobs.append(ranking)
         return Flow(jobs, name=self.name)
 
 
@@ -371,7 +388,7 @@ def certify_minimum(
     pose = ComputedPose(
         label=best.label, anchor=best.anchor, site=best.site, start=found.structure, calculation=relaxed
     )
-    parameters: dict[str, Scalar] = {"minimum_found_with": found.level.name, "seed": search.seed}
+    parameters = {"minimum_found_with": found.level.name, **_parameters(search)}
     return _certified(engine, labels, [slab], molecule, [pose], [], parameters)
 
 
@@ -425,9 +442,17 @@ def report_adsorption(record: AdsorptionEnergy, siblings: list[AdsorptionEnergy]
 
 
 @job  # type: ignore[untyped-decorator]
-def judge_growth(records: list[AdsorptionEnergy], threshold_ev: float) -> GrowthVerdict:
+def judge_growth(
+    records: list[AdsorptionEnergy], threshold_ev: float, parameters: dict[str, Scalar]
+) -> GrowthVerdict:
     """Return the growth verdict over all facets and levels of one ligand."""
-    return growth_verdict(records, threshold_ev)
+    return growth_verdict(records, threshold_ev, parameters=parameters)
+
+
+@job  # type: ignore[untyped-decorator]
+def rank_competitors(records: list[AdsorptionEnergy], parameters: dict[str, Scalar]) -> CompetingAdsorption:
+    """Return the ranking of several molecules on one facet, over all levels."""
+    return competing_adsorption(records, parameters)
 
 
 def _each_once(kind: str, names: Sequence[str]) -> None:
@@ -436,6 +461,16 @@ def _each_once(kind: str, names: Sequence[str]) -> None:
     twice = next((n for n in names if names.count(n) > 1), None)
     if twice is not None:
         raise InputError(f"The study names the {kind} {twice!r} twice.", "Name it once.")
+
+
+def _refuse_ions(engine: Engine, ligands: Sequence[Ligand]) -> None:
+    ion = next((ligand for ligand in ligands if ligand.charge), None)
+    if ion is not None and not engine.sees_charge:
+        raise InputError(
+            f"{ion.name} carries {ion.charge:+d}, which {engine.level.name} does not see: it would compute "
+            "a radical and call it an ion.",
+            "Name the neutral molecule or ion pair instead (epilayer list ligands), such as sodium-acetate.",
+        )
 
 
 def _labels(cathode: str, slab: FacetSlab, ligand: Ligand) -> dict[str, str]:

@@ -231,6 +231,8 @@ class GrowthVerdict(Frozen):
         Distance from the binding threshold to the nearest end of any facet's interval; negative
         where an interval contains the threshold (then the verdict is undecided); ``None`` where a
         value was refused.
+    parameters
+        Settings of the search behind the records, which tell a hasty verdict from a thorough one.
     """
 
     kind: Literal["growth"] = "growth"
@@ -244,3 +246,42 @@ class GrowthVerdict(Frozen):
     statement: str
     stand_in: bool
     code_version: str
+    parameters: dict[str, Scalar] = Field(default_factory=dict)
+
+
+class Competitor(Frozen):
+    """One of several molecules that may hold the same facet.
+
+    Attributes
+    ----------
+    values_ev
+        Adsorption energies by level, with and without dispersion; ``None`` where refused.
+    outbids
+        The molecules that hold less hard than this one in every value.
+    """
+
+    ligand: str
+    values_ev: dict[str, Ev | None]
+    low_ev: Ev | None
+    high_ev: Ev | None
+    outbids: tuple[str, ...]
+
+
+class CompetingAdsorption(Frozen):
+    """Which molecules hold a facet the harder, one molecule at a time and out of vacuum.
+
+    Attributes
+    ----------
+    competitors
+        The lowest adsorption energy first, those without any value last; ``outbids`` says what is certain.
+    """
+
+    kind: Literal["competition"] = "competition"
+    cathode: str
+    facet: str
+    termination: str
+    competitors: tuple[Competitor, ...]
+    statement: str
+    stand_in: bool
+    code_version: str
+    parameters: dict[str, Scalar] = Field(default_factory=dict)

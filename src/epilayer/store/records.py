@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from epilayer.model.base import Frozen, fingerprint, parse
 from epilayer.model.errors import StoreError
-from epilayer.model.records import AdsorptionEnergy, GrowthVerdict
+from epilayer.model.records import AdsorptionEnergy, CompetingAdsorption, GrowthVerdict
 
 if TYPE_CHECKING:
     from epilayer.model.level import Scalar
@@ -14,11 +14,17 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 
-RECORD_TYPES: dict[str, type[Frozen]] = {"adsorption": AdsorptionEnergy, "growth": GrowthVerdict}
+AdsorptionRecord = AdsorptionEnergy | GrowthVerdict | CompetingAdsorption
+
+RECORD_TYPES: dict[str, type[Frozen]] = {
+    "adsorption": AdsorptionEnergy,
+    "growth": GrowthVerdict,
+    "competition": CompetingAdsorption,
+}
 """The kinds of record and the type each is read back as."""
 
 
-def document_of(record: AdsorptionEnergy | GrowthVerdict, *, job: str, created: str) -> Record:
+def document_of(record: AdsorptionRecord, *, job: str, created: str) -> Record:
     """Return the document that stores a record.
 
     Parameters
@@ -28,7 +34,12 @@ def document_of(record: AdsorptionEnergy | GrowthVerdict, *, job: str, created: 
     created
         When the job ended, ISO 8601.
     """
-    fields = _adsorption_fields(record) if isinstance(record, AdsorptionEnergy) else _growth_fields(record)
+    if isinstance(record, AdsorptionEnergy):
+        fields = _adsorption_fields(record)
+    elif isinstance(record, GrowthVerdict):
+        fields = _growth_fields(record)
+    else:
+        fields = _competition_fields(record)
     return {
         "kind": record.kind,
         "id": _identity(record),
@@ -57,18 +68,23 @@ def record_of(document: Record) -> Any:  # noqa: ANN401  (the type that the kind
     return parse(RECORD_TYPES[kind], document["body"], f"record {identity}")
 
 
-def _identity(record: AdsorptionEnergy | GrowthVerdict) -> str:
+def _identity(record: AdsorptionRecord) -> str:
     """Hash of what was asked, so that computing it again replaces the record instead of doubling it."""
     asked: dict[str, Any] = {"kind": record.kind, "code_version": record.code_version}
-    asked |= {"cathode": record.cathode, "ligand": record.ligand}
+    asked |= {"cathode": record.cathode}
     if isinstance(record, AdsorptionEnergy):
-        asked |= {"facet": record.facet, "termination": record.termination}
+        asked |= {"ligand": record.ligand, "facet": record.facet, "termination": record.termination}
         # The name too: two levels may differ in their convergence alone, which is no part of the fingerprint.
         asked |= {"level": [record.level.name, record.level.fingerprint], "parameters": record.parameters}
         asked |= {"formula": record.structure.composition.formula, "area": f"{record.area_ang2:.3f}"}
-    else:
+    elif isinstance(record, GrowthVerdict):
+        asked |= {"ligand": record.ligand, "facets": [f.facet for f in record.facets]}
         asked |= {"threshold": record.threshold_ev, "levels": [sorted(f.values_ev) for f in record.facets]}
-        asked |= {"facets": [f.facet for f in record.facets]}
+        if record.parameters:  # a hasty verdict never replaces a thorough one; older records have none
+            asked |= {"parameters": record.parameters}
+    else:
+        asked |= {"facet": record.facet, "termination": record.termination, "parameters": record.parameters}
+        asked |= {"values": sorted((c.ligand, *sorted(c.values_ev)) for c in record.competitors)}
     return fingerprint(asked)
 
 
@@ -119,6 +135,22 @@ def _growth_fields(record: GrowthVerdict) -> dict[str, Scalar]:
         "binding_facets": ",".join(record.binding_facets) or None,
         "threshold_ev": record.threshold_ev,
         "margin_ev": record.margin_ev,
+        "statement": record.statement,
+        "stand_in": record.stand_in,
+        "code_version": record.code_version,
+    }
+
+
+def _competition_fields(record: CompetingAdsorption) -> dict[str, Scalar]:
+    first = record.competitors[0]
+    return {
+        "cathode": record.cathode,
+        "facet": record.facet,
+        "termination": record.termination,
+        "ranking": ",".join(c.ligand for c in record.competitors if c.low_ev is not None) or None,
+        "first": first.ligand if first.low_ev is not None else None,
+        "outbids": ",".join(first.outbids) or None,
+        "refused": ",".join(c.ligand for c in record.competitors if c.low_ev is None) or None,
         "statement": record.statement,
         "stand_in": record.stand_in,
         "code_version": record.code_version,

@@ -1,0 +1,86 @@
+"""Adsorption studies as the files in ``workflows/`` name them: by names and a few numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from epilayer.flows.adsorption import AdsorptionStudyMaker, PoseSearch, facet_slab
+from epilayer.structures import molecules
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jobflow import Flow
+
+    from epilayer.engines.base import Engine
+    from epilayer.model.cathode import Cathode
+    from epilayer.model.ligand import Ligand
+
+
+class Inputs(Protocol):
+    """What a study looks up by name; the catalogue of :mod:`epilayer.config` is one."""
+
+    def cathode(self, name: str) -> Cathode:
+        """Return a cathode."""
+
+    def ligand(self, name: str) -> Ligand:
+        """Return a ligand."""
+
+    def engine(self, level_name: str, cathode: Cathode | None = None, **convergence: float) -> Engine:
+        """Return the engine of a level of theory."""
+
+
+def adsorption_study(
+    inputs: Inputs,
+    *,
+    cathode: str,
+    facets: Sequence[str],
+    ligands: Sequence[str],
+    competitors: Sequence[str] = (),
+    level: str,
+    check_levels: Sequence[str],
+    poses: int,
+    keep: int,
+    binding_threshold_ev: float,
+    max_steps: int,
+    seed: int,
+    quick: bool,
+) -> Flow:
+    """Build the adsorption study of some ligands on some facets of a cathode.
+
+    Parameters
+    ----------
+    ligands
+        Each gets a growth verdict.
+    competitors
+        What else may take the sites; with any, all are ranked on every facet.
+    check_levels
+        Levels that relax the minimum again. A stand-in's minimum is none, so with a stand-in as
+        ``level`` only stand-ins check.
+    quick
+        Two poses, one relaxed, no check: shows the way, not the minimum.
+
+    Other parameters are those of :class:`~epilayer.flows.adsorption.AdsorptionStudyMaker`.
+    """
+    material = inputs.cathode(cathode)
+    engine = inputs.engine(level, material, max_steps=max_steps)
+    checks = [inputs.engine(name, material, max_steps=max_steps) for name in check_levels]
+    if engine.stand_in:
+        checks = [check for check in checks if check.stand_in]
+    studied = [inputs.ligand(name) for name in ligands]
+    competing = [inputs.ligand(name) for name in competitors]
+    boxes = {
+        ligand.name: molecules.in_box(
+            molecules.build(ligand, seed), vacuum_ang=engine.level.molecule_vacuum_ang
+        )
+        for ligand in (*studied, *competing)
+    }
+    study = AdsorptionStudyMaker(
+        engine=engine,
+        checks=() if quick else tuple(checks),
+        search=PoseSearch(poses=2 if quick else poses, keep=1 if quick else keep, seed=seed),
+        binding_threshold_ev=binding_threshold_ev,
+        name=f"adsorption on {cathode}",
+    )
+    slabs = [facet_slab(material, facet) for facet in facets]
+    return study.make(cathode, slabs, studied, boxes, competing)

@@ -1,0 +1,60 @@
+"""Adsorption of triazole, the ligand of MET-6, on Prussian white Na2Mn[Fe(CN)6], and its growth mode.
+
+The paper coats this cathode too, by experiment only (S11; Nature Energy 2025, doi
+10.1038/s41560-025-01857-y). In the hexagonal cell (012) is the pseudo-cubic (001), (104) its (110).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from epilayer.flows.studies import adsorption_study
+
+if TYPE_CHECKING:
+    from jobflow import Flow
+
+    from epilayer.config import Catalogue
+
+
+def build(
+    catalogue: Catalogue,
+    *,
+    level: str = "chgnet+d3",
+    check_levels: tuple[str, ...] = ("sevennet-0+d3",),
+    cathode: str = "prussian-white",
+    facets: tuple[str, ...] = ("012", "104"),
+    ligands: tuple[str, ...] = ("triazole",),
+    poses: int = 8,
+    keep: int = 2,
+    binding_threshold_ev: float = -0.2,
+    max_steps: int = 400,
+    seed: int = 0,
+    quick: bool = False,
+) -> Flow:
+    """Build the flow.
+
+    Parameters
+    ----------
+    level, check_levels
+        Level of theory that searches for the minimum, and those that check it.
+    poses, keep
+        Poses placed per ligand and facet, and how many of them are relaxed in full.
+    binding_threshold_ev
+        A ligand holds where its adsorption energy is below this.
+    quick
+        Two poses, one relaxed, no check: shows the way, not the minimum.
+    """
+    return adsorption_study(
+        catalogue,
+        cathode=cathode,
+        facets=facets,
+        ligands=ligands,
+        level=level,
+        check_levels=check_levels,
+        poses=poses,
+        keep=keep,
+        binding_threshold_ev=binding_threshold_ev,
+        max_steps=max_steps,
+        seed=seed,
+        quick=quick,
+    )
