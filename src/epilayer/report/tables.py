@@ -149,7 +149,9 @@ def compare(
     printed = [(v.cathode, v.facet, v.ligand) for v in reference.values] if reference else []
     computed = sorted({(r.cathode, r.facet, r.ligand) for r in real} - set(printed), key=lambda k: (k[2], k))
     modes = [(g.cathode, g.ligand) for g in reference.growth] if reference else []
-    judged = {(v.cathode, v.ligand): v for v in verdicts if not v.stand_in}
+    # A hasty search and a thorough one each keep their verdict; the thorough one is shown.
+    by_effort = sorted(verdicts, key=lambda v: (len(v.facets), v.parameters.get("search_poses") or 0))
+    judged = {(v.cathode, v.ligand): v for v in by_effort if not v.stand_in}
     return Comparison(
         reference=reference.title if reference else None,
         citation=reference.citation if reference else None,

@@ -10,7 +10,15 @@ from pymatgen.core import Lattice, Structure
 
 from epilayer.model.errors import StoreError
 from epilayer.model.level import EngineKind, LevelOfTheory
-from epilayer.model.records import AdsorptionEnergy, GrowthMode, GrowthVerdict, PoseOutcome, Status
+from epilayer.model.records import (
+    AdsorptionEnergy,
+    CompetingAdsorption,
+    Competitor,
+    GrowthMode,
+    GrowthVerdict,
+    PoseOutcome,
+    Status,
+)
 from epilayer.store.records import SCHEMA_VERSION, document_of, record_of
 
 STRUCTURE = Structure(Lattice.cubic(8.0), ["Mg", "O", "H"], [[0, 0, 0], [0, 0, 0.25], [0, 0, 0.37]])
@@ -74,8 +82,27 @@ def growth(**changes: Any) -> GrowthVerdict:  # noqa: ANN401
     return GrowthVerdict(**(fields | changes))
 
 
-@pytest.mark.parametrize("record", [adsorption(), growth()], ids=["adsorption", "growth"])
-def test_a_record_comes_back_as_it_was(record: AdsorptionEnergy | GrowthVerdict) -> None:
+def competition(**changes: Any) -> CompetingAdsorption:  # noqa: ANN401
+    fields: dict[str, Any] = {
+        "cathode": "mgo",
+        "facet": "100",
+        "termination": "t0",
+        "competitors": (
+            Competitor(ligand="dmf", values_ev={"a": -0.7}, low_ev=-0.7, high_ev=-0.7, outbids=("water",)),
+            Competitor(ligand="water", values_ev={"a": -0.5}, low_ev=-0.5, high_ev=-0.5, outbids=()),
+            Competitor(ligand="ethanol", values_ev={"a": None}, low_ev=None, high_ev=None, outbids=()),
+        ),
+        "statement": "(100): dmf holds harder than water",
+        "stand_in": False,
+        "code_version": "1",
+    }
+    return CompetingAdsorption(**(fields | changes))
+
+
+@pytest.mark.parametrize("record", [adsorption(), growth(), competition()], ids=lambda r: r.kind)
+def test_a_record_comes_back_as_it_was(
+    record: AdsorptionEnergy | GrowthVerdict | CompetingAdsorption,
+) -> None:
     document = json.loads(json.dumps(document_of(record, job="j", created="2026-01-01T00:00:00+00:00")))
     again = record_of(document)
     assert type(again) is type(record)
@@ -89,7 +116,13 @@ def test_the_fields_name_the_pose_that_the_energy_is_of() -> None:
     assert fields["job"] == "j"
 
 
-def identity(record: AdsorptionEnergy | GrowthVerdict) -> str:
+def test_a_ranking_is_read_off_its_fields() -> None:
+    fields = document_of(competition(), job="j", created="now")["fields"]
+    assert (fields["ranking"], fields["first"], fields["outbids"]) == ("dmf,water", "dmf", "water")
+    assert fields["refused"] == "ethanol"
+
+
+def identity(record: AdsorptionEnergy | GrowthVerdict | CompetingAdsorption) -> str:
     return str(document_of(record, job="j", created="now")["id"])
 
 
@@ -115,6 +148,15 @@ def test_another_answer_to_the_same_question_replaces_it() -> None:
     assert identity(adsorption(adsorption_energy_ev=-0.7, uncertainty_ev=0.02)) == identity(adsorption())
     assert identity(growth(margin_ev=0.2)) == identity(growth())
     assert identity(growth(threshold_ev=-0.3)) != identity(growth())
+    assert identity(competition(statement="another")) == identity(competition())
+    assert identity(competition(facet="001")) != identity(competition())
+
+
+def test_a_hasty_verdict_does_not_replace_a_thorough_one() -> None:
+    hasty, thorough = ({"search_poses": n, "search_seed": 0} for n in (2, 8))
+    assert identity(growth(parameters=hasty)) != identity(growth(parameters=thorough))
+    assert identity(competition(parameters=hasty)) != identity(competition(parameters=thorough))
+    assert identity(growth(parameters=hasty)) == identity(growth(parameters=dict(hasty), margin_ev=0.3))
 
 
 @pytest.mark.parametrize("changes", [{"schema_version": SCHEMA_VERSION + 1}, {"kind": "transmutation"}])
