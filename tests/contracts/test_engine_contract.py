@@ -12,7 +12,7 @@ from pymatgen.core import Lattice, Structure
 
 from epilayer.config import Catalogue, shipped
 from epilayer.engines import calculators
-from epilayer.engines.base import Engine
+from epilayer.engines.base import Engine, MdEngine
 from epilayer.engines.mlip import MlipEngine
 from epilayer.model.errors import EngineError, StructureError
 from epilayer.model.level import (
@@ -101,6 +101,7 @@ def energy_ev(engine: MlipEngine, structure: Structure) -> float:
 
 def test_it_is_an_engine(engine: MlipEngine) -> None:
     assert isinstance(engine, Engine)
+    assert isinstance(engine, MdEngine)
     assert engine.stand_in is (engine.spec.kind is EngineKind.TOY)
 
 

@@ -5,9 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import numpy as np
     from jobflow import Job
+    from numpy.typing import NDArray
     from pymatgen.core import Structure
 
+    from epilayer.model.dynamics import DynamicsSettings, FileReference, Segment, SegmentLimit
     from epilayer.model.level import Convergence, Level, MolecularDynamicsSettings
 
 
@@ -49,3 +55,78 @@ class Engine(Protocol):
 
     def md(self, label: str, settings: MolecularDynamicsSettings) -> CalculationMaker:
         """Run molecular dynamics at constant temperature."""
+
+
+class FrameLog(Protocol):
+    """One stored trajectory, open for writing by one process."""
+
+    def __len__(self) -> int:
+        """Return the number of frames, whole ones only."""
+
+    def append(
+        self,
+        step: int,
+        positions_ang: NDArray[np.float64],
+        cell_ang: NDArray[np.float64],
+        energy_ev: float,
+        temperature_k: float,
+    ) -> None:
+        """Add the frame of an absolute step; it is safe on disk after the next ``flush``."""
+
+    def flush(self) -> None:
+        """Wait until every frame is on disk, and visible to whoever watches."""
+
+    def cut(self, frames: int) -> None:
+        """Forget what follows the first ``frames`` frames: it was written after the last checkpoint."""
+
+    def close(self) -> FileReference:
+        """Flush, let go of the file and return what to find it by."""
+
+
+class FrameStore(Protocol):
+    """Where the frames of segments go: a value (MSONable) that the flow hands to the engine."""
+
+    def open(
+        self, directory: Path, symbols: Sequence[str], masses_amu: Sequence[float], time_step_fs: float
+    ) -> FrameLog:
+        """Open the trajectory in a folder for appending; made if absent."""
+
+    def append_file(
+        self, directory: Path, raw: Path, *, frames_before: int, step_offset: int, time_step_fs: float
+    ) -> FileReference:
+        """Append a segment's raw output file (XDATCAR, vasprun.xml ...) behind ``frames_before`` frames.
+
+        Frames that stand behind those, left by an attempt that was killed, are forgotten first.
+        ``step_offset`` is added to the file's own step numbers, which VASP starts anew in every segment.
+        """
+
+
+class SegmentMaker(Protocol):
+    """A jobflow Maker whose job runs one segment of a trajectory and puts out a ``Segment``."""
+
+    name: str
+
+    def make(self, start: Structure, previous: Segment | None = None) -> Job:
+        """Return the job that begins at ``start``, or goes on from where ``previous`` ended.
+
+        An attempt that was killed left a checkpoint in the trajectory's folder: the next attempt of the
+        same job goes on from there. ``start`` is always the start of the whole trajectory. What moves
+        is said by its site property ``selective_dynamics``.
+        """
+
+
+@runtime_checkable
+class MdEngine(Engine, Protocol):
+    """An engine that runs a trajectory in segments as if it had never been cut."""
+
+    def segment(
+        self,
+        label: str,
+        settings: DynamicsSettings,
+        frames: FrameStore,
+        limit: SegmentLimit | None = None,
+    ) -> SegmentMaker:
+        """Run the next segment of a trajectory of ``settings.steps`` steps.
+
+        Raises (in the job) an ``EngineError`` for a checkpoint that is truncated or of another trajectory.
+        """

@@ -100,6 +100,13 @@ def package_version(spec: EngineSpec) -> str | None:
         ) from None
 
 
+def begin_from(calculator: Calculator, atoms: Atoms) -> None:
+    """Show a potential that remembers its first geometry (the toy) the one that a trajectory began with."""
+    for part in getattr(getattr(calculator, "mixer", None), "calcs", [calculator]):
+        if hasattr(part, "tie"):
+            part.tie(atoms)
+
+
 def magnetic_moments(calculator: Calculator, atoms: Atoms) -> NDArray[Any] | None:
     """Return site moments (mu_B, shape (atoms,)) where the potential gives them."""
     for part in getattr(getattr(calculator, "mixer", None), "calcs", [calculator]):

@@ -14,6 +14,8 @@ from monty.json import MSONable
 
 from epilayer import __version__
 from epilayer.engines import calculators
+from epilayer.engines.md import MlipSegmentMaker
+from epilayer.model.dynamics import SegmentLimit
 from epilayer.model.errors import EngineError, StructureError
 from epilayer.model.files import sha256_file
 from epilayer.model.level import (
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
     from pymatgen.core import Structure
+
+    from epilayer.engines.base import FrameStore
+    from epilayer.model.dynamics import DynamicsSettings
 
 _TRAJECTORY = "relaxation.extxyz"
 _LBFGS_CURVATURE_EV_PER_ANG2 = 30.0
@@ -82,6 +87,14 @@ class MlipEngine(MSONable):  # type: ignore[misc]  # monty is untyped
             task="md",
             convergence=self.level.convergence,
             dynamics=settings,
+        )
+
+    def segment(
+        self, label: str, settings: DynamicsSettings, frames: FrameStore, limit: SegmentLimit | None = None
+    ) -> MlipSegmentMaker:
+        """Run the next segment of a trajectory."""
+        return MlipSegmentMaker(
+            name=label, engine=self, settings=settings, frames=frames, limit=limit or SegmentLimit()
         )
 
     def executed(self) -> LevelOfTheory:
@@ -153,7 +166,7 @@ class PotentialMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
             max_forces_ev_per_ang=tuple(map(float, max_forces)),
             magnetic_moments_mu_b=self._moments(final),
             wall_time_s=time.perf_counter() - started,
-            provenance=_provenance(written, level),
+            provenance=provenance_of(written, level),
         )
 
     def _dispersion_energy_ev(self, structure: Structure) -> float | None:
@@ -262,7 +275,8 @@ def _write_trajectory(
     return [path]
 
 
-def _provenance(files: list[Path], level: LevelOfTheory) -> Provenance:
+def provenance_of(files: list[Path], level: LevelOfTheory) -> Provenance:
+    """Return where a result of this job comes from."""
     current = CURRENT_JOB.job
     versions = {"epilayer": __version__}
     versions |= {name: metadata.version(name) for name in ("atomate2", "jobflow", "pymatgen", "ase")}

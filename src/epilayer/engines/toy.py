@@ -55,12 +55,13 @@ class ToyPotential(Calculator):  # type: ignore[misc]  # ASE is untyped
         """Compute energy (eV) and forces (eV/A, shape (atoms, 3))."""
         super().calculate(atoms, properties, system_changes)
         if self._network is None:
-            self._tie(self.atoms)
+            self.tie(self.atoms)
         forces = np.zeros((len(self.atoms), 3))
         energy = self._springs(forces) + self._contacts(forces)
         self.results = {"energy": energy, "forces": forces}
 
-    def _tie(self, atoms: Atoms) -> None:
+    def tie(self, atoms: Atoms) -> None:
+        """Make the network from a geometry, which the first computed one is by default."""
         i, j, length, cell = neighbor_list("ijdS", atoms, _SPRING_REACH_ANG)
         self._molecular = _molecular(atoms, i, j, length)
         tied = (self._molecular[i] == self._molecular[j]) & (i <= j)

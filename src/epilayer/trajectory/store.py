@@ -28,33 +28,19 @@ import numpy as np
 
 from epilayer.model.errors import InputError, NewerSchemaError, StoreError
 from epilayer.trajectory.frames import Block, Header, NotFixedPointError
-from epilayer.trajectory.tail import COLUMNS, dump_record, load_record, scan_tail, tail_path
+from epilayer.trajectory.hdf5 import SCHEMA, RawFile, create, extend, open_file, replace_file, write_new
+from epilayer.trajectory.tail import COLUMNS, HEAD_BYTES, dump_record, load_record, scan_tail, tail_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
-    import h5py
     from numpy.typing import NDArray
 
     from epilayer.trajectory.frames import Source
 
-SCHEMA = 1
-_CHUNK_BYTES = 100_000  # of one chunk of positions: a random frame costs one chunk
 _FOLD_BYTES = 1 << 27  # a tail this long is folded in without waiting for the end
 _WRITE_BYTES = 1 << 24  # frames gathered before they are handed to HDF5
-
-
-@dataclass(frozen=True)
-class RawFile:
-    """A raw file that frames came from."""
-
-    name: str
-    format: str
-    sha256: str
-    bytes: int
-    first_frame: int
-    frames: int
 
 
 @dataclass(frozen=True)
@@ -91,7 +77,7 @@ class Trajectory:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
-        self._file = _open(self.path)
+        self._file = open_file(self.path)
         attributes = self._file.attrs
         found = int(attributes["schema"])
         if found > SCHEMA:
@@ -153,11 +139,12 @@ class Trajectory:
     def _empty(self) -> Block:
         return Block(*(self._file[c][:0] for c in COLUMNS))
 
-    def blocks(self, frames: int | None = None) -> Iterator[Block]:
-        """Yield all frames in order, some tens of megabytes at a time."""
+    def blocks(self, frames: int | None = None, stop: int | None = None) -> Iterator[Block]:
+        """Yield the frames (up to ``stop``) in order, some tens of megabytes at a time."""
         step = frames or max(1, _WRITE_BYTES // (24 * self.header.n_atoms))
-        for start in range(0, len(self), step):
-            yield self.read(start, start + step)
+        end = len(self) if stop is None else stop
+        for start in range(0, end, step):
+            yield self.read(start, min(start + step, end))
 
     def positions(
         self, start: int = 0, stop: int | None = None, atoms: NDArray[np.intp] | None = None
@@ -260,7 +247,7 @@ class TrajectoryWriter:
             ) from error
         try:
             if not self.path.exists():
-                _write_new(self.path, header)
+                write_new(self.path, header)
             self._frames, self._last_step = self._recover()
         except BaseException:
             self._tail.close()
@@ -320,6 +307,31 @@ class TrajectoryWriter:
             )
         self.fold(source, step_offset)
 
+    def truncate(self, frames: int) -> None:
+        """Forget the frames behind the first ``frames``; a kill on the way leaves all of them or these.
+
+        Raises
+        ------
+        StoreError
+            If there are fewer.
+        """
+        if frames > self._frames:
+            raise StoreError(
+                f"{self.path} has {self._frames} frames where {frames} were expected.",
+                "Part of it was lost: begin the trajectory anew, or restore the file.",
+            )
+        if frames == self._frames:
+            return
+        with Trajectory(self.path) as stored:
+            starts = {first: offset - HEAD_BYTES for first, _, offset, _ in stored._tail}  # noqa: SLF001
+            last = int(stored.frame(frames - 1).steps[0]) if frames else None
+            inside = frames < stored._main  # noqa: SLF001
+        if frames in starts or inside:
+            os.ftruncate(self._tail.fileno(), starts.get(frames, 0))
+        self._frames, self._last_step = frames, last
+        if frames not in starts:
+            self.fold()
+
     def fold(self, source: Source | None = None, step_offset: int = 0) -> None:
         """Move the tail into the HDF5 file: into a copy, which then replaces it in one step."""
         temporary = self.path.with_name(self.path.name + f".{os.getpid()}.tmp")
@@ -327,19 +339,23 @@ class TrajectoryWriter:
         try:
             with (
                 Trajectory(self.path) as stored,
-                _create(temporary, self.header, stored.raw_files, stored.max_error_ang) as file,
+                create(
+                    temporary, self.header, _up_to(stored.raw_files, frames), stored.max_error_ang
+                ) as file,
             ):
-                for block in stored.blocks():
-                    _extend(file, block)
+                for block in stored.blocks(stop=self._frames):
+                    extend(file, block)
                 for raw in source.blocks() if source else ():
                     block = replace(raw, steps=raw.steps + step_offset)
                     check(block, self.header, last, str(source.path) if source else "", frames)
-                    _extend(file, block)
+                    extend(file, block)
                     frames, last = frames + len(block), int(block.steps[-1])
                 if source:
                     origin = _origin(source, self._frames, frames - self._frames)
-                    file.attrs["raw_files"] = json.dumps([asdict(x) for x in (*stored.raw_files, origin)])
-            _replace(temporary, self.path)
+                    file.attrs["raw_files"] = json.dumps(
+                        [asdict(x) for x in (*_up_to(stored.raw_files, self._frames), origin)]
+                    )
+            replace_file(temporary, self.path)
         except (NotFixedPointError, OverflowError) as error:
             raise InputError(
                 f"A coordinate does not fit the {self.header.decimals} decimals in 32 bits of {self.path}.",
@@ -405,7 +421,7 @@ def ingest(
         except (NotFixedPointError, OverflowError):
             # A later number had more digits than the first frame's: keep floats, which hold them all.
             lost = _ingest_into(temporary, source.with_floats(), quantise_decimals, compression)
-        _replace(temporary, path)
+        replace_file(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     return lost
@@ -416,7 +432,7 @@ def _ingest_into(temporary: Path, source: Source, decimals: int | None, compress
     if decimals is not None:
         header = Header(header.symbols, header.masses_amu, header.coordinates, decimals, header.time_step_fs)
     error_ang, frames, last = 0.0, 0, None
-    with _create(temporary, header, (), 0.0, compression) as file:
+    with create(temporary, header, (), 0.0, compression) as file:
         held: list[Block] = []
         for raw in source.blocks():
             block = check(raw, source.header, last, str(source.path), frames)
@@ -426,10 +442,10 @@ def _ingest_into(temporary: Path, source: Source, decimals: int | None, compress
             held.append(block)
             frames, last = frames + len(block), int(block.steps[-1])
             if sum(b.positions.nbytes for b in held) > _WRITE_BYTES:
-                _extend(file, _join(held))
+                extend(file, _join(held))
                 held = []
         if held:
-            _extend(file, _join(held))
+            extend(file, _join(held))
         file.attrs["raw_files"] = json.dumps([asdict(_origin(source, 0, frames))])
         file.attrs["max_error_ang"] = error_ang
     return None if decimals is None else Quantised(decimals, error_ang)
@@ -485,91 +501,6 @@ def _quantise(block: Block, header: Header, decimals: int) -> tuple[Block, float
     return Block(kept.astype(np.int64), *columns), error_ang
 
 
-# -- HDF5 -------------------------------------------------------------------------------------------
-
-
-def _open(path: Path) -> h5py.File:
-    import h5py
-
-    if not path.exists():
-        raise StoreError(f"There is no trajectory {path}.", "Check the name, or ingest the raw file first.")
-    try:
-        file = h5py.File(path, "r", locking=False)
-    except OSError as error:
-        raise StoreError(
-            f"{path} is not an HDF5 file, or is damaged.", "Ingest the raw file again."
-        ) from error
-    if "schema" not in file.attrs or any(name not in file for name in COLUMNS):
-        file.close()
-        raise StoreError(f"{path} is an HDF5 file but not a trajectory.", "Give one that epilayer wrote.")
-    return file
-
-
-def _create(
-    path: Path, header: Header, raw_files: tuple[RawFile, ...], max_error_ang: float, compression: str = "lzf"
-) -> h5py.File:
-    import h5py
-
-    kind = np.float64 if header.decimals is None else np.int32
-    file = h5py.File(path, "w", libver=("v110", "v110"), locking=False)
-    frames = max(1, min(1024, _CHUNK_BYTES // (12 * max(header.n_atoms, 1))))
-    packed = {"compression": compression, "shuffle": True}
-    if compression == "gzip":
-        packed["compression_opts"] = 1
-    n = header.n_atoms
-    file.create_dataset("positions", (0, n, 3), kind, maxshape=(None, n, 3), chunks=(frames, n, 3), **packed)
-    file.create_dataset("cells_ang", (0, 3, 3), "f8", maxshape=(None, 3, 3), chunks=(256, 3, 3), **packed)
-    for name, column in (("steps", "i8"), ("energies_ev", "f8"), ("temperatures_k", "f8")):
-        file.create_dataset(name, (0,), column, maxshape=(None,), chunks=(1024,), **packed)
-    file.create_dataset("symbols", data=np.array(header.symbols, "S4"))
-    file.create_dataset("masses_amu", data=np.array(header.masses_amu))
-    file.attrs.update(
-        schema=SCHEMA,
-        coordinates=header.coordinates,
-        decimals=-1 if header.decimals is None else header.decimals,
-        time_step_fs=np.nan if header.time_step_fs is None else header.time_step_fs,
-        raw_files=json.dumps([asdict(item) for item in raw_files]),
-        max_error_ang=max_error_ang,
-    )
-    return file
-
-
-def _extend(file: h5py.File, block: Block) -> None:
-    start = file["steps"].shape[0]
-    stop = start + len(block)
-    positions = block.positions
-    if positions.dtype.kind == "i" and file["positions"].dtype.itemsize < positions.dtype.itemsize:
-        limit = np.iinfo(file["positions"].dtype).max
-        if np.abs(positions).max(initial=0) > limit:
-            raise OverflowError
-        positions = positions.astype(file["positions"].dtype)
-    for name in COLUMNS:
-        data = positions if name == "positions" else getattr(block, name)
-        file[name].resize(stop, axis=0)
-        file[name][start:stop] = data
-
-
-def _write_new(path: Path, header: Header) -> None:
-    temporary = path.with_name(path.name + f".{os.getpid()}.tmp")
-    try:
-        _create(temporary, header, (), 0.0).close()
-        _replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _replace(temporary: Path, path: Path) -> None:
-    """Put a finished file in its place; after a power cut the place holds the old file or the new."""
-    with temporary.open("rb") as stream:
-        os.fsync(stream.fileno())
-    temporary.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-
-
 # -- blocks ----------------------------------------------------------------------------------------
 
 
@@ -579,6 +510,13 @@ def _cut(block: Block, start: int, stop: int) -> Block:
 
 def _join(blocks: list[Block]) -> Block:
     return Block(*(np.concatenate([getattr(b, name) for b in blocks]) for name in COLUMNS))
+
+
+def _up_to(origins: tuple[RawFile, ...], frames: int) -> tuple[RawFile, ...]:
+    """Return where the first frames came from."""
+    return tuple(
+        replace(x, frames=min(x.frames, frames - x.first_frame)) for x in origins if x.first_frame < frames
+    )
 
 
 def _comparable(header: Header) -> tuple[object, ...]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 COLUMNS = ("positions", "cells_ang", "steps", "energies_ev", "temperatures_k")
 _MAGIC = b"ETJ1"
 _HEAD = struct.Struct("<4sQQII")  # magic, first frame, bytes, frames, CRC-32
+HEAD_BYTES = _HEAD.size
+"""Of a record, before what :func:`scan_tail` points to."""
 
 
 def tail_path(path: Path) -> Path:
