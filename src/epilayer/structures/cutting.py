@@ -91,6 +91,10 @@ class Oriented:
         Unit of every atom, (atoms,): atoms joined by kept bonds share one.
     lifts
         Image of every atom along (a, b, w) that makes its unit whole, (atoms, 3).
+    parents
+        Site of the crystal that every atom is a copy of, (atoms,).
+    frame
+        Rows: the crystal's Cartesian axes as vectors of the oriented cell, (3, 3).
     """
 
     structure: Structure
@@ -98,6 +102,8 @@ class Oriented:
     bonds: tuple[tuple[Bond, ...], ...]
     units: tuple[int, ...]
     lifts: tuple[tuple[int, int, int], ...]
+    parents: tuple[int, ...]
+    frame: NDArray[np.float64]
 
     @cached_property
     def repeat_ang(self) -> float:
@@ -171,16 +177,18 @@ def orient(
     StructureError
         When the kept bonds run through every plane of this index.
     """
-    primitive = _primitive(structure)
+    primitive, parents = _primitive(structure)
     normal = plane @ structure.lattice.reciprocal_lattice_crystallographic.matrix
     basis = _plane_basis(primitive.lattice, normal)
-    lattice = _upright(Lattice(basis @ primitive.lattice.matrix))
+    rows = basis @ primitive.lattice.matrix
+    lattice = _upright(Lattice(rows))
     fractional = primitive.frac_coords @ np.linalg.inv(basis)
     fractional -= np.floor(fractional + 1e-6)
     turned = Structure(lattice, primitive.species, fractional)
     bonds = _bonds(turned, keep)
     units, lifts = _units(turned, bonds, miller)
-    return Oriented(turned, miller, bonds, units, lifts)
+    frame = np.linalg.inv(rows) @ lattice.matrix
+    return Oriented(turned, miller, bonds, units, lifts, parents, frame)
 
 
 def cuts(oriented: Oriented) -> tuple[Cut, ...]:
@@ -287,16 +295,21 @@ def _placed(
     bottom, top = float(coords[:, 2].min()), float(coords[:, 2].max())
     height_ang = top - bottom + vacuum_ang
     in_plane = multiple @ oriented.structure.lattice.matrix[:2]
-    # Turned about the normal, so that the supercell's first vector lies along x.
-    x = in_plane[0] / np.linalg.norm(in_plane[0])
-    y = np.array([-x[1], x[0], 0.0])
-    turn = np.array([x, y, [0.0, 0.0, 1.0]]).T
+    turn = turned_to_x(oriented, multiple)
     matrix = np.array([*in_plane, [0.0, 0.0, height_ang]]) @ turn
     turned = coords @ turn
     turned[:, 2] += vacuum_ang / 2 - bottom
     fractional = turned @ np.linalg.inv(matrix)
     fractional[:, :2] -= np.floor(fractional[:, :2] + 1e-6)
     return matrix, fractional
+
+
+def turned_to_x(oriented: Oriented, multiple: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the turn about the normal that lays a supercell's first vector along x; row vectors, (3, 3)."""
+    first = multiple[0] @ oriented.structure.lattice.matrix[:2]
+    x = first / np.linalg.norm(first)
+    y = np.array([-x[1], x[0], 0.0])
+    return np.array([x, y, [0.0, 0.0, 1.0]]).T
 
 
 def dipole_e_ang(oriented: Oriented, positions: Iterable[Position]) -> float:
@@ -322,14 +335,15 @@ def reduce_in_plane(rows: NDArray[np.float64]) -> NDArray[np.int64]:
     return combination
 
 
-def _primitive(structure: Structure) -> Structure:
-    """Return a primitive cell in the frame of ``structure`` with short vectors."""
+def _primitive(structure: Structure) -> tuple[Structure, tuple[int, ...]]:
+    """Return a primitive cell in the frame of ``structure`` with short vectors, and each atom's site there."""
+    whole = tuple(range(len(structure)))
     cell = crystals.spglib_cell(structure)
     found = spglib.standardize_cell(
         cell, to_primitive=True, no_idealize=True, symprec=crystals.SYMMETRY_TOLERANCE_ANG
     )
     if found is None:
-        return structure
+        return structure, whole
     lattice = Lattice(found[0]).get_lll_reduced_lattice()
     # The sites are taken from the structure itself: spglib gives back the lattice alone.
     fractional = lattice.get_fractional_coords(structure.cart_coords)
@@ -341,8 +355,8 @@ def _primitive(structure: Structure) -> Structure:
             kept.append(i)
     ratio = structure.volume / lattice.volume
     if abs(len(kept) * ratio - len(structure)) > 1e-3:  # noqa: PLR2004
-        return structure
-    return Structure(lattice, [structure[i].specie for i in kept], fractional[kept])
+        return structure, whole
+    return Structure(lattice, [structure[i].specie for i in kept], fractional[kept]), tuple(kept)
 
 
 def _plane_basis(lattice: Lattice, normal: NDArray[np.float64]) -> NDArray[np.int64]:

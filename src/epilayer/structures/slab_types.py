@@ -124,6 +124,10 @@ class SlabCut:
         In-plane repeats of the smallest admissible cell.
     reason
         Why this cut, in one or two sentences.
+    bulk_sites
+        Site of the ordered crystal that each atom is a copy of, (atoms,).
+    frame
+        Rows: the crystal's Cartesian axes as vectors of the slab, (3, 3).
     """
 
     structure: Structure
@@ -143,6 +147,8 @@ class SlabCut:
     moved: tuple[tuple[str, int], ...]
     repeats: tuple[int, int]
     reason: str
+    bulk_sites: tuple[int, ...]
+    frame: tuple[tuple[float, float, float], ...]
 
     @property
     def mended(self) -> bool:
