@@ -22,6 +22,7 @@ def build(
     check_levels: tuple[str, ...] = ("sevennet-0+d3",),
     cathode: str = "nvopf",
     facets: tuple[str, ...] = ("001", "100"),
+    terminations: tuple[str, ...] = ("lowest",),
     ligands: tuple[str, ...] = ("triazole", "2-methylimidazole"),
     poses: int = 8,
     keep: int = 2,
@@ -36,6 +37,9 @@ def build(
     ----------
     level, check_levels
         Level of theory that searches for the minimum, and those that check it.
+    terminations
+        ``lowest``: of each facet the one of lowest surface energy; ``all`` admissible ones, whose spread
+        the growth verdict carries; or labels, such as ``100-t0.25``.
     poses, keep
         Poses placed per ligand and facet, and how many of them are relaxed in full.
     binding_threshold_ev
@@ -47,6 +51,7 @@ def build(
         catalogue,
         cathode=cathode,
         facets=facets,
+        terminations=terminations,
         ligands=ligands,
         level=level,
         check_levels=check_levels,

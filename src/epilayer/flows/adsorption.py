@@ -33,7 +33,7 @@ from epilayer.model.cathode import miller_index
 from epilayer.model.errors import InputError, StructureError
 from epilayer.model.level import Convergence, Scalar
 from epilayer.model.units import Ev, PositiveAng, PositiveEvPerAng
-from epilayer.structures import charging, molecules, slabs
+from epilayer.structures import charging, molecules, slabs, surfaces
 from epilayer.structures import poses as pose_builder
 
 if TYPE_CHECKING:
@@ -84,23 +84,62 @@ class FacetSlab(MSONable):  # type: ignore[misc]  # monty is untyped
     structure: Structure
 
 
-def facet_slab(cathode: Cathode, facet: str, state: str | None = None) -> FacetSlab:
+def facet_slab(
+    cathode: Cathode, facet: str, state: str | None = None, termination: str | None = None
+) -> FacetSlab:
     """Cut a facet by the cathode's rules and hold its bottom, ready for one-sided adsorption.
 
     Parameters
     ----------
     facet
         Miller index as it is written without brackets, such as ``001`` or ``1-10``.
+    termination
+        Label of an admissible one; unset takes the one of lowest recorded surface energy.
     state
         One of ``cathode.states``, such as ``"charged"``: the slab is cut discharged, and mobile ions
         leave it alike on both faces. Unset keeps the composition as cut.
     """
     rules = cathode.facet(miller_index(facet))
-    cut = slabs.cut(cathode, rules) if state is None else charging.cut_charged(cathode, rules, state=state)
+    if state is None:
+        cut = slabs.cut(
+            cathode, rules, termination=termination or surfaces.lowest_termination(cathode, rules)
+        )
+    else:
+        cut = charging.cut_charged(cathode, rules, termination=termination, state=state)
     held = slabs.hold_bottom(cut.structure, rules.hold_thickness_ang, where=rules.hold)
     # Charges have done their work in the cut; the engines read elements.
     held.remove_oxidation_states()
     return FacetSlab(rules.label, cut.termination if state is None else f"{cut.termination}-{state}", held)
+
+
+def facet_slabs(cathode: Cathode, facets: Sequence[str], terminations: Sequence[str]) -> list[FacetSlab]:
+    """Cut facets at their terminations of lowest surface energy, at all admissible ones, or at named ones.
+
+    Parameters
+    ----------
+    terminations
+        ``lowest``, ``all``, or labels such as ``100-t0.25``; a facet that no label names takes its lowest.
+
+    Raises
+    ------
+    InputError
+        Where a label belongs to none of the facets.
+    """
+    rules = {facet: cathode.facet(miller_index(facet)) for facet in facets}
+    own = {facet: [t for t in terminations if t.startswith(f"{r.label}-")] for facet, r in rules.items()}
+    strangers = sorted(set(terminations) - {"lowest", "all"} - {t for ts in own.values() for t in ts})
+    if strangers:
+        raise InputError(
+            f"The termination {strangers[0]!r} belongs to none of the facets {', '.join(facets)}.",
+            "Write lowest, all, or labels that 'epilayer build slab' lists, such as 100-t0.25.",
+        )
+    found = []
+    for facet in facets:
+        labels: Sequence[str | None] = own[facet] or [None]
+        if "all" in terminations:
+            labels = [cut.termination for cut in slabs.admissible(cathode, rules[facet])]
+        found += [facet_slab(cathode, facet, termination=label) for label in labels]
+    return found
 
 
 @dataclass(kw_only=True)
@@ -140,7 +179,7 @@ class AdsorptionStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
         cathode
             Name of the cathode.
         facet_slabs
-            One clean slab per facet.
+            One clean slab per facet and termination.
         ligands
             The ligands to adsorb; each gets a growth verdict.
         boxes
@@ -156,26 +195,28 @@ class AdsorptionStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
         """
         judged = [ligand.name for ligand in ligands]
         ligands = [*ligands, *competitors]
-        _each_once("facet", [slab.facet for slab in facet_slabs])
+        _each_once("slab", [f"{slab.facet}, {slab.termination}" for slab in facet_slabs])
         _each_once("ligand", [ligand.name for ligand in ligands])
         for engine in (self.engine, *self.checks):
             _refuse_ions(engine, ligands)
         records: dict[str, list[Any]] = {ligand.name: [] for ligand in ligands}
         legs = _Legs(self.engine, cathode, facet_slabs, ligands, boxes)
         jobs: list[Job] = [*legs.jobs]
+        places = _places(facet_slabs)
         minima: dict[tuple[str, str], Job] = {}
         for slab in facet_slabs:
+            place = places[slab.termination]
             for ligand in ligands:
                 minimum = place_poses(
                     self.engine,
                     self.search,
                     _labels(cathode, slab, ligand),
                     ligand,
-                    legs.slab[slab.facet],
+                    legs.slab[place],
                     legs.molecule[ligand.name],
                 )
-                _name(minimum, f"search {ligand.name} on {cathode} ({slab.facet})")
-                minima[slab.facet, ligand.name] = minimum
+                _name(minimum, f"search {ligand.name} on {cathode} ({place})")
+                minima[place, ligand.name] = minimum
                 jobs.append(minimum)
         jobs += _reported(minima, records, f"on {cathode}", self.engine)
         for engine in self.checks:
@@ -183,21 +224,22 @@ class AdsorptionStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
             jobs += other.jobs
             checked: dict[tuple[str, str], Job] = {}
             for slab in facet_slabs:
+                place = places[slab.termination]
                 for ligand in ligands:
-                    found = minima[slab.facet, ligand.name].output
-                    title = f"{ligand.name} on {cathode} ({slab.facet}), {engine.level.name}"
+                    found = minima[place, ligand.name].output
+                    title = f"{ligand.name} on {cathode} ({place}), {engine.level.name}"
                     relaxed = engine.relax(f"relax {title}").make(found.structure)
                     check = certify_minimum(
                         engine,
                         _labels(cathode, slab, ligand),
-                        other.slab[slab.facet],
+                        other.slab[place],
                         other.molecule[ligand.name],
                         found,
                         relaxed.output,
                         self.search,
                     )
                     _name(check, f"certify {title}")
-                    checked[slab.facet, ligand.name] = check
+                    checked[place, ligand.name] = check
                     jobs += [relaxed, check]
             jobs += _reported(checked, records, f"on {cathode}", engine)
         settings = _parameters(self.search)
@@ -210,7 +252,7 @@ class AdsorptionStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
                 # A molecule's records stand level by level, and in each in the order of the facets.
                 here = [record for found in records.values() for record in found[k :: len(facet_slabs)]]
                 ranking = rank_competitors(here, settings)
-                _name(ranking, f"competition on {cathode} ({slab.facet})", "competition")
+                _name(ranking, f"competition on {cathode} ({places[slab.termination]})", "competition")
                 jobs.append(ranking)
         return Flow(jobs, name=self.name)
 
@@ -218,12 +260,12 @@ class AdsorptionStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
 def _reported(
     certified: Mapping[tuple[str, str], Job], records: dict[str, list[Any]], where: str, engine: Engine
 ) -> list[Job]:
-    """Compare the clean slabs that each facet's values refer to; what these jobs put out is reported."""
+    """Compare the clean slabs that each place's values refer to; what these jobs put out is reported."""
     jobs = []
-    for (facet, ligand), made in certified.items():
-        siblings = [j.output for (f, name), j in certified.items() if f == facet and name != ligand]
+    for (place, ligand), made in certified.items():
+        siblings = [j.output for (p, name), j in certified.items() if p == place and name != ligand]
         final = report_adsorption(made.output, siblings)
-        _name(final, f"report {ligand} {where} ({facet}), {engine.level.name}", "adsorption")
+        _name(final, f"report {ligand} {where} ({place}), {engine.level.name}", "adsorption")
         records[ligand].append(final.output)
         jobs.append(final)
     return jobs
@@ -248,10 +290,12 @@ class _Legs:
         self.jobs: list[Job] = []
         self.slab: dict[str, Any] = {}
         self.molecule: dict[str, Any] = {}
+        places = _places(facet_slabs)
         for slab in facet_slabs:
-            begin = start.slab[slab.facet].structure if start else slab.structure
-            made = engine.relax(f"slab {cathode} ({slab.facet}), {level}").make(begin)
-            self.slab[slab.facet] = made.output
+            place = places[slab.termination]
+            begin = start.slab[place].structure if start else slab.structure
+            made = engine.relax(f"slab {cathode} ({place}), {level}").make(begin)
+            self.slab[place] = made.output
             self.jobs.append(made)
         for ligand in ligands:
             begin = start.molecule[ligand.name].structure if start else boxes[ligand.name]
@@ -471,6 +515,12 @@ def _refuse_ions(engine: Engine, ligands: Sequence[Ligand]) -> None:
             "a radical and call it an ion.",
             "Name the neutral molecule or ion pair instead (epilayer list ligands), such as sodium-acetate.",
         )
+
+
+def _places(facet_slabs: Sequence[FacetSlab]) -> dict[str, str]:
+    """Return what each termination is called: its facet, where that has no other."""
+    facets = [slab.facet for slab in facet_slabs]
+    return {s.termination: s.facet if facets.count(s.facet) == 1 else s.termination for s in facet_slabs}
 
 
 def _labels(cathode: str, slab: FacetSlab, ligand: Ligand) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from epilayer.flows.adsorption import AdsorptionStudyMaker, PoseSearch, facet_slab
+from epilayer.flows.adsorption import AdsorptionStudyMaker, PoseSearch, facet_slabs
 from epilayer.structures import molecules
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def adsorption_study(
     *,
     cathode: str,
     facets: Sequence[str],
+    terminations: Sequence[str] = ("lowest",),
     ligands: Sequence[str],
     competitors: Sequence[str] = (),
     level: str,
@@ -50,6 +51,8 @@ def adsorption_study(
 
     Parameters
     ----------
+    terminations
+        ``lowest``, ``all``, or labels (:func:`~epilayer.flows.adsorption.facet_slabs`).
     ligands
         Each gets a growth verdict.
     competitors
@@ -82,5 +85,5 @@ def adsorption_study(
         binding_threshold_ev=binding_threshold_ev,
         name=f"adsorption on {cathode}",
     )
-    slabs = [facet_slab(material, facet) for facet in facets]
+    slabs = facet_slabs(material, facets, terminations)
     return study.make(cathode, slabs, studied, boxes, competing)

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from epilayer.model.base import Frozen
 from epilayer.model.errors import InputError
-from epilayer.model.units import Ang, Deg, Dimensionless, Ev, Fraction, MuB, PositiveAng, Unit
+from epilayer.model.units import Ang, Deg, Dimensionless, Ev, Fraction, JPerM2, MuB, PositiveAng, Unit
 
 Element = Annotated[str, Field(pattern=r"^[A-Z][a-z]?$")]
 Miller = tuple[int, int, int]
@@ -112,6 +112,16 @@ class HubbardU(Frozen):
     source: str = Field(min_length=10)
 
 
+class RecordedSurfaceEnergy(Frozen):
+    """A surface energy that was computed before, so that a default termination need not wait for it."""
+
+    termination: str = Field(description="label, such as 100-t0.25")
+    ordering: str = Field(description="label of the ordering that was cut")
+    surface_energy_j_per_m2: JPerM2
+    level: str = Field(description="level of theory, such as chgnet+d3")
+    source: str = Field(min_length=20, description="how it was computed")
+
+
 class Facet(Frozen):
     """A facet and how its slab is cut. Thicknesses are in A, never in layers."""
 
@@ -121,6 +131,18 @@ class Facet(Frozen):
     min_width_ang: PositiveAng = Field(default=9.0, description="least in-plane distance between images")
     hold: Literal["bottom", "centre"] = "bottom"
     hold_thickness_ang: Ang = Field(default=4.0, ge=0, description="thickness of the region held fixed")
+    surface_energies: tuple[RecordedSurfaceEnergy, ...] = Field(
+        default=(), description="of one level of theory; the lowest is the default termination"
+    )
+
+    @field_validator("surface_energies")
+    @classmethod
+    def _comparable(cls, energies: tuple[RecordedSurfaceEnergy, ...]) -> tuple[RecordedSurfaceEnergy, ...]:
+        if len({(e.level, e.ordering) for e in energies}) > 1:
+            raise ValueError("surface energies of one facet must share one level and one ordering")
+        if len({e.termination for e in energies}) < len(energies):
+            raise ValueError("a termination has two surface energies")
+        return energies
 
     @field_validator("miller")
     @classmethod

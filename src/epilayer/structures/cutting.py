@@ -336,7 +336,7 @@ def reduce_in_plane(rows: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def _primitive(structure: Structure) -> tuple[Structure, tuple[int, ...]]:
-    """Return a primitive cell in the frame of ``structure`` with short vectors, and each atom's site there."""
+    """Return a primitive cell in the frame of ``structure`` with short vectors, and each atom's site."""
     whole = tuple(range(len(structure)))
     cell = crystals.spglib_cell(structure)
     found = spglib.standardize_cell(

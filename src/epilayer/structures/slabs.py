@@ -33,7 +33,6 @@ __all__ = [
     "admissible",
     "admissible_of",
     "cut",
-    "as_in_bulk",
     "faces_equivalent",
     "hold_bottom",
     "is_polar",
@@ -227,40 +226,6 @@ def hold_bottom(
     frozen = structure.copy()
     frozen.add_site_property("selective_dynamics", [[not h] * 3 for h in held.tolist()])
     return frozen
-
-
-def as_in_bulk(cut: SlabCut, crystal: Structure, relaxed: Structure) -> Structure:
-    """Return a slab whose atoms stand where those of the relaxed crystal do.
-
-    Moved atom by atom instead of cut anew, so that the termination stays the one that was judged.
-
-    Parameters
-    ----------
-    crystal
-        The ordered crystal that was cut.
-    relaxed
-        The same sites in the same cell, relaxed.
-
-    Raises
-    ------
-    StructureError
-        When the two crystals differ in cell or sites.
-    """
-    same = len(crystal) == len(relaxed) and np.allclose(crystal.lattice.matrix, relaxed.lattice.matrix)
-    if not same or max(cut.bulk_sites) >= len(crystal):
-        raise StructureError(
-            f"{cut.termination}: the relaxed crystal has other sites or another cell than the one that was cut.",
-            "Relax the positions of the very crystal that is cut, in its fixed cell.",
-        )
-    moved = relaxed.frac_coords - crystal.frac_coords
-    moved -= np.round(moved)
-    moved_ang = crystal.lattice.get_cartesian_coords(moved) @ np.array(cut.frame)
-    structure = cut.structure.copy()
-    # A common drift would only shift the slab in its cell.
-    moved_ang -= moved_ang.mean(axis=0)
-    for i, site in enumerate(cut.bulk_sites):
-        structure.translate_sites([i], moved_ang[site], frac_coords=False, to_unit_cell=False)
-    return structure
 
 
 def faces_equivalent(slab: Structure, tolerance_ang: float = FACE_TOLERANCE_ANG) -> bool:

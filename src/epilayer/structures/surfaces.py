@@ -1,0 +1,80 @@
+"""Surfaces as whose energies are computed: slabs that start from the relaxed crystal, and the lowest one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from epilayer.model.errors import StructureError
+from epilayer.structures import slabs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pymatgen.core.structure import Structure
+
+    from epilayer.model.cathode import Cathode, Facet
+
+
+def as_in_bulk(
+    slab: Structure,
+    bulk_sites: Sequence[int],
+    frame: Sequence[Sequence[float]],
+    crystal: Structure,
+    relaxed: Structure,
+) -> Structure:
+    """Return a slab whose atoms stand where those of the relaxed crystal do.
+
+    Moved atom by atom instead of cut anew, so that the termination stays the one that was judged.
+
+    Parameters
+    ----------
+    slab, bulk_sites, frame
+        As :class:`epilayer.structures.slab_types.SlabCut` has them.
+    crystal
+        The ordered crystal that was cut.
+    relaxed
+        The same sites in the same cell, relaxed.
+
+    Raises
+    ------
+    StructureError
+        When the two crystals differ in cell or sites.
+    """
+    same = len(crystal) == len(relaxed) and np.allclose(crystal.lattice.matrix, relaxed.lattice.matrix)
+    if not same or max(bulk_sites) >= len(crystal):
+        raise StructureError(
+            f"{slab.composition.formula}: the relaxed crystal has other sites or another cell.",
+            "Relax the positions of the very crystal that is cut, in its fixed cell.",
+        )
+    moved = relaxed.frac_coords - crystal.frac_coords
+    moved -= np.round(moved)
+    moved_ang = crystal.lattice.get_cartesian_coords(moved) @ np.array(frame)
+    # A common drift would only shift the slab in its cell.
+    moved_ang -= moved_ang.mean(axis=0)
+    structure = slab.copy()
+    for i, site in enumerate(bulk_sites):
+        structure.translate_sites([i], moved_ang[site], frac_coords=False, to_unit_cell=False)
+    return structure
+
+
+def lowest_termination(cathode: Cathode, facet: Facet) -> str | None:
+    """Return the termination of lowest recorded surface energy; ``None`` where none is recorded.
+
+    Raises
+    ------
+    StructureError
+        When the recorded energies are not those of the terminations that the rules admit.
+    """
+    recorded = {e.termination: e for e in facet.surface_energies}
+    if not recorded:
+        return None
+    found = {(cut.termination, cut.ordering) for cut in slabs.admissible(cathode, facet)}
+    if found != {(e.termination, e.ordering) for e in recorded.values()}:
+        raise StructureError(
+            f"{cathode.name} ({facet.label}): the recorded surface energies are of {', '.join(recorded)}, "
+            f"and the rules admit {', '.join(sorted(t for t, _ in found))}.",
+            "Compute them again (epilayer run surface_energies) and record them, or take them out.",
+        )
+    return min(recorded.values(), key=lambda e: (e.surface_energy_j_per_m2, e.termination)).termination
