@@ -19,11 +19,11 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP_INSTALL) -e '.[mlip]'
+	$(PIP_INSTALL) -e '.[mlip,bonding]'
 	@touch $@
 
 $(VENV)/.developer: $(VENV)/.installed
-	$(PIP_INSTALL) -e '.[mlip,dev]'
+	$(PIP_INSTALL) -e '.[mlip,bonding,dev]'
 	@touch $@
 
 $(DEMO)/epilayer.yaml: | $(VENV)/.installed

@@ -113,10 +113,10 @@ def _join(fractional: Floats, atoms: range, bonds: Iterable[Bond]) -> None:
                 queue.append(other)
 
 
-def bonds_of(molecule: Molecule | Structure) -> tuple[Bond, ...]:
-    """Bonds of a free molecule by covalent radii, as index pairs."""
+def bonds_of(molecule: Molecule | Structure, scale: float = BOND_SCALE) -> tuple[Bond, ...]:
+    """Bonds of a free molecule within ``scale`` times the sum of covalent radii, as index pairs."""
     radii = np.array([covalent_radii[atomic_numbers[site.specie.symbol]] for site in molecule])
-    near = np.asarray(molecule.distance_matrix) < BOND_SCALE * (radii[:, None] + radii[None, :])
+    near = np.asarray(molecule.distance_matrix) < scale * (radii[:, None] + radii[None, :])
     return tuple((int(i), int(j)) for i, j in np.argwhere(np.triu(near, 1)))
 
 

@@ -1,0 +1,243 @@
+"""Which atom of the free molecule is which of the adsorbed one, though bonds broke or the order changed.
+
+The bond graphs are matched with as few broken or formed bonds as possible; hydrogens follow the atom
+they are bonded to. What the graphs leave open, the geometry decides, and what the geometry leaves open
+too is either a symmetry of the free molecule (then every choice is the same bond) or said to be open.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations, permutations
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from epilayer.analysis.shapes import bonds_of
+from epilayer.model.errors import StructureError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+    from pymatgen.core import Molecule
+
+    Floats = NDArray[np.float64]
+    Bond = tuple[int, int]
+
+#: Two maps are equally good where their misfits differ by less than this, or than that share of the lower.
+_TIE_ANG: Final = 0.005
+_TIE_SHARE: Final = 0.1
+#: A free molecule that fits itself within this is symmetric, A.
+_SYMMETRIC_ANG: Final = 0.1
+#: A change of distance well beyond this says little more than that the atoms parted, A.
+_SATURATION_ANG: Final = 1.0
+#: Tighter than elsewhere: atoms across an angle, as the sulfurs of FSI, are no new bond.
+_BOND_SCALE: Final = 1.15
+_MOST_MAPS: Final = 5000
+
+
+@dataclass(frozen=True)
+class AtomMap:
+    """Atoms of the adsorbed molecule, in the order of the free one.
+
+    Parameters
+    ----------
+    atoms
+        ``atoms[i]`` is the adsorbed molecule's index of the free molecule's atom ``i``.
+    broken, formed
+        Bonds of the free molecule that are gone, in its indices; bonds that are new, in the adsorbed
+        molecule's.
+    misfit_ang
+        Mean change of the distances between atoms, saturating at 1 A for atoms that parted, Angstrom.
+    open_atoms
+        Atoms of the free molecule for which another map is as good and no symmetry makes both the same.
+    """
+
+    atoms: tuple[int, ...]
+    broken: tuple[Bond, ...]
+    formed: tuple[Bond, ...]
+    misfit_ang: float
+    open_atoms: frozenset[int]
+
+    def bond(self, first: int, second: int) -> Bond:
+        """Return the adsorbed molecule's pair for a bond of the free one.
+
+        Raises
+        ------
+        StructureError
+            Where the atoms cannot be told from others.
+        """
+        lost = sorted({first, second} & self.open_atoms)
+        if lost:
+            raise StructureError(
+                f"Atom {lost[0]} of the free molecule cannot be mapped: another atom fits as well.",
+                "Give both structures with the atoms in one order, or an earlier frame of the relaxation.",
+            )
+        return self.atoms[first], self.atoms[second]
+
+
+def map_molecule(free: Molecule, adsorbed: Molecule, *, most_changes: int = 2) -> AtomMap:
+    """Map the atoms of a free molecule to those of the same molecule after adsorption.
+
+    Parameters
+    ----------
+    free, adsorbed
+        Both in one piece, without the surface, in any order, place and orientation.
+    most_changes
+        Bonds that may have broken or formed, together.
+
+    Raises
+    ------
+    StructureError
+        If the elements differ, or more bonds changed than that.
+    """
+    if sorted(_symbols(free)) != sorted(_symbols(adsorbed)):
+        raise StructureError(
+            f"{free.formula} cannot be mapped to {adsorbed.formula}: the atoms differ.",
+            "Give the same molecule twice, without atoms of the surface.",
+        )
+    before, after = bonds_of(free, _BOND_SCALE), bonds_of(adsorbed, _BOND_SCALE)
+    for changes in range(abs(len(before) - len(after)), most_changes + 1, 2):
+        found = list(_limited(_maps(free, adsorbed, before, after, changes)))
+        if found:
+            return _choose(free, adsorbed, before, after, found)
+    raise StructureError(
+        f"The adsorbed {free.formula} cannot be mapped: more than {most_changes} bonds broke or formed.",
+        "The molecule reacted; follow it through the frames of the relaxation instead.",
+    )
+
+
+def _symbols(molecule: Molecule) -> list[str]:
+    return [str(site.specie.symbol) for site in molecule]
+
+
+def _limited(maps: Iterator[tuple[int, ...]]) -> Iterator[tuple[int, ...]]:
+    for count, atoms in enumerate(maps):
+        if count == _MOST_MAPS:
+            raise StructureError(
+                f"The molecule has more than {_MOST_MAPS} equivalent maps.",
+                "Give both structures with the atoms in the same order.",
+            )
+        yield atoms
+
+
+def _maps(
+    free: Molecule, adsorbed: Molecule, before: Sequence[Bond], after: Sequence[Bond], changes: int
+) -> Iterator[tuple[int, ...]]:
+    """Yield every map of the heavy atoms and hydrogens that needs exactly this many changes of bonds."""
+    n_broken = (changes + len(before) - len(after)) // 2
+    targets = [
+        (_Skeleton(adsorbed, [b for b in after if b not in formed]))
+        for formed in combinations(after, changes - n_broken)
+    ]
+    for broken in combinations(before, n_broken):
+        source = _Skeleton(free, [b for b in before if b not in broken])
+        for target in targets:
+            yield from source.onto(target)
+
+
+class _Skeleton:
+    """A molecule as heavy atoms that carry hydrogens."""
+
+    def __init__(self, molecule: Molecule, bonds: Sequence[Bond]) -> None:
+        import networkx as nx
+
+        self.molecule = molecule
+        symbols = _symbols(molecule)
+        light = {i for i, s in enumerate(symbols) if s == "H"}
+        if len(light) == len(symbols):
+            light = set()  # dihydrogen is its own skeleton
+        self.hydrogens: dict[int, list[int]] = {i: [] for i in range(len(symbols)) if i not in light}
+        self.loose = set(light)
+        self.graph: Any = nx.Graph()
+        for i, j in bonds:
+            if (i in light) != (j in light):
+                heavy, hydrogen = (j, i) if i in light else (i, j)
+                if hydrogen in self.loose:
+                    self.hydrogens[heavy].append(hydrogen)
+                    self.loose.discard(hydrogen)
+            elif i not in light:
+                self.graph.add_edge(i, j)
+        for i, attached in self.hydrogens.items():
+            self.graph.add_node(i, kind=f"{symbols[i]}{len(attached)}")
+        kinds = nx.get_node_attributes(self.graph, "kind")
+        edges = sorted(tuple(sorted((kinds[i], kinds[j]))) for i, j in self.graph.edges)
+        self.signature = (sorted(kinds.values()), edges, len(self.loose))
+
+    def onto(self, other: _Skeleton) -> Iterator[tuple[int, ...]]:
+        """Yield every isomorphism, with the hydrogens put where they fit best."""
+        from networkx.algorithms.isomorphism import GraphMatcher, categorical_node_match
+
+        if self.signature != other.signature:
+            return
+        matcher = GraphMatcher(self.graph, other.graph, node_match=categorical_node_match("kind", ""))
+        for heavy in matcher.isomorphisms_iter():
+            yield self._with_hydrogens(other, heavy)
+
+    def _with_hydrogens(self, other: _Skeleton, heavy: dict[int, int]) -> tuple[int, ...]:
+        result = dict(heavy)
+        here, there = np.asarray(self.molecule.cart_coords), np.asarray(other.molecule.cart_coords)
+        for parent, hydrogens in self.hydrogens.items():
+            near = self._neighbourhood(parent)
+            targets = other.hydrogens[heavy[parent]]
+            best = min(
+                permutations(targets),
+                key=lambda order: _rmsd_ang(
+                    here[[*near, *hydrogens]],
+                    there[[*(heavy[i] for i in near), *order]],
+                ),
+            )
+            result.update(zip(hydrogens, best, strict=True))
+        result.update(zip(sorted(self.loose), sorted(other.loose), strict=True))
+        return tuple(result[i] for i in range(len(result)))
+
+    def _neighbourhood(self, parent: int) -> list[int]:
+        near = {parent, *self.graph[parent]}
+        for atom in tuple(near):
+            near.update(self.graph[atom])
+        return sorted(near)
+
+
+def _rmsd_ang(first: Floats, second: Floats) -> float:
+    """Root mean square distance after the best proper rotation (Kabsch, doi 10.1107/S0567739476001873)."""
+    a, b = first - first.mean(axis=0), second - second.mean(axis=0)
+    u, singular, vt = np.linalg.svd(a.T @ b)
+    singular[-1] *= np.sign(np.linalg.det(u @ vt))
+    square = float((a**2).sum() + (b**2).sum() - 2.0 * singular.sum())
+    return float(np.sqrt(max(square, 0.0) / len(a)))
+
+
+def _choose(
+    free: Molecule,
+    adsorbed: Molecule,
+    before: Sequence[Bond],
+    after: Sequence[Bond],
+    maps: Sequence[tuple[int, ...]],
+) -> AtomMap:
+    here, there = np.asarray(free.distance_matrix), np.asarray(adsorbed.distance_matrix)
+
+    def misfit_ang(atoms: tuple[int, ...]) -> float:
+        difference = np.abs(here - there[np.ix_(atoms, atoms)])
+        return float((difference / (1.0 + difference / _SATURATION_ANG)).mean())
+
+    ranked = sorted({atoms: misfit_ang(atoms) for atoms in maps}.items(), key=lambda item: (item[1], item[0]))
+    best, lowest_ang = ranked[0]
+    place = {atom: i for i, atom in enumerate(best)}
+    open_atoms: set[int] = set()
+    for rival, rival_ang in ranked[1:]:
+        if rival_ang > lowest_ang * (1.0 + _TIE_SHARE) + _TIE_ANG:
+            break
+        # A symmetry of the free molecule, if it is as good a map of it onto itself.
+        swap = np.array([place[atom] for atom in rival])
+        if float(np.abs(here - here[np.ix_(swap, swap)]).max()) > _SYMMETRIC_ANG:
+            open_atoms.update(int(i) for i in np.flatnonzero(swap != np.arange(len(swap))))
+    mapped = {tuple(sorted((best[i], best[j]))): (i, j) for i, j in before}
+    present = {tuple(sorted(bond)) for bond in after}
+    return AtomMap(
+        atoms=best,
+        broken=tuple(bond for pair, bond in mapped.items() if pair not in present),
+        formed=tuple(bond for bond in after if tuple(sorted(bond)) not in mapped),
+        misfit_ang=lowest_ang,
+        open_atoms=frozenset(open_atoms),
+    )
