@@ -218,7 +218,7 @@ def _solve(
     except TBLiteRuntimeError as error:
         raise EngineError(
             f"{method} did not converge for {structure.formula} (charge {charge}): {_one_line(error)}",
-            "Check geometry and charge; try GFN1-xTB where this was GFN2-xTB, or a higher electronic temperature.",
+            "Check geometry and charge; try GFN1-xTB, or a higher electronic temperature.",
         ) from error
     if not all(np.isfinite(m).all() for m in (solved.overlap, solved.density, solved.energies_ev)):
         raise EngineError(
