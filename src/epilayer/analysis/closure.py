@@ -68,8 +68,8 @@ def _elements(leg: Calculation, other: Calculation) -> Iterator[str]:
 
 
 def _system(slab: Calculation, adslab: Calculation) -> Iterator[str]:
-    """Return what slab and adslab share beside the level: k-mesh and dipole correction."""
-    for key in ("k_mesh", "dipole"):
+    """Return what slab and adslab share beside the level (smearing: where it is no part of the level)."""
+    for key in ("k_mesh", "dipole", "smearing"):
         mine, theirs = slab.level.system.get(key), adslab.level.system.get(key)
         if mine != theirs:
             yield f"{slab.label} was computed with {key} {mine!r} instead of {theirs!r}"

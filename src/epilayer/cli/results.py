@@ -42,11 +42,15 @@ _SHOWN = {
     ),
     "growth": ("cathode", "ligand", "mode", "binding_facets", "margin_ev", "statement"),
     "competition": ("cathode", "facet", "ranking", "statement"),
+    "calculation": ("name", "code", "task", "formula", "functional", "status", "energy_ev", "reason"),
+    "imported_adsorption": ("name", "molecule", "functional", "status", "adsorption_energy_ev", "refusal"),
 }
 
 
 def query(
-    kind: Annotated[str, typer.Argument(help="Kind of record: adsorption, growth, competition.")],
+    kind: Annotated[
+        str, typer.Argument(help="Kind of record: adsorption, growth, competition, calculation ...")
+    ],
     where: Annotated[
         list[str] | None,
         typer.Option("--where", "-w", help="facet=100, adsorption_energy_ev<-0.5, ligand~imidazole ..."),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from epilayer.model.base import Frozen, fingerprint
+from epilayer.model.records import Refusal, Status
 from epilayer.model.units import Ang, Ev, EvPerAng, MuB, Unit
 
 if TYPE_CHECKING:
@@ -370,6 +371,8 @@ class ImportedCalculation(Frozen):
         SHA-256 of each file that was read, by name. POTCAR by its hash only.
     signature
         Sizes and times of the files, to see whether an earlier import still holds.
+    job_name, job_number
+        Name and ``fw_id`` of its FireWorks job, where FW.json is beside it.
     """
 
     path: str
@@ -402,6 +405,14 @@ class ImportedCalculation(Frozen):
     bonding: BondingImport | None = None
     files: dict[str, str] = Field(default_factory=dict)
     signature: str = ""
+    job_name: str | None = None
+    job_number: int | None = None
+
+    @property
+    def formula(self) -> str | None:
+        """The atoms as counts by element, in the order of the files."""
+        names = dict.fromkeys(self.species)
+        return " ".join(f"{name}{self.species.count(name)}" for name in names) or None
 
     def structure(self) -> Structure | None:
         """Return the last whole structure, where the files hold one."""
@@ -410,3 +421,43 @@ class ImportedCalculation(Frozen):
         from pymatgen.core import Lattice, Structure
 
         return Structure(Lattice(self.lattice_ang), list(self.species), list(self.positions_frac))
+
+
+class ImportedLeg(Frozen):
+    """One of the three energies of an imported adsorption energy, and where it comes from."""
+
+    role: Literal["slab", "molecule", "adsorbed"]
+    path: str
+    label: str
+    formula: str
+    task: CalculationKind
+    energy_ev: Ev
+    max_force_ev_per_ang: EvPerAng | None
+    files: dict[str, str]
+
+
+class ImportedAdsorption(Frozen):
+    """An adsorption energy from three calculations that somebody else ran, certified or refused.
+
+    Attributes
+    ----------
+    adsorption_energy_ev
+        ``E(slab + molecule) - E(slab) - E(molecule)``; ``None`` where it is refused.
+    functional, encut_ev
+        Of the slab with the molecule, as executed.
+    caveats
+        What the files leave open, and what a reader of the number has to know.
+    """
+
+    kind: Literal["imported_adsorption"] = "imported_adsorption"
+    status: Status
+    adsorption_energy_ev: Ev | None
+    functional: str | None
+    encut_ev: Ev | None
+    dispersion: str | None
+    refusals: tuple[Refusal, ...]
+    caveats: tuple[str, ...]
+    legs: tuple[ImportedLeg, ...]
+    level_fingerprint: str
+    stand_in: bool
+    code_version: str

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from epilayer.model.base import Frozen, fingerprint, parse
 from epilayer.model.errors import StoreError
+from epilayer.model.imported import ImportedAdsorption, ImportedCalculation, Severity
 from epilayer.model.records import AdsorptionEnergy, CompetingAdsorption, GrowthVerdict
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ RECORD_TYPES: dict[str, type[Frozen]] = {
     "adsorption": AdsorptionEnergy,
     "growth": GrowthVerdict,
     "competition": CompetingAdsorption,
+    "calculation": ImportedCalculation,
+    "imported_adsorption": ImportedAdsorption,
 }
 """The kinds of record and the type each is read back as."""
 
@@ -47,6 +50,32 @@ def document_of(record: AdsorptionRecord, *, job: str, created: str) -> Record:
         "schema_version": SCHEMA_VERSION,
         "fields": {**fields, "job": job},
         "body": _plain(record),
+    }
+
+
+def imported_document(record: ImportedCalculation | ImportedAdsorption, *, created: str) -> Record:
+    """Return the document that stores an imported calculation, or an adsorption energy made of such.
+
+    Its identity is where it was found, so that importing a directory again replaces what it held before.
+
+    Parameters
+    ----------
+    created
+        When it was imported, ISO 8601.
+    """
+    if isinstance(record, ImportedCalculation):
+        kind, fields = "calculation", _imported_fields(record)
+        where = [record.path, record.code.value, record.label]
+    else:
+        kind, fields = "imported_adsorption", _imported_adsorption_fields(record)
+        where = [text for leg in record.legs for text in (leg.path, leg.label)]
+    return {
+        "kind": kind,
+        "id": fingerprint({"kind": kind, "where": where}),
+        "created": created,
+        "schema_version": SCHEMA_VERSION,
+        "fields": {"origin": "imported", **fields},
+        "body": record.model_dump(mode="json"),
     }
 
 
@@ -155,3 +184,63 @@ def _competition_fields(record: CompetingAdsorption) -> dict[str, Scalar]:
         "stand_in": record.stand_in,
         "code_version": record.code_version,
     }
+
+
+def _imported_fields(record: ImportedCalculation) -> dict[str, Scalar]:
+    level = record.level
+    told = [r for r in record.reasons if r.severity is not Severity.NOTE] or list(record.reasons)
+    bonds = record.bonding.icohp_ev if record.bonding else ()
+    return {
+        "name": _short_name(record.path),
+        "path": record.path,
+        "label": record.label or None,
+        "job_name": record.job_name,
+        "code": record.code.value,
+        "task": record.kind.value,
+        "status": record.status.value,
+        "energy_ev": record.energy_ev,
+        "formula": record.formula,
+        "atoms": len(record.species) or None,
+        "functional": level.functional if level else None,
+        "encut_ev": level.encut_ev if level else None,
+        "dispersion": level.dispersion if level else None,
+        "hubbard": ", ".join(f"{u.element} {u.u_ev:g} eV" for u in level.hubbard) or None if level else None,
+        "k_mesh": "x".join(map(str, level.k_mesh)) if level and level.k_mesh else None,
+        "charge_e": level.charge_e if level else None,
+        "level_fingerprint": level.fingerprint if level else None,
+        "total_magnetization_mu_b": record.total_magnetization_mu_b,
+        "bonds": len(bonds) or None,
+        "strongest_icohp_ev": min((bond.summed for bond in bonds), default=None),
+        "corrections": len(record.corrections),
+        "agreement": record.agreement.value,
+        "reason": told[0].what if told else None,
+        "reason_code": told[0].code.value if told else None,
+        "stand_in": record.stand_in,
+    }
+
+
+def _imported_adsorption_fields(record: ImportedAdsorption) -> dict[str, Scalar]:
+    slab, molecule, adsorbed = record.legs
+    return {
+        "name": _short_name(adsorbed.path),
+        "slab": slab.formula,
+        "molecule": molecule.formula,
+        "path": adsorbed.path,
+        "task": adsorbed.task.value,
+        "status": record.status.value,
+        "adsorption_energy_ev": record.adsorption_energy_ev,
+        "functional": record.functional,
+        "encut_ev": record.encut_ev,
+        "dispersion": record.dispersion,
+        "level_fingerprint": record.level_fingerprint,
+        "refusal": record.refusals[0].what if record.refusals else None,
+        "refusal_code": record.refusals[0].code.value if record.refusals else None,
+        "stand_in": record.stand_in,
+        "code_version": record.code_version,
+    }
+
+
+def _short_name(path: str) -> str:
+    """Return the last two folders of a path; one that is called ``outputs`` says nothing."""
+    parts = [part for part in path.split("/") if part and part != "outputs"]
+    return "/".join(parts[-2:])

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from epilayer.engines.outputs.discover import FoundFiles, find_calculations
 from epilayer.engines.outputs.judge import import_vasp
 from epilayer.engines.outputs.lobster import import_lobster
+from epilayer.engines.outputs.reading import ByteSource
 from epilayer.model.errors import InputError
 from epilayer.model.imported import (
     CalculationKind,
@@ -28,9 +29,12 @@ from epilayer.model.imported import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 _WORKERS_LIMIT = 64
+_FIREWORK_BYTES = 1 << 26
+_WORTH_A_PROCESS = 8
+"""A process takes about as long to start as eight calculations take to read."""
 Key = tuple[str, str, str]
 
 
@@ -63,17 +67,23 @@ def import_directory(path: str | Path) -> list[ImportedCalculation]:
 
 
 def import_many(
-    paths: Iterable[str | Path], workers: int = 1, resume_from: str | Path | None = None
+    paths: Iterable[str | Path],
+    workers: int | None = 1,
+    resume_from: str | Path | None = None,
+    on_record: Callable[[int, int], None] | None = None,
 ) -> list[ImportedCalculation]:
     """Import many directories and files, each calculation on its own.
 
     Parameters
     ----------
     workers
-        Processes; at most one per calculation is started.
+        Processes; at most one per calculation is started. ``None``: one a core where there are enough
+        calculations to be worth their start.
     resume_from
         A file of records, one JSON object a line. What it holds of unchanged files is not read again;
         what is new is appended as soon as it is there, so a killed import goes on where it was.
+    on_record
+        Called with the number of calculations that are done and of all of them, as they come.
 
     Returns
     -------
@@ -85,7 +95,7 @@ def import_many(
     InputError
         When ``resume_from`` cannot be read or written, or ``workers`` is not positive.
     """
-    if workers < 1:
+    if workers is not None and workers < 1:
         raise InputError(f"{workers} workers cannot import anything.", "Give at least 1.")
     tasks: list[FoundFiles | ImportedCalculation] = []
     for path in paths:
@@ -109,20 +119,45 @@ def import_many(
             records[key] = known[key]
         else:
             todo[key] = task
+    total = len(dict.fromkeys(order))
+    tell = on_record or (lambda _done, _total: None)
+    tell(len(records), total)
+    if workers is None:
+        workers = min(os.cpu_count() or 1, len(todo) // _WORTH_A_PROCESS) or 1
     for record in _run(list(todo.values()), min(workers, _WORKERS_LIMIT, max(1, len(todo)))):
         records[_key_of(record)] = record
         if ledger:
             _append(ledger, record)
+        tell(len(records), total)
     return [records[key] for key in dict.fromkeys(order)]
 
 
 def import_files(files: FoundFiles) -> ImportedCalculation:
     """Import one calculation from its files."""
     if files.code is Code.VASP:
-        return import_vasp(files)
+        return _named(import_vasp(files))
     if files.code is Code.LOBSTER:
-        return import_lobster(files)
+        return _named(import_lobster(files))
     return _refused(files.folder, f"{files.folder.name} is no file of VASP or LOBSTER that is known here.")
+
+
+def _named(record: ImportedCalculation) -> ImportedCalculation:
+    """Return the record with the name and number that FireWorks gave the job, where FW.json is there."""
+    folder = Path(record.path)
+    path = next((p for p in (folder / "FW.json", folder / "FW.json.gz") if p.is_file()), None)
+    if path is None or path.stat().st_size > _FIREWORK_BYTES:
+        return record
+    try:
+        firework = json.loads(ByteSource(path).read(_FIREWORK_BYTES))
+        name, number = firework.get("name"), firework.get("fw_id")
+    except (ValueError, AttributeError, RecursionError):  # damaged: the outputs speak for themselves
+        return record
+    return record.model_copy(
+        update={
+            "job_name": name if isinstance(name, str) else None,
+            "job_number": number if type(number) is int else None,
+        }
+    )
 
 
 def _key_of(one: FoundFiles | ImportedCalculation) -> Key:

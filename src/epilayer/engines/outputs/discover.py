@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from pathlib import Path
 
+from epilayer import __version__
 from epilayer.engines.outputs.reading import ByteSource, plain_name
 from epilayer.model.base import fingerprint
 from epilayer.model.errors import InputError
@@ -159,8 +160,8 @@ class FoundFiles:
 
     @property
     def signature(self) -> str:
-        """Changes whenever a file is added, removed, or rewritten."""
-        stamps = []
+        """Changes whenever a file is added, removed, or rewritten, and with the version that reads them."""
+        stamps: list[list[str | int]] = [[__version__]]
         for path in sorted(path for paths in self.by_role.values() for path in paths):
             try:
                 status = path.stat()
