@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from epilayer.cli.common import JsonOption, err, out, print_json, study
+from epilayer.cli.pictures import HtmlOption, PngOption, draw
 from epilayer.model.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def slab(
         str | None, typer.Option("--termination", "-t", help="Label of an admissible one; default: the best.")
     ] = None,
     output: OutputOption = None,
+    png: PngOption = None,
+    html: HtmlOption = None,
     *,
     as_json: JsonOption = False,
 ) -> None:
@@ -55,6 +58,7 @@ def slab(
         chosen = slabs.cut(material, facet, termination=termination)
     if output is not None:
         _write(chosen.structure, output)
+    draw(chosen.structure, png=png, html=html, title=f"{cathode} {chosen.termination}")
     if as_json:
         print_json({"chosen": _slab_json(chosen), "admissible": [_slab_json(c) for c in choices]})
         return

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from epilayer.model.records import Status
-from epilayer.report import canvas, charts, pictures, style, tables
+from epilayer.report import canvas, charts, pictures, style, tables, viewer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -55,6 +55,8 @@ def render_html(
     str
         HTML without any reference to another file; links to DOIs are the only addresses in it.
     """
+    from markupsafe import Markup
+
     comparison = tables.compare(records, verdicts, reference)
     thresholds = {v.threshold_ev for v in verdicts}
     threshold_ev = thresholds.pop() if len(thresholds) == 1 else None
@@ -73,6 +75,12 @@ def render_html(
         silent=[(choice, executed(choice, records)) for choice in reference.silent] if reference else [],
         sources=dict(sources or {}),
         style=style,
+        viewer={
+            "css": Markup(viewer.css()),  # noqa: S704  (ours)
+            # The library is half a megabyte: a report without pictures goes without.
+            "scripts": Markup(viewer.scripts()) if records else "",  # noqa: S704  (ours)
+            "policy": Markup(viewer.policy()),  # noqa: S704  (ours)
+        },
     )
     return text
 
@@ -182,8 +190,7 @@ def _card(
     """Everything about one record."""
     from markupsafe import Markup
 
-    alt = pictures.describe(record.structure, record.adsorbate_atoms)
-    svg = pictures.adslab_picture(record.structure, record.adsorbate_atoms, width_in=style.WIDE_IN)
+    view = viewer.block(f"card-{number}", record.structure, record.adsorbate_atoms)
     published = reference.value(record.cathode, record.facet, record.ligand) if reference else None
     curves = []
     for leg in record.legs:
@@ -204,8 +211,8 @@ def _card(
         "published": published,
         "minimum": record.minimum,
         "poses": sorted(record.poses, key=lambda p: (p.stage != "relaxed", _or_last(p.adsorption_energy_ev))),
-        "picture": Markup(canvas.inline(svg, f"card-{number}", alt, themed=False)),  # noqa: S704  (our SVG)
-        "alt": alt,
+        "picture": Markup(view),  # noqa: S704  (our markup)
+        "alt": pictures.describe(record.structure, record.adsorbate_atoms),
         "curves": curves,
         "roles": _ROLES,
     }

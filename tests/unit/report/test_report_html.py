@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from datetime import UTC, datetime
 from html.parser import HTMLParser
@@ -11,6 +13,7 @@ import pytest
 
 from epilayer.model.anomaly import Anomaly, AnomalyKind
 from epilayer.model.level import EngineKind
+from epilayer.report import viewer
 from epilayer.report.html import doi_links, executed, render_html, words
 
 VOID = {"meta", "br", "link", "img", "hr"}
@@ -24,6 +27,7 @@ class Page(HTMLParser):
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.open: list[str] = []
         self.words: list[str] = []
+        self.scripts: list[str] = []
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -38,7 +42,10 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        self.words.append(data)
+        if self.open and self.open[-1] == "script":
+            self.scripts.append(data)
+        else:
+            self.words.append(data)
 
     @property
     def text(self) -> str:
@@ -49,6 +56,20 @@ def rendered(make: Any, **changes: Any) -> str:  # noqa: ANN401
     records = changes.pop("records", None) or make.study()
     verdicts = changes.pop("verdicts", None) or [make.growth(records, -0.2)]
     return render_html(records, verdicts, make.paper(), **changes)
+
+
+def assert_only_our_scripts(page: Page) -> None:
+    """Data are no code, the code is ours, and the page's policy allows no other."""
+    types = [attrs for tag, attrs in page.tags if tag == "script"]
+    code = [s for s, attrs in zip(page.scripts, types, strict=True) if "type" not in attrs]
+    assert all(set(attrs) == {"type", "id"} for attrs in types if attrs)
+    assert code == [viewer._script(viewer._LIBRARY), viewer._script(viewer._OURS)]
+    policy = next(a["content"] for t, a in page.tags if t == "meta" and "http-equiv" in a)
+    for script in code:
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in str(policy)
+    assert str(policy).startswith("default-src 'none'")
+    assert "unsafe-eval" not in str(policy)
 
 
 def test_well_formed_headed_captioned_and_described(make: Any) -> None:  # noqa: ANN401
@@ -66,9 +87,12 @@ def test_well_formed_headed_captioned_and_described(make: Any) -> None:  # noqa:
 
 def test_nothing_is_loaded_from_anywhere(make: Any) -> None:  # noqa: ANN401
     text = rendered(make)
+    page = Page(text)
+    assert_only_our_scripts(page)
+    for script in page.scripts:
+        text = text.replace(script, "")
     assert not re.search(r"\b(?:src|action|data|poster|srcset)\s*=\s*[\"']?(?!data:)\w+:", text)
     assert "<link" not in text
-    assert "<script" not in text
     assert "@import" not in text
     assert not re.search(r"url\((?!#)", text)
     links = {a["href"] for t, a in Page(text).tags if t == "a"}
@@ -88,7 +112,8 @@ def test_a_hostile_name_is_harmless(make: Any) -> None:  # noqa: ANN401
     )
     page = Page(text)
     assert page.open == []
-    assert not {"script", "img"} & {tag for tag, _ in page.tags}
+    assert "img" not in {tag for tag, _ in page.tags}
+    assert_only_our_scripts(page)
     assert not any(key.startswith("on") for _, attrs in page.tags for key in attrs)
     assert "alert(1)" in page.text  # as text, which is what a name is
     assert "{{ 7*7 }}" in page.text

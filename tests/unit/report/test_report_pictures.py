@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Structure
 
-from epilayer.report import canvas, charts, pictures, style, tables
+from epilayer.report import canvas, charts, pictures, scenes, style, tables
 
 MINUS = "\N{MINUS SIGN}"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -29,14 +29,14 @@ def test_importing_the_room_loads_no_matplotlib() -> None:
 @pytest.mark.parametrize("form", ["svg", "png", "pdf"])
 def test_same_structure_same_bytes_and_small(make: Any, form: canvas.Form) -> None:  # noqa: ANN401
     structure, atoms = make.adslab()
-    first, second = (pictures.adslab_picture(structure, atoms, form=form) for _ in range(2))
+    first, second = (pictures.still(structure, atoms, form=form) for _ in range(2))
     assert first == second
     assert len(first) <= 200_000
     assert first.startswith({"svg": b"<?xml", "png": b"\x89PNG", "pdf": b"%PDF"}[form])
 
 
 def test_svg_carries_no_date_metadata_or_comment(make: Any) -> None:  # noqa: ANN401
-    text = pictures.adslab_picture(*make.adslab()).decode()
+    text = pictures.still(*make.adslab()).decode()
     assert ET.fromstring(text).tag == f"{SVG}svg"  # noqa: S314  (our own text)
     for word in ("<metadata", "<!--", "date", "http://matplotlib"):
         assert word not in text
@@ -53,17 +53,17 @@ def test_a_molecule_cut_by_the_cell_is_drawn_like_one_that_is_not(make: Any) -> 
     moved = structure.copy()
     moved.translate_sites(list(range(len(moved))), [0.5, 0.5, 0.62], to_unit_cell=True)
     assert pictures.describe(moved, atoms) == pictures.describe(structure, atoms)
-    scenes = [pictures._scene(pictures._atoms(s, atoms), "side") for s in (structure, moved)]
-    spans = [np.ptp(s.points[s.ads], axis=0) for s in scenes]
+    views = [scenes.scene_of(scenes.atoms_of(s, atoms), "side") for s in (structure, moved)]
+    spans = [np.ptp(s.points[s.ads], axis=0) for s in views]
     assert spans[0] == pytest.approx(spans[1], abs=1e-6)
     assert max(spans[0]) < 4
 
 
 def test_polyhedra_are_whole_and_each_atom_stands_once(make: Any) -> None:  # noqa: ANN401
     structure, atoms = make.adslab()
-    whole = pictures._atoms(structure, atoms)
+    whole = scenes.atoms_of(structure, atoms)
     for view in ("side", "top"):
-        scene = pictures._scene(whole, view)
+        scene = scenes.scene_of(whole, view)
         gaps = np.linalg.norm(scene.points[:, None] - scene.points[None], axis=2)
         assert gaps[np.triu_indices(len(gaps), 1)].min() > 0.5
         assert scene.contact_ang == pytest.approx(2.2)
@@ -85,7 +85,7 @@ def test_an_oblique_cell_and_adsorbate_atoms_in_front(make: Any) -> None:  # noq
         coords_are_cartesian=True,
     )
     assert "N to V" in pictures.describe(oblique, (0, 1, 2, 3))
-    assert pictures.adslab_picture(oblique, (0, 1, 2, 3), views=("top",), width_in=3.5)
+    assert pictures.still(oblique, (0, 1, 2, 3), views=("top",), width_in=3.5)
 
 
 def test_circles_are_compressed_and_stay_where_they_were() -> None:
@@ -100,7 +100,7 @@ def test_circles_are_compressed_and_stay_where_they_were() -> None:
 
 
 def test_two_inlined_pictures_share_no_identifier(make: Any) -> None:  # noqa: ANN401
-    svg = pictures.adslab_picture(*make.adslab())
+    svg = pictures.still(*make.adslab())
     pages = [canvas.inline(svg, prefix, 'a "title" <b>', themed=False) for prefix in ("a", "b")]
     names = [{e.get("id") for e in ET.fromstring(p).iter() if e.get("id")} for p in pages]  # noqa: S314
     assert names[0]
