@@ -24,6 +24,7 @@ import json
 import os
 import re
 import signal
+import struct
 import sys
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -34,7 +35,7 @@ LABEL = "STAND-IN (not VASP; no number here is DFT)"
 KNOWN = set(
     "ADDGRID ALGO AMIN AMIX AMIX_MAG BMIX BMIX_MAG DIPOL EDIFF EDIFFG ENCUT GGA IBRION ICHARG IDIPOL IMIX ISEARCH "
     "ISIF ISMEAR ISPIN ISTART ISYM IVDW KPAR LASPH LCHARG LDAU LDAUJ LDAUL LDAUPRINT LDAUTYPE LDAUU LDIPOL LMAXMIX "
-    "LORBIT LREAL LWAVE MAGMOM MDALGO NCORE NELECT NELM NELMIN NPAR NSIM NSW NUPDOWN POTIM PREC RANDOM_SEED SIGMA "
+    "LORBIT LREAL LWAVE MAGMOM MDALGO NBANDS NCORE NELECT NELM NELMIN NPAR NSIM NSW NUPDOWN POTIM PREC RANDOM_SEED SIGMA "
     "SMASS SYMPREC TEBEG TEEND".split()
 )
 STRINGS = {"ALGO", "GGA", "PREC", "SYSTEM", "METAGGA"}
@@ -126,10 +127,37 @@ class Run:
             if wrong:
                 raise RefusedError(f"INCAR differs from what the test expects: {wrong}")
 
+        if tags.get("LWAVE") and not gamma_only and self.bands() < self.electrons() / 2:
+            print(" ERROR: TOO FEW BANDS!! Your highest band is occupied; please increase NBANDS")
+            raise RefusedError(f"NBANDS = {self.bands()} for {self.electrons():g} electrons")
+
+    def bands(self) -> int:
+        """As many as asked for, else VASP's own choice for a spin-polarised run."""
+        return int(self.tags.get("NBANDS", np.ceil(0.6 * self.electrons() + len(self.elements) / 2)))
+
+    def write_wavecar(self) -> None:
+        """Write the header and the length of a real one, and nothing in between; empty without LWAVE."""
+        file = self.here / "WAVECAR"
+        if not self.tags.get("LWAVE"):
+            file.touch()
+            return
+        spins, bands, points = int(self.tags["ISPIN"]), self.bands(), int(np.prod(self.mesh))
+        length = 8 * max(13, 4 + 3 * bands)
+        with file.open("wb") as stream:
+            stream.write(struct.pack("<3d", length, spins, 45200))
+            stream.seek(length)
+            stream.write(
+                struct.pack("<13d", points, bands, float(self.tags["ENCUT"]), *self.cell.ravel(), 0.0)
+            )
+            stream.truncate(length * (2 + spins * points * (1 + bands)))
+
     # -- running ------------------------------------------------------------------------------
 
     def execute(self) -> int:
         print(f" running on    1 total cores\n {LABEL}", flush=True)
+        before = self.here / "WAVECAR"
+        if before.is_file() and before.stat().st_size:
+            print(" found WAVECAR, reading the header", flush=True)
         with (
             (self.here / "vasprun.xml").open("w", encoding="utf-8") as self.xml,
             (self.here / "OUTCAR").open("w", encoding="utf-8") as self.out,
@@ -141,7 +169,7 @@ class Run:
             if status is None:
                 self.footer()
                 status = 0
-        (self.here / "WAVECAR").touch()
+        self.write_wavecar()
         (self.here / "CHGCAR").touch()
         return status
 
@@ -233,6 +261,7 @@ class Run:
             print(text, flush=True)
             return code
         if self.fault == "segfault":
+            self.write_wavecar()
             print("forrtl: severe (174): SIGSEGV, segmentation fault occurred", file=sys.stderr, flush=True)
             os.kill(os.getpid(), signal.SIGSEGV)
         if self.fault == "truncated_contcar":
@@ -305,7 +334,8 @@ class Run:
         w("   </set>\n  </array>\n </atominfo>\n")
         w(self.structure_xml(self.cell, self.frac, "initialpos", selective=True))
         o = self.out.write
-        o(f" vasp.6.4.2 {LABEL} complex\n\n executed on             any date 2025.01.01  00:00:00\n INCAR:\n")
+        build = "gamma-only" if "gam" in Path(sys.argv[0]).name else "complex"
+        o(f" vasp.6.4.2 {LABEL} {build}\n\n executed on             any date 2025.01.01  00:00:00\n INCAR:\n")
         o("".join(f"   {tag} = {plain(value)}\n" for tag, value in tags.items()))
         o("".join(f" POTCAR:    {titel}\n" for _, titel, _ in self.potentials))
         for element, titel, zval in self.potentials:
@@ -314,7 +344,7 @@ class Run:
             )
         o(f"   ions per type =          {' '.join(map(str, self.counts))}\n")
         o(
-            f"   k-points           NKPTS = {len(points):6d}   k-points in BZ     NKDIM = {len(points):6d}   number of bands    NBANDS=  10\n"
+            f"   k-points           NKPTS = {len(points):6d}   k-points in BZ     NKDIM = {len(points):6d}   number of bands    NBANDS={self.bands():6d}\n"
         )
         for tag, value in self.parameters().items():
             if tag in ("NSW", "NELM", "IBRION", "ISIF", "ISMEAR", "ISPIN", "NELMIN"):
@@ -344,7 +374,7 @@ class Run:
             "ISMEAR": int(t["ISMEAR"]), "SIGMA": float(t.get("SIGMA", 0.2)), "ISPIN": int(t["ISPIN"]),
             "NELM": int(t.get("NELM", 60)), "NELMIN": int(t.get("NELMIN", 2)), "NSW": int(t["NSW"]),
             "IBRION": int(t["IBRION"]), "ISIF": int(t.get("ISIF", 2)), "EDIFFG": float(t.get("EDIFFG", 0.0)),
-            "POTIM": float(t.get("POTIM", 0.5)), "NELECT": self.electrons(), "NBANDS": 10,
+            "POTIM": float(t.get("POTIM", 0.5)), "NELECT": self.electrons(), "NBANDS": self.bands(),
             "LREAL": bool(t.get("LREAL", False)), "LASPH": bool(t.get("LASPH", False)),
             "LDIPOL": bool(t.get("LDIPOL", False)), "IDIPOL": int(t.get("IDIPOL", 0)),
             "LNONCOLLINEAR": False, "LSORBIT": False, "LHFCALC": False, "LUSE_VDW": False, "GGA": str(t["GGA"]).upper(),

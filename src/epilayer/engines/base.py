@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pymatgen.core import Structure
 
+    from epilayer.model.cohp import Bond
     from epilayer.model.dynamics import DynamicsSettings, FileReference, Segment, SegmentLimit
     from epilayer.model.level import Convergence, Level, MolecularDynamicsSettings
 
@@ -130,3 +131,20 @@ class MdEngine(Engine, Protocol):
 
         Raises (in the job) an ``EngineError`` for a checkpoint that is truncated or of another trajectory.
         """
+
+
+class BondingMaker(Protocol):
+    """A jobflow Maker whose job takes a structure and bonds, and puts out one ``Bonding``."""
+
+    name: str
+
+    def make(self, structure: Structure, bonds: Sequence[Bond]) -> Job:
+        """Return the job that integrates ``bonds`` in ``structure``."""
+
+
+@runtime_checkable
+class BondingEngine(Engine, Protocol):
+    """An engine that can also say how strong a bond is (-ICOHP)."""
+
+    def bonding(self, label: str) -> BondingMaker:
+        """Integrate the COHP and COOP of named bonds in a structure as it is."""

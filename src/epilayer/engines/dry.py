@@ -16,12 +16,20 @@ from typing import TYPE_CHECKING, Any, Literal
 from jobflow import Maker, job
 from monty.json import MSONable
 
-from epilayer.model.level import LevelOfTheory
-from epilayer.model.records import Calculation, Provenance
+from epilayer.engines.base import BondingEngine
+from epilayer.engines.outputs.lobster import SPILLING_LIMIT_PERCENT
+from epilayer.model.cohp import Bonding
+from epilayer.model.errors import EngineError
+from epilayer.model.imported import Finding, Reason, Severity
+from epilayer.model.level import EngineKind, LevelOfTheory
+from epilayer.model.records import Calculation, Provenance, Status
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pymatgen.core import Structure
 
+    from epilayer.model.cohp import Bond
     from epilayer.model.level import Convergence, Level, MolecularDynamicsSettings
 
 INDEX = "calculation.json"
@@ -72,6 +80,15 @@ class InputsOnly(MSONable):  # type: ignore[misc]  # monty is untyped
         """Write the inputs of a dynamics run."""
         return self._maker(label, "md", self.engine.md(label, settings))
 
+    def bonding(self, label: str) -> BondingInputsMaker:
+        """Write the inputs of a bonding analysis."""
+        if not isinstance(self.engine, BondingEngine):
+            raise EngineError(
+                f"The engine of the level {self.level.name!r} cannot analyse bonds.",
+                "Name a VASP level, such as paper (with LOBSTER).",
+            )
+        return BondingInputsMaker(name=label, engine=self, real=self.engine.bonding(label))
+
     def _maker(self, label: str, task: Literal["relax", "static", "md"], real: Any) -> InputsMaker:  # noqa: ANN401
         return InputsMaker(name=label, engine=self, task=task, real=real)
 
@@ -92,19 +109,16 @@ class InputsMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
 
         where = _fresh(Path(self.engine.directory), self.name)
         where.mkdir(parents=True)
-        about: dict[str, Any] = {"label": self.name, "task": self.task, "level": self.engine.level.name}
-        about |= {"atoms": len(structure), "formula": structure.composition.formula}
+        licensed: bool | None = None
         if hasattr(self.real, "write"):
-            about["potcar"] = "POTCAR" if self.real.write(structure, where) else "POTCAR.spec"
+            licensed = self.real.write(structure, where)
         else:
             Poscar(structure).write_file(str(where / "POSCAR"))
-        about["files"] = sorted(p.name for p in where.iterdir())
-        (where / INDEX).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-        level = self.engine.level
+        _describe(self.engine, self.name, self.task, structure, where, licensed=licensed)
         return Calculation(
             task=self.task,
             label=self.name,
-            level=LevelOfTheory(name=level.name, kind="toy", method=_METHOD, stand_in=True),
+            level=_no_level(self.engine),
             structure=structure,
             energy_ev=0.0,
             max_force_ev_per_ang=0.0,
@@ -114,6 +128,61 @@ class InputsMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
             wall_time_s=0.0,
             provenance=Provenance(job="", run_directory=str(where)),
         )
+
+
+@dataclass(kw_only=True)
+class BondingInputsMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
+    """Writes what one bonding analysis would be run from."""
+
+    name: str = "bonding"
+    engine: InputsOnly
+    real: Any
+
+    @job  # type: ignore[untyped-decorator]
+    def make(self, structure: Structure, bonds: Sequence[Bond]) -> Bonding:
+        """Write the inputs of ``structure``; return a record without a number."""
+        where = _fresh(Path(self.engine.directory), self.name)
+        licensed = self.real.write(structure, bonds, where)
+        _describe(self.engine, self.name, "bonding", structure, where, licensed=licensed)
+        plan = self.real.plan(structure, bonds)
+        reason = Reason(code=Finding.NOT_STARTED, severity=Severity.FATAL, what=_METHOD)
+        return Bonding(
+            label=self.name,
+            method=_METHOD,
+            level=_no_level(self.engine),
+            status=Status.REFUSED,
+            refusals=(reason,),
+            bonds=(),
+            basis={element: " ".join(shells) for element, shells in plan.basis.items()},
+            basis_functions=plan.functions,
+            bands=plan.functions,
+            bands_ignored_from=None,
+            spilling=(),
+            spilling_limit_percent=SPILLING_LIMIT_PERCENT,
+            spilling_passes=None,
+            energy_window_ev=None,
+            max_band_overlap_deviation=None,
+            energy_ev=0.0,
+            structure=structure,
+            corrections=(),
+            provenance=Provenance(job="", run_directory=str(where)),
+        )
+
+
+def _no_level(engine: InputsOnly) -> LevelOfTheory:
+    return LevelOfTheory(name=engine.level.name, kind=EngineKind.TOY, method=_METHOD, stand_in=True)
+
+
+def _describe(
+    engine: InputsOnly, label: str, task: str, structure: Structure, where: Path, *, licensed: bool | None
+) -> None:
+    """Write what the folder holds beside its files."""
+    about: dict[str, Any] = {"label": label, "task": task, "level": engine.level.name}
+    about |= {"atoms": len(structure), "formula": structure.composition.formula}
+    if licensed is not None:
+        about["potcar"] = "POTCAR" if licensed else "POTCAR.spec"
+    about["files"] = sorted(p.name for p in where.iterdir())
+    (where / INDEX).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
 def _fresh(root: Path, name: str) -> Path:

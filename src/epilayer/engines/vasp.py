@@ -11,16 +11,13 @@ budget is the flow's decision, so an ionic loop that ran out is *not* restarted)
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import time
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from atomate2.vasp.files import write_vasp_input_set
 from atomate2.vasp.jobs.base import BaseVaspMaker
 from atomate2.vasp.run import run_vasp
@@ -28,7 +25,8 @@ from atomate2.vasp.sets.base import VaspInputGenerator
 from jobflow import CURRENT_JOB, job
 from monty.json import MSONable
 
-from epilayer.engines import vasp_executed, vasp_inputs, vasp_setup
+from epilayer.engines import vasp_executed, vasp_inputs, vasp_resume, vasp_setup
+from epilayer.engines.processes import end_children
 from epilayer.model.errors import EngineError, InputError, StructureError
 
 if TYPE_CHECKING:
@@ -36,18 +34,17 @@ if TYPE_CHECKING:
 
     from pymatgen.core import Structure
 
+    from epilayer.engines.lobster import LobsterMaker
     from epilayer.model.cathode import Cathode
     from epilayer.model.level import Convergence, EngineSpec, Level, MolecularDynamicsSettings
     from epilayer.model.records import Calculation
-    from epilayer.model.vasp import VaspSettings
+    from epilayer.model.vasp import Task, VaspSettings
 
 _POLL_S = 0.25
 _CHECK_EVERY_S = 60.0
 """Custodian asks whether VASP has ended at the first interval, and what it writes at the second."""
 _MAX_ERRORS = 5
-_TOO_CLOSE_ANG = 0.5
 _LAST_WORDS = 160
-_SAME_CELL_ANG = 1e-5
 
 
 @dataclass(frozen=True)
@@ -121,6 +118,13 @@ class VaspEngine(MSONable):  # type: ignore[misc]  # monty is untyped
             name=label, engine=self, task="md", convergence=self.level.convergence, dynamics=settings
         )
 
+    def bonding(self, label: str) -> LobsterMaker:
+        """Integrate named bonds with LOBSTER, over a single point of its own."""
+        from epilayer.engines.lobster import LobsterMaker
+
+        static = VaspMaker(name=label, engine=self, task="bonding", convergence=self.level.convergence)
+        return LobsterMaker(name=label, static=static)
+
     def check(self, elements: set[str] | None = None, *, gamma: bool = True) -> None:
         """Raise the first thing that keeps VASP from running here; all elements of the level by default."""
         potcars = self.settings.potcars
@@ -148,34 +152,39 @@ class VaspMaker(BaseVaspMaker):  # type: ignore[misc]  # atomate2 is untyped
     name: str = "calculation"
     input_set_generator: VaspInputGenerator = field(default_factory=_empty_generator)
     engine: VaspEngine
-    task: Literal["relax", "static", "md"]
+    task: Task
     convergence: Convergence
     dynamics: MolecularDynamicsSettings | None = None
+    bands: int | None = None
 
     @job  # type: ignore[untyped-decorator]
     def make(self, structure: Structure) -> Calculation:
         """Compute ``structure`` and return a :class:`epilayer.model.records.Calculation`."""
+        return self.compute(structure, Path.cwd())
+
+    def compute(self, structure: Structure, directory: Path) -> Calculation:
+        """Compute ``structure`` in a directory, which must be the current one."""
         started = time.perf_counter()
-        directory = Path.cwd()
-        order, placed = self._placed(structure)
+        order, placed = self.placed(structure)
         inputs = self.inputs(structure)
         kind = vasp_inputs.system_kind(structure)
         mesh = self.engine.settings.systems[kind].k_points.mesh(structure.lattice.abc)
-        self.engine.check({e.symbol for e in placed.composition.elements}, gamma=mesh == (1, 1, 1))
+        gamma = mesh == (1, 1, 1) and not self._full_binary
+        self.engine.check({e.symbol for e in placed.composition.elements}, gamma=gamma)
         vasp_inputs.parallel_updates()
         write_vasp_input_set(placed, inputs, **self.write_input_set_kwargs)
-        resumed = _resume(directory, placed)
+        resumed = vasp_resume.resume(directory, placed, moving=self.task not in ("static", "bonding"))
         problem: Exception | None = None
         try:
             run_vasp(**self._run_settings())
         except (RuntimeError, OSError, ValueError) as error:  # custodian's errors are RuntimeErrors
             problem = error
         except BaseException:  # told to stop: VASP must not go on alone, beside the next attempt
-            _end_children()
+            end_children()
             raise
         asked = vasp_executed.Asked(
             label=self.name,
-            task=self.task,
+            task="static" if self.task == "bonding" else self.task,
             level=self.engine.level.name,
             max_force_ev_per_ang=self.convergence.max_force_ev_per_ang,
             structure=structure,
@@ -187,12 +196,17 @@ class VaspMaker(BaseVaspMaker):  # type: ignore[misc]  # atomate2 is untyped
             raise self._failed(directory, problem) from problem
         done = vasp_executed.read(directory, asked, time.perf_counter() - started)
         if resumed:
-            done = done.model_copy(update={"corrections": (resumed, *done.corrections)})
+            done = done.model_copy(update={"corrections": (*resumed, *done.corrections)})
         return done
+
+    @property
+    def _full_binary(self) -> bool:
+        """Whether the standard program must run even at Gamma: LOBSTER cannot read the other's WAVECAR."""
+        return self.task == "bonding"
 
     def inputs(self, structure: Structure) -> VaspInputGenerator:
         """Return the input set generator of one structure (in the order of the flow)."""
-        _, placed = self._placed(structure)
+        _, placed = self.placed(structure)
         return vasp_inputs.generator(
             self.engine.settings,
             self.engine.hubbard_u_ev,
@@ -200,12 +214,13 @@ class VaspMaker(BaseVaspMaker):  # type: ignore[misc]  # atomate2 is untyped
             self.task,
             self.convergence,
             self.dynamics,
+            self.bands,
             self.input_set_generator.user_incar_settings,
         )
 
     def write(self, structure: Structure, directory: Path) -> bool:
         """Write the input files without running; return whether a POTCAR was written (else POTCAR.spec)."""
-        _, placed = self._placed(structure)
+        _, placed = self.placed(structure)
         settings = self.engine.settings
         symbols = [settings.potcars.get(e.symbol, "") for e in placed.composition.elements]
         inputs = self.inputs(structure)
@@ -223,7 +238,7 @@ class VaspMaker(BaseVaspMaker):  # type: ignore[misc]  # atomate2 is untyped
         found.write_input(str(directory))
         return licensed
 
-    def _placed(self, structure: Structure) -> tuple[list[int], Structure]:
+    def placed(self, structure: Structure) -> tuple[list[int], Structure]:
         """Return the file order, and the structure as it is written: one block an element."""
         if not structure.is_ordered:
             raise StructureError(
@@ -251,7 +266,7 @@ class VaspMaker(BaseVaspMaker):  # type: ignore[misc]  # atomate2 is untyped
 
         settings: dict[str, Any] = {
             "vasp_cmd": SETTINGS.VASP_CMD,
-            "vasp_gamma_cmd": SETTINGS.VASP_GAMMA_CMD,
+            "vasp_gamma_cmd": SETTINGS.VASP_CMD if self._full_binary else SETTINGS.VASP_GAMMA_CMD,
             "handlers": list(_handlers()),
             "max_errors": _MAX_ERRORS,
             "custodian_kwargs": {
@@ -270,15 +285,6 @@ class VaspMaker(BaseVaspMaker):  # type: ignore[misc]  # atomate2 is untyped
         named = vasp_executed.failure(self.name, record)
         last = _last_words(directory)
         return EngineError(f"{named.what} [{' '.join(str(problem).split())}{last}]", named.remedy)
-
-
-def _end_children() -> None:
-    """End the programs that custodian started: each leads a session of its own, so nobody else would."""
-    for listed in Path(f"/proc/{os.getpid()}/task").glob("*/children"):
-        for child in map(int, listed.read_text(encoding="ascii").split()):
-            with contextlib.suppress(OSError):
-                if os.getpgid(child) == child:
-                    os.killpg(child, signal.SIGKILL)
 
 
 def _last_words(directory: Path) -> str:
@@ -327,77 +333,3 @@ def _moments_by_element(cathode: Cathode) -> dict[str, float]:
         if species in cathode.moments:
             moments[element] = cathode.moments[species]
     return moments
-
-
-def _resume(directory: Path, placed: Structure) -> str:
-    """Go on where an earlier attempt of the same job stopped; return a line on it, empty for a fresh start.
-
-    The structure is taken from its CONTCAR, or the last whole step of its vasprun.xml, only if that
-    attempt began from the same INCAR, KPOINTS and POSCAR, and the structure holds up.
-    """
-    if not directory.name.startswith("attempt-"):
-        return ""
-    earlier = [d for d in directory.parent.glob("attempt-*") if d != directory and d.is_dir()]
-    for attempt in sorted(earlier, key=lambda d: d.stat().st_mtime, reverse=True):
-        if not all(_same_begin(attempt, directory, name) for name in ("INCAR", "KPOINTS", "POSCAR")):
-            continue
-        for source, found in _last_structures(attempt):
-            if found is not None and _plausible(found, placed):
-                from pymatgen.io.vasp.inputs import Poscar
-
-                going_on = placed.copy()
-                for i, frac in enumerate(found.frac_coords):
-                    step = frac - placed[i].frac_coords
-                    going_on.translate_sites([i], step - np.round(step), to_unit_cell=False)
-                target = directory / "POSCAR"
-                target.replace(directory / "POSCAR.begin")
-                Poscar(going_on).write_file(str(target))
-                return f"resumed from {source} of {attempt.name}"
-    return ""
-
-
-def _same_begin(attempt: Path, directory: Path, name: str) -> bool:
-    """Whether both attempts began with the same file; custodian keeps the first one as ``.orig``."""
-    mine = directory / name
-    for kept in (f"{name}.begin", f"{name}.orig", name):
-        if (attempt / kept).is_file():
-            return (attempt / kept).read_bytes() == mine.read_bytes()
-    return False
-
-
-def _last_structures(attempt: Path) -> Iterator[tuple[str, Structure | None]]:
-    from pymatgen.core import Lattice, Structure
-    from pymatgen.io.vasp.inputs import Poscar
-
-    from epilayer.engines.outputs.vasprun import read_vasprun
-
-    contcar = attempt / "CONTCAR"
-    if contcar.is_file():
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                yield "CONTCAR", Poscar.from_file(str(contcar), check_for_potcar=False).structure
-        except (ValueError, IndexError, KeyError, OSError, Warning):  # pymatgen raises a warning
-            yield "CONTCAR", None
-    run = attempt / "vasprun.xml"
-    if run.is_file():
-        try:
-            last = read_vasprun(run)
-        except InputError:
-            return
-        step = last.last
-        if step is not None and step.lattice_ang is not None and step.positions_frac is not None:
-            lattice = Lattice(step.lattice_ang)
-            yield "vasprun.xml", Structure(lattice, last.header.species, step.positions_frac)
-
-
-def _plausible(found: Structure, placed: Structure) -> bool:
-    """Whether a structure that a killed run left may be gone on with."""
-    if [s.specie.symbol for s in found] != [s.specie.symbol for s in placed]:
-        return False
-    if not np.isfinite(found.frac_coords).all():
-        return False
-    if not np.allclose(found.lattice.matrix, placed.lattice.matrix, atol=_SAME_CELL_ANG):
-        return False
-    distances = found.distance_matrix[np.triu_indices(len(found), 1)]
-    return not distances.size or float(distances.min()) > _TOO_CLOSE_ANG

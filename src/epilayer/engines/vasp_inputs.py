@@ -86,6 +86,7 @@ def generator(
     task: Task,
     convergence: Convergence,
     dynamics: MolecularDynamicsSettings | None = None,
+    bands: int | None = None,
     user_incar: Mapping[str, Any] | None = None,
 ) -> VaspInputGenerator:
     """Return atomate2's input set generator for one calculation.
@@ -96,6 +97,8 @@ def generator(
         U by element (eV), as resolved by the engine.
     structure
         In file order (:func:`file_order`), with its :func:`start_moments` as the site property ``magmom``.
+    bands
+        Number of bands; VASP's own choice where it is not given.
     user_incar
         Tags that a user forces on top, e.g. through atomate2's powerups.
 
@@ -118,7 +121,7 @@ def generator(
         )
     kind = system_kind(structure)
     config = {
-        "INCAR": incar(settings, hubbard_u_ev, structure, task, convergence, dynamics),
+        "INCAR": incar(settings, hubbard_u_ev, structure, task, convergence, dynamics, bands),
         "KPOINTS": {},
         "POTCAR": {e: settings.potcars[e] for e in elements},
         "POTCAR_FUNCTIONAL": settings.potcar_functional,
@@ -147,13 +150,14 @@ def incar(
     task: Task,
     convergence: Convergence,
     dynamics: MolecularDynamicsSettings | None = None,
+    bands: int | None = None,
 ) -> dict[str, Any]:
     """Return every INCAR tag of a calculation; ``structure`` in file order."""
     kind = system_kind(structure)
     tags: dict[str, Any] = {
         **settings.incar,
         **settings.systems[kind].incar,
-        **_task_tags(task, convergence, dynamics),
+        **_task_tags(task, convergence, dynamics, bands),
         **settings.tasks.get(task, {}),
     }
     if tags.get("LDIPOL"):
@@ -223,10 +227,16 @@ def suggest_parallel(nodes: int, cores_per_node: int, k_points: int) -> dict[str
 
 
 def _task_tags(
-    task: Task, convergence: Convergence, dynamics: MolecularDynamicsSettings | None
+    task: Task,
+    convergence: Convergence,
+    dynamics: MolecularDynamicsSettings | None,
+    bands: int | None = None,
 ) -> dict[str, Any]:
     if task == "static":
         return {"NSW": 0, "IBRION": -1}
+    if task == "bonding":
+        # LOBSTER projects the orbitals in WAVECAR, over the whole Brillouin zone, onto as many functions.
+        return {"NSW": 0, "IBRION": -1, "ISYM": 0, "LWAVE": True, "NBANDS": bands}
     if task == "relax":
         return {
             "NSW": convergence.max_steps,

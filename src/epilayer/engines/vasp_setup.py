@@ -21,6 +21,7 @@ _FOLDERS = {
     "PBE_54": "POT_GGA_PAW_PBE_54",
     "PBE_64": "POT_PAW_PBE_64",
 }
+_EXAMPLES = {"VASP_CMD": "srun vasp_std", "VASP_GAMMA_CMD": "srun vasp_gam", "LOBSTER_CMD": "lobster"}
 
 
 def check(potcars: Mapping[str, str], functional: str, *, gamma: bool = True) -> None:
@@ -66,6 +67,26 @@ def problems(
             _command(SETTINGS.VASP_GAMMA_CMD, "VASP_GAMMA_CMD"),
         )
     yield f"POTCARs ({functional})", potcar_problem(potcars, functional)
+
+
+def check_lobster() -> None:
+    """Raise what keeps LOBSTER from running.
+
+    Raises
+    ------
+    EngineError
+        With the fix.
+    """
+    problem = lobster_problem()
+    if problem is not None:
+        raise problem
+
+
+def lobster_problem() -> EngineError | None:
+    """Return what is wrong with LOBSTER's command, if anything."""
+    from atomate2 import SETTINGS
+
+    return _command(SETTINGS.LOBSTER_CMD, "LOBSTER_CMD")
 
 
 def potcar_problem(potcars: Mapping[str, str], functional: str) -> EngineError | None:
@@ -127,8 +148,7 @@ def _program(command: str) -> str:
 
 
 def _command(command: str, name: str) -> EngineError | None:
-    remedy = f"Set it: export ATOMATE2_{name}='srun {'vasp_gam' if 'GAMMA' in name else 'vasp_std'}'"
-    remedy += f" (or {name} in ~/.atomate2.yaml)."
+    remedy = f"Set it: export ATOMATE2_{name}='{_EXAMPLES[name]}' (or {name} in ~/.atomate2.yaml)."
     try:
         words = shlex.split(os.path.expandvars(command))
     except ValueError as error:

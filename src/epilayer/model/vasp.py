@@ -19,7 +19,7 @@ Tag = bool | int | float | str | tuple[int | float, ...] | None
 """Value of an INCAR tag; ``None`` takes back what a parent level set."""
 
 Element = Annotated[str, Field(pattern=r"^[A-Z][a-z]?$")]
-Task = Literal["relax", "static", "md"]
+Task = Literal["relax", "static", "md", "bonding"]
 
 GOVERNED = {
     "hubbard": ("LDAU", "LDAUU", "LDAUJ", "LDAUL", "LDAUTYPE"),

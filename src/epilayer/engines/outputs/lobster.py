@@ -61,6 +61,7 @@ class LobsterOut:
     cohp_disabled: bool = False
     k_points_not_orthonormal: int | None = None
     errors: tuple[str, ...] = ()
+    stand_in: bool = False
 
 
 def read_lobsterout(path: str | Path, *, limit_percent: float = SPILLING_LIMIT_PERCENT) -> LobsterOut:
@@ -101,6 +102,7 @@ def read_lobsterout(path: str | Path, *, limit_percent: float = SPILLING_LIMIT_P
         cohp_disabled=b"pCOHP analyses will be disabled" in prose,
         k_points_not_orthonormal=int(loose[1]) if loose else None,
         errors=tuple(errors),
+        stand_in=b"stand-in" in text[:4096].lower(),
     )
 
 
@@ -293,6 +295,9 @@ def import_lobster(
     fixes, problem = corrections(files.custodian)
     if problem:
         _say(reasons, Finding.FILE_DAMAGED, Severity.NOTE, problem)
+    if out and out.stand_in:
+        what = "a stand-in for LOBSTER wrote these files: no number here is an ICOHP"
+        _say(reasons, Finding.STAND_IN, Severity.NOTE, what)
     per_bond = max((len(bond.per_spin) for bond in bonds), default=0)
     passes = all(one.passes for one in out.spilling) if out and out.spilling else None
     record = BondingImport(
@@ -322,6 +327,7 @@ def import_lobster(
         corrections=fixes,
         program=f"LOBSTER {out.version}" if out else None,
         bonding=record,
+        stand_in=bool(out and out.stand_in),
         agreement=agreement,
         files=_hashes(files),
         signature=files.signature,
