@@ -186,6 +186,16 @@ class Integrator:
         time_fs: float,
     ) -> NDArray[np.float64]:
         """Propagate the chain and scale the velocities; ``chain`` and ``rates`` change in place."""
+        with np.errstate(over="ignore", invalid="ignore"):  # an explosion is for the caller to see
+            return velocity * self._chain_scale(velocity, chain, rates, time_fs)
+
+    def _chain_scale(
+        self,
+        velocity: NDArray[np.float64],
+        chain: NDArray[np.float64],
+        rates: NDArray[np.float64],
+        time_fs: float,
+    ) -> float:
         twice_kinetic = float((self._mass * velocity**2).sum())
         scale = 1.0
         for weight in _YOSHIDA_WEIGHTS:
@@ -198,7 +208,7 @@ class Integrator:
             chain += h * rates
             for j in range(len(rates)):
                 self._turn(rates, j, h, twice_kinetic)
-        return velocity * scale
+        return scale
 
     def _turn(self, rates: NDArray[np.float64], j: int, h_fs: float, twice_kinetic_ev: float) -> None:
         """Half a step of one link of the chain."""

@@ -156,6 +156,8 @@ class _Run:
         return wall_time_s is not None and time.monotonic() - self.began + _MARGIN * slowest_s >= wall_time_s
 
     def _forces(self, positions_ang: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        if not np.isfinite(positions_ang).all():
+            raise self._exploded("coordinates that are not finite")
         self.atoms.set_positions(positions_ang)
         energy_ev = float(self.atoms.get_potential_energy())
         return energy_ev, np.array(self.atoms.get_forces(), dtype=np.float64)
@@ -163,12 +165,15 @@ class _Run:
     def _sound(self, state: State) -> None:
         """Refuse to go on with an explosion; the last checkpoint and the frames before stay."""
         temperature_k = self.integrator.temperature_k(state)
-        fine = np.isfinite(state.energy_ev) and np.isfinite(state.positions_ang).all()
-        if not fine or temperature_k > _HOTTEST * max(self.settings.temperature_k, 1.0):
-            raise EngineError(
-                f"{self.maker.name}: the trajectory exploded at step {state.step} ({temperature_k:.3g} K).",
-                f"Relax the start, or take a shorter time step; the frames before are kept in {self.folder}.",
-            )
+        cold = temperature_k <= _HOTTEST * max(self.settings.temperature_k, 1.0)
+        if not (cold and np.isfinite(state.energy_ev)):
+            raise self._exploded(f"{temperature_k:.3g} K at step {state.step}")
+
+    def _exploded(self, how: str) -> EngineError:
+        return EngineError(
+            f"{self.maker.name}: the trajectory exploded ({how}).",
+            f"Relax the start, or take a shorter time step; the frames before are kept in {self.folder}.",
+        )
 
     def _store(self, log: FrameLog, state: State) -> None:
         log.append(
