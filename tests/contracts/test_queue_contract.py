@@ -14,22 +14,24 @@ from jobflow.core.flow import JobOrder
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "faults"))
 
 import toy_jobs as toy
-from queue_rig import Rig
+from queue_rig import FireworksRig, Rig
 
 from epilayer.launch import EdgeKind, JobState, Outcome, Queue
 from epilayer.launch.base import tree
 from epilayer.model.errors import InputError, QueueError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-RIGS: dict[str, Callable[[Path], Rig]] = {"embedded": Rig}
+RIGS: dict[str, Callable[[Path], Rig]] = {"embedded": Rig, "fireworks": FireworksRig}
 
 
-@pytest.fixture(params=sorted(RIGS))
-def rig(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
+@pytest.fixture(params=["embedded", pytest.param("fireworks", marks=pytest.mark.cluster)])
+def rig(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     monkeypatch.setenv("EPILAYER_TOY_LOG", str(tmp_path / "log"))
-    return RIGS[request.param](tmp_path)
+    made = RIGS[request.param](tmp_path)
+    yield made
+    made.close()
 
 
 def states(rig: Rig) -> dict[str, JobState]:

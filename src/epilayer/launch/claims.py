@@ -106,10 +106,10 @@ class Claims:
         with self.file.writing() as db:
             db.execute("UPDATE workers SET heartbeat = ? WHERE token = ?", (time.time(), token))
 
-    def claim(self, token: str) -> Claim | None:
-        """Take the next job: highest priority first, then the oldest."""
+    def claim(self, token: str, job: int | None = None) -> Claim | None:
+        """Take the next job, highest priority first, then the oldest; or ``job``, if it is READY."""
         with self.file.writing() as db:
-            return self._claim(db, token)
+            return self._claim(db, token, job)
 
     def finish(self, token: str, claim: Claim, done: Done, *, more: bool) -> tuple[Claim | None, int]:
         """Complete a job, in one transaction with all that follows from it and the claim of the next.
@@ -256,9 +256,10 @@ class Claims:
             found = db.execute("SELECT 1 FROM jobs WHERE uuid = ? AND idx > ?", (claim.uuid, claim.index))
             return found.fetchone() is not None
 
-    def _claim(self, db: sqlite3.Connection, token: str) -> Claim | None:
+    def _claim(self, db: sqlite3.Connection, token: str, job: int | None = None) -> Claim | None:
+        which, values = ("id = ? AND", (job,)) if job is not None else ("", ())
         row = db.execute(
-            "SELECT * FROM jobs WHERE state = 'READY' ORDER BY priority DESC, id LIMIT 1"
+            f"SELECT * FROM jobs WHERE {which} state = 'READY' ORDER BY priority DESC, id LIMIT 1", values
         ).fetchone()
         if row is None:
             return None

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from epilayer import __version__
 from epilayer.launch import ledger, reruns
 from epilayer.launch.base import (
     Attempt,
@@ -61,17 +62,23 @@ class EmbeddedQueue:
         Folder for run directories; ``runs`` beside the file by default.
     """
 
+    worker_module = "epilayer.launch.worker"
+    """What a worker process of this queue runs."""
+
     def __init__(
         self, path: str | Path, *, code_version: str | None = None, runs: str | Path | None = None
     ) -> None:
-        from epilayer import __version__
-
         self._file = QueueFile(path)
         self.path = self._file.path
         self.code_version = code_version or __version__
         folder = Path(os.path.abspath(runs)) if runs is not None else Path(self.path).parent / "runs"  # noqa: PTH100
         self.claims = Claims(self._file, code_version=self.code_version, runs=folder)
         self._file.connection()  # a file that cannot be used is told at once
+
+    @property
+    def address(self) -> str:
+        """What a worker process needs to open the queue; handed over in private."""
+        return self.path
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""

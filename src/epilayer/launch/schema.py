@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from epilayer.model.errors import QueueError, StoreError
 from epilayer.store.database import Database
@@ -120,10 +120,14 @@ class QueueFile(Database):
     ----------
     path
         The file; created when missing.
+    options
+        As of `epilayer.store.database.Database`.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        super().__init__(path, kind="job queue", application_id=APPLICATION_ID, migrations=(_VERSION_1,))
+    def __init__(self, path: str | Path, **options: Any) -> None:  # noqa: ANN401  (they differ in type)
+        super().__init__(
+            path, kind="job queue", application_id=APPLICATION_ID, migrations=(_VERSION_1,), **options
+        )
 
     def _open(self) -> sqlite3.Connection:
         connection = super()._open()

@@ -230,7 +230,7 @@ class _Supervisor:
         share = str(max(1, (os.cpu_count() or 1) // self.most))
         environment = {**dict.fromkeys(_THREADS, share), **os.environ, processes.MARK: token}
         path = [os.path.abspath(entry) for entry in sys.path]  # noqa: PTH100  (zip files and such are fine too)
-        code = f"import sys; sys.path[:] = {path!r}; from epilayer.launch.worker import main; main()"
+        code = f"import sys; sys.path[:] = {path!r}; from {self.queue.worker_module} import main; main()"
         with self.log.open("ab") as log:
             process = subprocess.Popen(  # noqa: S603  (our own interpreter and code)
                 [sys.executable, "-c", code],
@@ -244,7 +244,7 @@ class _Supervisor:
             )
         os.close(write_end)
         told = Instructions(
-            queue=self.queue.path,
+            queue=self.queue.address,
             runs=str(self.claims.runs),
             jobstore=self.jobstore,
             code_version=self.claims.code_version,

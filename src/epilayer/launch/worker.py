@@ -80,10 +80,12 @@ class Worker:
 
     def __init__(self, told: Instructions) -> None:
         self.told = told
-        self.claims = Claims(QueueFile(told.queue), code_version=told.code_version, runs=Path(told.runs))
+        self.claims = self.open_queue()
         self.store: JobStore = None
         self.stopping = False
         self.in_job = False
+        self.failure: str | None = None
+        """Why the last job did not complete."""
         self._inbox = b""
 
         # The streams of the supervisor are not for the job and what it starts.
@@ -93,8 +95,14 @@ class Worker:
         os.close(null)
         os.set_inheritable(told.events_fd, False)
 
-    def run(self) -> int:
-        """Work until told to stop, or until the supervisor is gone; return the exit code."""
+    def open_queue(self) -> Claims:
+        """Open the queue."""
+        return Claims(
+            QueueFile(self.told.queue), code_version=self.told.code_version, runs=Path(self.told.runs)
+        )
+
+    def begin(self) -> None:
+        """Make ready for the first job."""
         self.claims.register(self.told.token, os.getpid(), self.told.supervisor)
         self.store = open_store(self.told.jobstore)
         signal.signal(signal.SIGTERM, self._on_term)
@@ -104,15 +112,19 @@ class Worker:
 
         initialize_logger()
         self.say("ready")
+
+    def run(self) -> int:
+        """Work until told to stop, or until the supervisor is gone; return the exit code."""
+        self.begin()
         claim = self.claims.claim(self.told.token)
         while not self.stopping:
             if claim is None:
                 self.say("idle")
-                if not self._wait():
+                if not self.wait():
                     break
                 claim = self.claims.claim(self.told.token)
             else:
-                claim = self._work(claim)
+                claim = self.work(claim)
         if claim is not None:
             self.claims.give_back(claim, "the run was stopped")
         return 0
@@ -122,7 +134,7 @@ class Worker:
         with suppress(OSError):
             os.write(self.told.events_fd, (json.dumps({"kind": kind, **details}) + "\n").encode())
 
-    def _work(self, claim: Claim) -> Claim | None:
+    def work(self, claim: Claim, *, take_next: bool = True) -> Claim | None:
         """Run one job and hand in what came of it; return the next."""
         self.say("started", job=claim.job)
         done, cause, leftovers = None, None, False
@@ -139,7 +151,7 @@ class Worker:
                     cause = one_line(error)
                     leftovers = _has_children()
         except Interrupted:
-            self.claims.give_back(claim, "the run was stopped")
+            self.interrupted(claim)
             self.say("interrupted", job=claim.job)
             self.stopping = True
             return None
@@ -147,7 +159,8 @@ class Worker:
             with suppress(EpilayerError):
                 self.claims.give_back(claim, one_line(error))
             raise
-        more = not self.stopping and not leftovers
+        more = take_next and not self.stopping and not leftovers
+        self.failure = cause
         if done is None:
             following, ready = self.claims.fail(self.told.token, claim, cause or "failed", more=more)
         else:
@@ -156,6 +169,11 @@ class Worker:
         if leftovers:  # a failed job that left processes behind: the supervisor ends them with the worker
             sys.exit(EXIT_REPLACE)
         return following
+
+    def interrupted(self, claim: Claim) -> None:
+        """Put back a job that was told to stop."""
+        self.failure = "the run was stopped"
+        self.claims.give_back(claim, self.failure)
 
     def _execute(self, claim: Claim) -> Done:
         """Run the job; its document is in the store when this returns."""
@@ -196,7 +214,7 @@ class Worker:
                 "Free some space, then run again: the job was put back and nothing is lost.",
             ) from error
 
-    def _wait(self) -> bool:
+    def wait(self) -> bool:
         """Sleep until woken, at most `IDLE_S`; False when it is time to go."""
         readable, _, _ = select.select([self._orders_fd], [], [], IDLE_S)
         if not readable:
@@ -218,7 +236,11 @@ class Worker:
             if os.getppid() != self.told.supervisor:
                 os.killpg(0, signal.SIGKILL)
             with suppress(EpilayerError):  # a busy or full disk is the main thread's to report
-                self.claims.beat(self.told.token)
+                self.beat()
+
+    def beat(self) -> None:
+        """Renew the lease."""
+        self.claims.beat(self.told.token)
 
 
 def open_store(spec: dict[str, Any]) -> JobStore:
@@ -375,7 +397,7 @@ def _sanitised(value: Any) -> Any:  # noqa: ANN401
     return jsanitize(value, strict=False, enum_values=True)
 
 
-def main() -> NoReturn:
+def main(worker_class: type[Worker] = Worker) -> NoReturn:
     """Read the instructions and work."""
     head = b""
     while not head.endswith(b"\n"):  # byte by byte: what follows belongs to the worker's loop
@@ -387,7 +409,7 @@ def main() -> NoReturn:
     processes.die_with_parent(told.supervisor)
     faulthandler.enable()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # logs are read while jobs run
-    worker = Worker(told)
+    worker = worker_class(told)
     try:
         code = worker.run()
     except EpilayerError as error:

@@ -42,6 +42,8 @@ class Database:
     durable
         Whether a commit waits for the disk. Without it a killed process still loses nothing, but
         a power cut may take the last commits (never part of one).
+    factory
+        Class of the connections.
     functions
         SQL functions of one or two arguments to be known on every connection, by name.
     """
@@ -54,6 +56,7 @@ class Database:
         application_id: int,
         migrations: tuple[str, ...],
         durable: bool = True,
+        factory: type[sqlite3.Connection] = sqlite3.Connection,
         functions: Mapping[str, tuple[int, Callable[..., str | float | None]]] | None = None,
     ) -> None:
         self.path = str(Path(path).absolute())
@@ -61,6 +64,7 @@ class Database:
         self.application_id = application_id
         self.migrations = migrations
         self.durable = durable
+        self.factory = factory
         self.functions = dict(functions or {})
         self._lock = threading.Lock()
         self._pid = os.getpid()
@@ -133,7 +137,11 @@ class Database:
         Path(self.path).parent.mkdir(parents=True, exist_ok=True)
         # Threads never share a connection; the check is off so that close() can reach them all.
         connection = sqlite3.connect(
-            self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            self.path,
+            timeout=BUSY_TIMEOUT_S,
+            isolation_level=None,
+            check_same_thread=False,
+            factory=self.factory,
         )
         try:
             self._check(connection)
