@@ -128,7 +128,7 @@ def certify(
     judged = sorted((_judge(pose, slab, molecule) for pose in relaxed), key=lambda j: j.outcome().rank())
     valid = [j for j in judged if not j.refusals and not j.disqualifying]
     best = judged[0]  # valid, if any is
-    refusals = [*_leg_refusals("slab", slab), *_leg_refusals("molecule", molecule)]
+    refusals = [*leg_refusals("slab", slab), *leg_refusals("molecule", molecule)]
     if valid:
         refusals += [_lower_pose(j) for j in judged if _is_lower_unconverged(j, best)]
     else:
@@ -139,7 +139,7 @@ def certify(
     n_slab = len(slab.structure)
     adslab = best.pose.calculation
     contact_label, contact_ang = closest_contact(adslab.structure, n_slab)
-    legs = (_leg("slab", slab), _leg("molecule", molecule), _leg("adslab", adslab))
+    legs = (leg_of("slab", slab), leg_of("molecule", molecule), leg_of("adslab", adslab))
     return AdsorptionEnergy(
         cathode=system.cathode,
         facet=system.facet,
@@ -326,7 +326,7 @@ _OWN_REASONS = frozenset({RefusalCode.ELECTRONIC_NOT_CONVERGED, RefusalCode.FORC
 
 def _judge(pose: ComputedPose, slab: Calculation, molecule: Calculation) -> _Judged:
     adslab = pose.calculation
-    refusals = _leg_refusals(pose.label, adslab) + _closure(pose.label, adslab, slab, molecule)
+    refusals = leg_refusals(pose.label, adslab) + _closure(pose.label, adslab, slab, molecule)
     balanced = all(r.code not in (RefusalCode.ATOMS_NOT_BALANCED, RefusalCode.NOT_FINITE) for r in refusals)
     anomalies = (
         find_anomalies(
@@ -341,7 +341,8 @@ def _judge(pose: ComputedPose, slab: Calculation, molecule: Calculation) -> _Jud
     return _Judged(pose, adsorption_energy_ev(adslab, slab, molecule), tuple(refusals), tuple(anomalies))
 
 
-def _leg_refusals(subject: str, leg: Calculation) -> list[Refusal]:
+def leg_refusals(subject: str, leg: Calculation) -> list[Refusal]:
+    """Return every reason why one calculation is no leg of an energy difference."""
     refusals = []
     if not (math.isfinite(leg.energy_ev) and math.isfinite(leg.max_force_ev_per_ang)):
         refusals.append(
@@ -450,7 +451,8 @@ def _from_anomaly(subject: str, anomaly: Anomaly) -> Refusal:
     return Refusal(code=RefusalCode.ANOMALY, subject=subject, what=anomaly.what, remedy=anomaly.remedy)
 
 
-def _leg(role: Literal["slab", "molecule", "adslab"], calculation: Calculation) -> Leg:
+def leg_of(role: Literal["slab", "molecule", "adslab", "bulk"], calculation: Calculation) -> Leg:
+    """Return a calculation as a leg of an energy difference."""
     energies = calculation.energies_ev
     tail = energies[-(_RESIDUAL_STEPS + 1) :]
     return Leg(

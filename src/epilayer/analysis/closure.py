@@ -46,6 +46,20 @@ def level_refusals(
     ]
 
 
+def bulk_refusals(subject: str, slab: Calculation, bulk: Calculation) -> list[Refusal]:
+    """Return every reason why a slab's energy does not close with its bulk's.
+
+    Their k-meshes and dipole corrections differ by design; each must be what its level declares.
+    """
+    found = [*_shared(bulk, slab), *_elements(bulk, slab), *_identified(slab, bulk)]
+    found += [what for leg in (slab, bulk) for what in _as_declared(leg)]
+    remedy = "compute slab and bulk at one level of theory"
+    return [
+        Refusal(code=RefusalCode.LEVEL_MISMATCH, subject=subject, what=what, remedy=remedy)
+        for what in dict.fromkeys(found)
+    ]
+
+
 def _shared(leg: Calculation, other: Calculation) -> Iterator[str]:
     """Return where a leg differs in what every leg shares."""
     if leg.level.fingerprint == other.level.fingerprint:

@@ -77,7 +77,7 @@ class Calculation(Frozen):
 
 
 class RefusalCode(StrEnum):
-    """Why an adsorption energy may not be reported."""
+    """Why a number may not be reported."""
 
     NOT_FINITE = "not_finite"
     ELECTRONIC_NOT_CONVERGED = "electronic_not_converged"
@@ -89,6 +89,15 @@ class RefusalCode(StrEnum):
     ANOMALY = "anomaly"
     LOWER_POSE_NOT_CONVERGED = "lower_pose_not_converged"
     LOWER_CLEAN_SLAB = "lower_clean_slab"
+    NOT_STOICHIOMETRIC = "not_stoichiometric"
+    POLAR = "polar"
+    FACES_DIFFER = "faces_differ"
+    FACES_HELD = "faces_held"
+    REBUILT = "rebuilt"
+    THICKNESS_NOT_CONVERGED = "thickness_not_converged"
+    NEGATIVE_SURFACE_ENERGY = "negative_surface_energy"
+    FACET_WITHOUT_VALUE = "facet_without_value"
+    SHAPE_NOT_CLOSED = "shape_not_closed"
 
 
 class Refusal(Frozen):
@@ -108,9 +117,9 @@ class Status(StrEnum):
 
 
 class Leg(Frozen):
-    """One of the three energies of an adsorption energy, as a reference to its calculation."""
+    """One of the energies of an adsorption or surface energy, as a reference to its calculation."""
 
-    role: Literal["slab", "molecule", "adslab"]
+    role: Literal["slab", "molecule", "adslab", "bulk"]
     energy_ev: Ev
     dispersion_energy_ev: Ev | None
     max_force_ev_per_ang: EvPerAng

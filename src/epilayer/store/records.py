@@ -8,6 +8,8 @@ from epilayer.model.base import Frozen, fingerprint, parse
 from epilayer.model.errors import StoreError
 from epilayer.model.imported import ImportedAdsorption, ImportedCalculation, Severity
 from epilayer.model.records import AdsorptionEnergy, CompetingAdsorption, GrowthVerdict
+from epilayer.model.surface import SurfaceEnergy, WulffShape
+from epilayer.store import surfaces
 
 if TYPE_CHECKING:
     from epilayer.model.level import Scalar
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 
 AdsorptionRecord = AdsorptionEnergy | GrowthVerdict | CompetingAdsorption
+SurfaceRecord = SurfaceEnergy | WulffShape
 
 RECORD_TYPES: dict[str, type[Frozen]] = {
     "adsorption": AdsorptionEnergy,
@@ -23,11 +26,13 @@ RECORD_TYPES: dict[str, type[Frozen]] = {
     "competition": CompetingAdsorption,
     "calculation": ImportedCalculation,
     "imported_adsorption": ImportedAdsorption,
+    "surface": SurfaceEnergy,
+    "wulff": WulffShape,
 }
 """The kinds of record and the type each is read back as."""
 
 
-def document_of(record: AdsorptionRecord, *, job: str, created: str) -> Record:
+def document_of(record: AdsorptionRecord | SurfaceRecord, *, job: str, created: str) -> Record:
     """Return the document that stores a record.
 
     Parameters
@@ -37,7 +42,9 @@ def document_of(record: AdsorptionRecord, *, job: str, created: str) -> Record:
     created
         When the job ended, ISO 8601.
     """
-    if isinstance(record, AdsorptionEnergy):
+    if isinstance(record, SurfaceRecord):
+        fields = surfaces.fields(record)
+    elif isinstance(record, AdsorptionEnergy):
         fields = _adsorption_fields(record)
     elif isinstance(record, GrowthVerdict):
         fields = _growth_fields(record)
@@ -45,7 +52,7 @@ def document_of(record: AdsorptionRecord, *, job: str, created: str) -> Record:
         fields = _competition_fields(record)
     return {
         "kind": record.kind,
-        "id": _identity(record),
+        "id": fingerprint(surfaces.asked(record)) if isinstance(record, SurfaceRecord) else _identity(record),
         "created": created,
         "schema_version": SCHEMA_VERSION,
         "fields": {**fields, "job": job},

@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import spglib
 
 from epilayer.model.errors import StructureError
-from epilayer.structures import slabs
+from epilayer.structures import crystals, orderings, slabs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
     from pymatgen.core.structure import Structure
 
     from epilayer.model.cathode import Cathode, Facet
+    from epilayer.structures.orderings import Ordering
 
 
 def as_in_bulk(
@@ -78,3 +81,30 @@ def lowest_termination(cathode: Cathode, facet: Facet) -> str | None:
             "Compute them again (epilayer run surface_energies) and record them, or take them out.",
         )
     return min(recorded.values(), key=lambda e: (e.surface_energy_j_per_m2, e.termination)).termination
+
+
+def ordering_of(cathode: Cathode, label: str) -> Ordering:
+    """Return the ordering of a label that a cut names."""
+    rule = crystals.crystal_of(cathode, None).ordering
+    for cell in rule.cells if rule else (None,):
+        for ordering in orderings.orderings(cathode, cell):
+            if ordering.label == label:
+                return ordering
+    raise StructureError(f"{cathode.name} has no ordering {label!r}.", "Take the label that a cut names.")
+
+
+def point_group(crystal: Structure) -> tuple[str, NDArray[np.int64]]:
+    """Return the point group of a crystal, partial occupancies respected: symbol and rotations.
+
+    The rotations stand in the basis of the crystal's own cell, (operations, 3, 3).
+    """
+    found = spglib.get_symmetry_dataset(
+        crystals.spglib_cell(crystal), symprec=crystals.SYMMETRY_TOLERANCE_ANG
+    )
+    if found is None:
+        raise StructureError(
+            f"No symmetry was found in {crystal.composition.reduced_formula}.",
+            "Check for overlapping sites.",
+        )
+    rotations: NDArray[np.int64] = np.unique(np.asarray(found.rotations, dtype=np.int64), axis=0)
+    return str(found.pointgroup), rotations
