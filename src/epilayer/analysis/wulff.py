@@ -219,7 +219,8 @@ def _facets(
     central = _fractions(names, faces)
     spans: dict[str, list[float]] = {name: [central[name]] for name in names}
     # The shape depends on ratios only, so the extremes of a share lie at corners of the intervals.
-    for signs in itertools.product((-1, 1), repeat=len(names)):
+    exact = not any(record.uncertainty_j_per_m2 for record in lowest.values())
+    for signs in () if exact else itertools.product((-1, 1), repeat=len(names)):
         moved = {
             name: gammas[name] + sign * (lowest[name].uncertainty_j_per_m2 or 0.0)
             for name, sign in zip(names, signs, strict=True)

@@ -61,7 +61,10 @@ _SHOWN = {
 
 def query(
     kind: Annotated[
-        str, typer.Argument(help="Kind of record: adsorption, growth, competition, calculation ...")
+        str,
+        typer.Argument(
+            help="Kind of record: adsorption, growth, competition, surface, wulff, calculation ..."
+        ),
     ],
     where: Annotated[
         list[str] | None,
@@ -208,7 +211,7 @@ def _print_table(found: list[Record], names: tuple[str, ...] | list[str]) -> Non
     out.print(table)
 
 
-_PROSE = frozenset({"ranking", "refusal", "statement"})
+_PROSE = frozenset({"ranking", "refusal", "statement", "shape", "left_out"})
 _HEADINGS = {
     "adsorption_energy_ev": "E_ads (eV)",
     "uncertainty_ev": "+- (eV)",
