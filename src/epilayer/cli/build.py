@@ -9,70 +9,285 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from epilayer.cli.common import JsonOption, err, out, print_json, study
-from epilayer.cli.pictures import HtmlOption, PngOption, draw
+from epilayer.cli.common import JsonOption, err, out, print_json
+from epilayer.cli.given import (
+    MillerCommand,
+    MillerOption,
+    OutputOption,
+    cathode_of,
+    facet_of,
+    is_file,
+    ligand_of,
+    slab_of,
+)
+from epilayer.cli.pictures import HtmlOption, PngOption, check_names, draw
 from epilayer.model.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pymatgen.core import Structure
 
+    from epilayer.model.cathode import Facet
     from epilayer.structures.poses import Pose
-    from epilayer.structures.slab_types import SlabCut
+    from epilayer.structures.slab_types import SlabCut, Termination
 
-app = typer.Typer(
-    no_args_is_help=True, help="Build a structure without computing anything: slab, adsorbates."
-)
+app = typer.Typer(no_args_is_help=True, help="Build a structure without computing anything.")
 
-CathodeArgument = Annotated[str, typer.Argument(help="Name of a cathode (see: epilayer list cathodes).")]
-MillerOption = Annotated[str, typer.Option("--miller", "-m", help="Miller index: 001, 1-10, or '1 0 4'.")]
-OutputOption = Annotated[
-    Path | None,
-    typer.Option("--output", "-o", help="File to write; its ending tells the format (.cif, .vasp, POSCAR)."),
-]
+CHARGED = "charged"
+"""The charge state that ``--charged`` means."""
 
 
-@app.command()
+@app.command(cls=MillerCommand)
 def slab(
-    cathode: CathodeArgument,
+    source: Annotated[
+        str, typer.Argument(help="A cathode's name (epilayer list cathodes), or a .cif or POSCAR file.")
+    ],
     miller: MillerOption,
+    keep: Annotated[
+        str | None, typer.Option("--keep", help="Bonds no cut may sever: P-O,V=O,V-O:1.9. Default: by rule.")
+    ] = None,
+    oxidation: Annotated[
+        str | None,
+        typer.Option("--oxidation", help="Oxidation states of your crystal: Na=1,V=4. Default: guessed."),
+    ] = None,
     termination: Annotated[
         str | None, typer.Option("--termination", "-t", help="Label of an admissible one; default: the best.")
+    ] = None,
+    thickness_ang: Annotated[
+        float | None, typer.Option("--thickness", metavar="A", help="Least thickness of material.")
+    ] = None,
+    vacuum_ang: Annotated[
+        float | None, typer.Option("--vacuum", metavar="A", help="Empty space between the faces.")
+    ] = None,
+    hold_ang: Annotated[
+        float | None, typer.Option("--hold", metavar="A", help="Thickness of the region held fixed.")
     ] = None,
     output: OutputOption = None,
     png: PngOption = None,
     html: HtmlOption = None,
     *,
+    charged: Annotated[
+        bool, typer.Option("--charged", help="Remove mobile ions, alike on both faces, to the charged state.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Cut a slab by the cathode's rules, and say which terminations there are and why this one.
+    """Cut a slab by rule, and say which terminations there are and why this one.
 
-    Example: [cyan]epilayer build slab nvopf --miller 001 -o slab.cif[/]
+    The Miller index is that of the crystal's conventional cell, or of the cell in your file. POSCAR
+    files carry which atoms are held; CIF has no place for it.
+
+    Example: [cyan]epilayer build slab nvopf --miller 0 0 1 -o slab.cif --png slab.png[/]
+
+    Example: [cyan]epilayer build slab mine.cif --miller 1 0 4 --oxidation Li=1,Co=3,O=-2 --json[/]
     """
-    from epilayer.model.cathode import miller_index
-    from epilayer.structures import slabs
+    from epilayer.structures import charging, slabs, surfaces
 
-    material = study().catalogue.cathode(cathode)
+    check_names(png, html)
+    _check_format(output)
+    material = cathode_of(source, oxidation, keep)
+    facet = facet_of(material, miller, thickness_ang=thickness_ang, vacuum_ang=vacuum_ang, hold_ang=hold_ang)
     with err.status("Cutting ..."):
-        facet = material.facet(miller_index(miller))
         choices = slabs.admissible(material, facet)
-        chosen = slabs.cut(material, facet, termination=termination)
-    if output is not None:
-        _write(chosen.structure, output)
-    draw(chosen.structure, png=png, html=html, title=f"{cathode} {chosen.termination}")
+        wanted = termination or surfaces.lowest_termination(material, facet)
+        chosen = choices[0]
+        if wanted is not None:
+            chosen = slabs.cut(material, facet, termination=wanted)
+        every = slabs.terminations_of(material, facet, chosen.ordering)
+        shown = charging.charge(material, chosen, state=CHARGED) if charged else chosen
+        held = slabs.hold_bottom(shown.structure, facet.hold_thickness_ang, where=facet.hold)
+    reason = shown.reason
+    if termination is None and wanted is not None:
+        reason += " Of the admissible ones it has the lowest recorded surface energy."
+    files = [] if output is None else [_write(held, output)]
+    title = f"{material.title or material.name} ({facet.label}), {shown.termination}"
+    files += draw(held, png=png, html=html, title=title, facts=_facts(shown, reason))
+    document = {
+        "source": source,
+        "crystal": {
+            "formula": material.formula,
+            "oxidation_states": material.oxidation_states,
+            "oxidation_states_from": _charges_from(source, oxidation),
+            "keep_bonds": None
+            if material.keep_bonds is None
+            else [b.model_dump() for b in material.keep_bonds],
+        },
+        "miller": list(facet.miller),
+        "state": CHARGED if charged else None,
+        "chosen": {**_slab_json(shown), "reason": reason},
+        "held_atoms": sum(not any(f) for f in held.site_properties["selective_dynamics"]),
+        "hold_thickness_ang": facet.hold_thickness_ang,
+        "admissible": [_slab_json(c) for c in choices],
+        "terminations": [_termination_json(t) for t in every],
+        "written": [str(f) for f in files],
+    }
     if as_json:
-        print_json({"chosen": _slab_json(chosen), "admissible": [_slab_json(c) for c in choices]})
+        print_json(document)
         return
-    table = Table(box=None, pad_edge=False, title="admissible terminations", title_justify="left")
+    if is_file(source):
+        states = ", ".join(f"{e} {q:+g}" for e, q in material.oxidation_states.items())
+        out.print(f"{material.formula}: oxidation states {states} ({_charges_from(source, oxidation)})\n")
+    _print_terminations(every)
+    _print_admissible(choices, chosen, facet)
+    out.print(f"\n{escape(reason)}")
+    out.print(
+        f"{shown.structure.composition.formula}: {len(held)} atoms, {document['held_atoms']} held, "
+        f"{shown.area_ang2:.2f} A2, dipole {abs(shown.dipole_e_ang):.3f} e.A, "
+        f"{_symmetry(shown.structure)}, faces {'equivalent' if shown.faces_equivalent else 'different'}"
+    )
+    for file in files:
+        out.print(f"Written: [bold]{file}[/]")
+
+
+@app.command(cls=MillerCommand)
+def adsorbates(
+    source: Annotated[
+        str,
+        typer.Argument(metavar="SLAB", help="A slab's file (.cif, POSCAR), or a cathode with --miller."),
+    ],
+    ligand: Annotated[
+        str, typer.Argument(help="A ligand's name (epilayer list ligands), SMILES, or an .xyz or .mol file.")
+    ],
+    miller: Annotated[
+        str | None, typer.Option("--miller", "-m", metavar="H K L", help="Facet of a named cathode.")
+    ] = None,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="At most so many poses.")] = 8,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same poses.")] = 0,
+    charge: Annotated[
+        int | None, typer.Option("--charge", help="Charge of an .xyz molecule; SMILES and .mol state theirs.")
+    ] = None,
+    multiplicity: Annotated[
+        int | None, typer.Option("--multiplicity", min=1, help="2S+1 of a molecule of your own.")
+    ] = None,
+    hold_ang: Annotated[
+        float | None, typer.Option("--hold", metavar="A", help="Thickness held fixed at the bottom.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for one CIF a pose; or one file, for the first pose."),
+    ] = None,
+    png: PngOption = None,
+    html: HtmlOption = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Place a ligand on the top face of a slab in several ways. Pictures show the first pose.
+
+    Example: [cyan]epilayer build adsorbates slab.cif triazole --seed 1 -o poses/[/]
+
+    Example: [cyan]epilayer build adsorbates nvopf 'CC(=O)[O-]' --miller 1 0 0 --png pose.png[/]
+    """
+    from epilayer.structures import molecules, poses
+
+    check_names(png, html)
+    single = output is not None and is_file(str(output))
+    if output is not None and not single and output.suffix:
+        raise InputError(f"{output}: cannot tell the format.", "Name it .cif or .vasp, or name a folder.")
+    molecule = ligand_of(ligand, charge, multiplicity)
+    with err.status("Placing ..."):
+        clean = _clean_slab(source, miller, hold_ang)
+        placed = poses.generate(
+            clean,
+            molecules.build(molecule, seed),
+            anchors=molecules.anchors(molecule),
+            count=count,
+            seed=seed,
+        )
+    files = []
+    if output is not None:
+        targets = [output] if single else [output / f"{p.label}.cif" for p in placed]
+        files = [_write(p.structure, target) for p, target in zip(placed, targets, strict=False)]
+    first = placed[0]
+    files += draw(
+        first.structure,
+        png=png,
+        html=html,
+        chosen_atoms=first.adsorbate_indices,
+        title=f"{molecule.display_name} on {source}: {first.label}",
+        facts={"Closest contact": _pose_json(first)["contact"], "Seed": str(seed)},
+    )
+    if as_json:
+        print_json(
+            {
+                "slab": source,
+                "slab_formula": clean.composition.remove_charges().formula,
+                "ligand": {
+                    "name": molecule.name,
+                    "formula": molecule.formula,
+                    "charge": molecule.charge,
+                    "multiplicity": molecule.spin_multiplicity,
+                },
+                "seed": seed,
+                "poses": [_pose_json(p) for p in placed],
+                "written": [str(f) for f in files],
+            }
+        )
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in ("pose", "anchor", "site", "closest contact"):
+        table.add_column(heading, no_wrap=True)
+    for p in placed:
+        row = _pose_json(p)
+        table.add_row(p.label, row["anchor"], row["site"], row["contact"])
+    out.print(f"{escape(molecule.display_name)}, {molecule.formula}, charge {molecule.charge}, seed {seed}\n")
+    out.print(table)
+    for file in files:
+        out.print(f"Written: [bold]{escape(str(file))}[/]")
+
+
+def _clean_slab(source: str, miller: str | None, hold_ang: float | None) -> Structure:
+    from epilayer.structures import slabs, surfaces
+
+    if is_file(source):
+        if miller is not None:
+            raise InputError(
+                f"--miller cuts a named cathode; {source} is taken as the slab itself.",
+                f"Leave --miller out, or cut it first: epilayer build slab {source} --miller {miller}",
+            )
+        given = slab_of(source)
+        if hold_ang is None and "selective_dynamics" in given.site_properties:
+            return given
+        return slabs.hold_bottom(given, 4.0 if hold_ang is None else hold_ang)
+    if miller is None:
+        raise InputError(f"Which facet of {source}?", "Add --miller 0 0 1, or give a slab file.")
+    material = cathode_of(source, None, None)
+    facet = facet_of(material, miller, hold_ang=hold_ang)
+    cut = slabs.cut(material, facet, termination=surfaces.lowest_termination(material, facet))
+    return slabs.hold_bottom(cut.structure, facet.hold_thickness_ang, where=facet.hold)
+
+
+def _print_terminations(every: Sequence[Termination]) -> None:
+    table = Table(box=None, pad_edge=False, title="every cut, per repeat", title_justify="left")
+    headings = ("cut", "kept bonds severed", "Tasker", "dipole (e.A)", "faces", "bonds broken per nm2")
+    for heading in headings:
+        table.add_column(heading, no_wrap=heading in {"cut", "faces"})
+    for t in every:
+        table.add_row(
+            t.label,
+            str(t.severed) if t.severed else "none",
+            t.tasker,
+            f"{t.dipole_e_ang:+.1f}",
+            "alike" if t.faces_equivalent else "differ",
+            ", ".join(f"{b.pair} {b.per_nm2:.1f}" for b in t.broken),
+        )
+    out.print(table)
+
+
+def _print_admissible(choices: Sequence[SlabCut], chosen: SlabCut, facet: Facet) -> None:
+    title = f"\nadmissible slabs of ({facet.label}): stoichiometric, non-polar, polyanions whole (m: mended)"
+    table = Table(box=None, pad_edge=False, title=title, title_justify="left")
     for heading in (
         "",
         "termination",
         "Tasker",
         "atoms",
-        "thickness (A)",
-        "cell (A)",
-        "bonds broken per nm2",
+        "thick, A",
+        "cell, A",
+        "faces",
+        "cost, eV/A2",
+        "broken per nm2",
     ):
-        table.add_column(heading)
+        table.add_column(heading, no_wrap=heading in {"termination", "cell, A", "faces"})
     for c in choices:
         a, b, _ = c.structure.lattice.abc
         table.add_row(
@@ -82,79 +297,72 @@ def slab(
             str(len(c.structure)),
             f"{c.thickness_ang:.1f}",
             f"{a:.2f} x {b:.2f}",
+            "alike" if c.faces_equivalent else "differ",
+            f"{c.cleavage_ev_per_ang2:.3f}",
             ", ".join(f"{x.pair} {x.per_nm2:.1f}" for x in c.broken_bonds),
         )
     out.print(table)
-    out.print(f"\n{escape(chosen.reason)}")
-    if output is not None:
-        out.print(f"Written: [bold]{output}[/]")
 
 
-@app.command()
-def adsorbates(
-    cathode: CathodeArgument,
-    ligand: Annotated[str, typer.Argument(help="Name of a ligand (see: epilayer list ligands).")],
-    miller: MillerOption,
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="At most so many poses.")] = 8,
-    seed: Annotated[int, typer.Option("--seed")] = 0,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder to write one CIF a pose into.")
-    ] = None,
-    *,
-    as_json: JsonOption = False,
-) -> None:
-    """Place a ligand on the top face of a slab in several ways.
+def _charges_from(source: str, oxidation: str | None) -> str:
+    if not is_file(source):
+        return "the catalogue"
+    return "--oxidation" if oxidation else "the file, or guessed from its composition"
 
-    Example: [cyan]epilayer build adsorbates nvopf triazole --miller 100 --seed 1 -o poses/[/]
-    """
-    from epilayer.model.cathode import miller_index
-    from epilayer.structures import molecules, poses, slabs
 
-    used = study()
-    material, molecule = used.catalogue.cathode(cathode), used.catalogue.ligand(ligand)
-    with err.status("Placing ..."):
-        cut = slabs.cut(material, material.facet(miller_index(miller)))
-        placed = poses.generate(
-            cut.structure,
-            molecules.build(molecule, seed),
-            anchors=molecules.anchors(molecule),
-            count=count,
-            seed=seed,
-        )
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        for pose in placed:
-            _write(pose.structure, output / f"{pose.label}.cif")
-    if as_json:
-        print_json([_pose_json(p) for p in placed])
-        return
-    table = Table(box=None, pad_edge=False)
-    for heading in ("pose", "anchor", "site", "azimuth", "tilt", "closest contact"):
-        table.add_column(heading)
-    for p in placed:
-        row = _pose_json(p)
-        table.add_row(
-            p.label, row["anchor"], row["site"], f"{p.azimuth_deg:.0f}", f"{p.tilt_deg:.0f}", row["contact"]
-        )
-    out.print(table)
-    if output is not None:
-        out.print(f"{len(placed)} files written to [bold]{output}[/]")
+def _facts(cut: SlabCut, reason: str) -> dict[str, str]:
+    return {
+        "Composition": str(cut.structure.composition.remove_charges().formula),
+        "Termination": f"{cut.termination}, Tasker {cut.tasker}{', mended' if cut.mended else ''}",
+        "Size": f"{cut.area_ang2:.2f} Å², {cut.thickness_ang:.1f} Å thick, {cut.vacuum_ang:.1f} Å of vacuum",
+        "Bonds broken per nm²": ", ".join(f"{b.pair} {b.per_nm2:.1f}" for b in cut.broken_bonds) or "none",
+        "Why this one": reason,
+    }
+
+
+def _symmetry(structure: Structure) -> str:
+    from epilayer.structures import crystals
+
+    return crystals.space_group(structure)
+
+
+def _termination_json(termination: Termination) -> dict[str, Any]:
+    return {
+        "termination": termination.label,
+        "height_ang": termination.height_ang,
+        "kept_bonds_severed": termination.severed,
+        "corrugated": termination.corrugated,
+        "tasker": termination.tasker,
+        "dipole_e_ang": termination.dipole_e_ang,
+        "stoichiometric": termination.stoichiometric,
+        "faces_equivalent": termination.faces_equivalent,
+        "broken_bonds_per_nm2": {b.pair: b.per_nm2 for b in termination.broken},
+    }
 
 
 def _slab_json(cut: SlabCut) -> dict[str, Any]:
+    a_ang, b_ang, c_ang = cut.structure.lattice.abc
     return {
         "termination": cut.termination,
         "miller": list(cut.miller),
         "ordering": cut.ordering,
-        "formula": cut.structure.composition.formula,
+        "formula": cut.structure.composition.remove_charges().formula,
         "atoms": len(cut.structure),
         "thickness_ang": cut.thickness_ang,
         "vacuum_ang": cut.vacuum_ang,
         "area_ang2": cut.area_ang2,
+        "cell_ang": [a_ang, b_ang, c_ang],
+        "repeats": list(cut.repeats),
         "dipole_e_ang": cut.dipole_e_ang,
+        "polar": False,
+        "stoichiometric": True,
         "tasker": cut.tasker,
+        "moved_ions": dict(cut.moved),
         "faces_equivalent": cut.faces_equivalent,
+        "symmetry": _symmetry(cut.structure),
         "broken_bonds_per_nm2": {b.pair: b.per_nm2 for b in cut.broken_bonds},
+        "broken_valence_per_nm2": cut.broken_valence_per_nm2,
+        "electrostatic_cleavage_ev_per_ang2": cut.cleavage_ev_per_ang2,
         "reason": cut.reason,
     }
 
@@ -169,19 +377,27 @@ def _pose_json(pose: Pose) -> dict[str, Any]:
         "tilt_deg": pose.tilt_deg,
         "seed": pose.seed,
         "contact": f"{nearest.label} {nearest.distance_ang:.2f} A" if nearest else "",
+        "contact_ang": nearest.distance_ang if nearest else None,
     }
 
 
-def _write(structure: Structure, path: Path) -> None:
+def _check_format(path: Path | None) -> None:
+    """Refuse a file name of no known format before anything is built."""
+    if path is not None and (not is_file(str(path)) or path.suffix.lower() in {".xyz", ".mol", ".sdf"}):
+        raise InputError(f"{path}: cannot tell the format.", "Name it .cif, .vasp or POSCAR.")
+
+
+def _write(structure: Structure, path: Path) -> Path:
+    from pymatgen.io.cif import CifWriter
+
     from epilayer.model.files import write_atomic
 
+    _check_format(path)
     plain = structure.copy()
     plain.remove_oxidation_states()
-    name = path.name.lower()
-    if name.endswith(".cif"):
-        text = plain.to(fmt="cif")
-    elif name.startswith(("poscar", "contcar")) or name.endswith(".vasp"):
-        text = plain.to(fmt="poscar")
+    if path.name.lower().endswith(".cif"):
+        plain.relabel_sites()
+        text = str(CifWriter(plain, significant_figures=8))
     else:
-        raise InputError(f"{path}: cannot tell the format.", "Name it .cif, .vasp or POSCAR.")
-    write_atomic(path, text)
+        text = plain.to(fmt="poscar")
+    return write_atomic(path, text)

@@ -100,12 +100,9 @@ def facet_slab(
         leave it alike on both faces. Unset keeps the composition as cut.
     """
     rules = cathode.facet(miller_index(facet))
-    if state is None:
-        cut = slabs.cut(
-            cathode, rules, termination=termination or surfaces.lowest_termination(cathode, rules)
-        )
-    else:
-        cut = charging.cut_charged(cathode, rules, termination=termination, state=state)
+    cut = slabs.cut(cathode, rules, termination=termination or surfaces.lowest_termination(cathode, rules))
+    if state is not None:
+        cut = charging.charge(cathode, cut, state=state)
     held = slabs.hold_bottom(cut.structure, rules.hold_thickness_ang, where=rules.hold)
     # Charges have done their work in the cut; the engines read elements.
     held.remove_oxidation_states()

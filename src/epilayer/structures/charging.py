@@ -108,6 +108,7 @@ def charge(cathode: Cathode, cut: SlabCut, *, state: str = "charged") -> SlabCut
         surface_atoms=tuple(
             replace(a, index=renumbered[a.index]) for a in cut.surface_atoms if a.index in renumbered
         ),
+        bulk_sites=tuple(cut.bulk_sites[i] for i in remaining),
         reason=(
             f"{cut.reason} {state.capitalize()}: {len(gone)} of {len(sites)} {element} removed to reach "
             f"{wanted.formula}, alike on both faces; the choice of lowest electrostatic energy among "

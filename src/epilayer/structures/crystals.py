@@ -30,7 +30,10 @@ OVERLAP_FRACTION = 0.5
 CHARGE_TOLERANCE_E = 1e-3
 SYMMETRY_TOLERANCE_ANG = 0.01
 
-_UNSTATED = "State oxidation_states for every element, such as {Na: 1, V: 4, P: 5, O: -2, F: -1}."
+_UNSTATED = (
+    "State oxidation_states for every element, such as {Na: 1, V: 4, P: 5, O: -2, F: -1} "
+    "(on the command line: --oxidation Na=1,V=4,P=5,O=-2,F=-1)."
+)
 
 
 def build(cathode: Cathode, *, variant: str | None = None, state: str | None = None) -> Structure:
@@ -81,7 +84,7 @@ def framework(mof: Mof) -> Structure:
             "Choose one position of each group.",
         )
     _refuse_other_formula(structure, mof.formula, mof.name)
-    _refuse_overlap(structure, mof.name)
+    refuse_overlap(structure, mof.name)
     return structure
 
 
@@ -214,7 +217,7 @@ def check(structure: Structure, name: str, *, ordered: bool = False) -> None:
             f"{name} is disordered ({', '.join(partial)}), and an ordered crystal is needed.",
             "State an ordering rule (species and window_link_ang) and choose one of its orderings.",
         )
-    _refuse_overlap(structure, name)
+    refuse_overlap(structure, name)
     if not has_charges(structure):
         raise StructureError(f"{name} carries no oxidation states.", _UNSTATED)
     charge = sum(site_charge(site.species) for site in structure)
@@ -322,7 +325,8 @@ def _refuse_other_formula(structure: Structure, formula: str, name: str) -> None
         )
 
 
-def _refuse_overlap(structure: Structure, name: str) -> None:
+def refuse_overlap(structure: Structure, name: str) -> None:
+    """Refuse atoms that stand in each other's place; sites that cannot be full at once are none."""
     radii = [max(covalent_radius_ang(e) for e in _symbols(site.species)) for site in structure]
     reach = 2 * max(radii) * OVERLAP_FRACTION
     first, second, _, distance = structure.get_neighbor_list(reach, exclude_self=True)

@@ -474,7 +474,7 @@ def _units(
                     raise StructureError(
                         f"Every ({index}) plane of {structure.composition.reduced_formula} cuts kept {pair} "
                         "bonds: they run through the crystal along the normal.",
-                        "Choose another Miller index, or take that bond out of keep_bonds.",
+                        "Choose another Miller index, or take that bond out of keep_bonds (--keep).",
                     )
     return tuple(units), tuple(lifts)
 

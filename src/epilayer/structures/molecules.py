@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+import re
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from ase.data import atomic_numbers, covalent_radii
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pymatgen.core.lattice import Lattice
 from pymatgen.core.structure import Molecule, Structure
 from rdkit import Chem
@@ -217,6 +218,86 @@ def chain(repeat: str, units: int) -> Ligand:
         smiles="O" + smiles * units,
         source="Generated; doi 10.1038/s41560-025-01857-y prints HO-(CH2O)15-H and calls it PEO",
     )
+
+
+def from_text(
+    text: str,
+    form: Literal["smiles", "xyz", "mol"],
+    *,
+    name: str = "",
+    charge: int | None = None,
+    multiplicity: int | None = None,
+) -> Ligand:
+    """Return a ligand from SMILES, or from the text of an xyz or mol file.
+
+    Parameters
+    ----------
+    name
+        What to call it; unset takes its formula.
+    charge
+        In elementary charges; unset takes what SMILES or mol text states, and 0 for xyz text.
+    multiplicity
+        2S+1; unset takes what the radical electrons of SMILES or mol text say, or the lowest possible.
+
+    Raises
+    ------
+    StructureError
+        For text that does not parse, that is no single molecule, or that another charge contradicts.
+    """
+    symbols, stated, radical = _read_symbols(text, form, name)
+    counts = {s: symbols.count(s) for s in dict.fromkeys(symbols)}
+    formula = "".join(f"{s}{n if n > 1 else ''}" for s, n in counts.items())
+    total = stated if charge is None else charge
+    electrons = sum(atomic_numbers[s] for s in symbols) - total
+    spin = multiplicity or max(radical + 1, 1 + electrons % 2)
+    try:
+        ligand = Ligand.model_validate(
+            {
+                "name": re.sub(r"[^A-Za-z0-9_.+-]+", "-", name or formula).lstrip("_.+-"),
+                "formula": formula,
+                form: text,
+                "charge": total,
+                "multiplicity": spin,
+                "source": f"As its user gave it: {form}",
+            }
+        )
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise StructureError(
+            f"{name or formula}: {reason}.", "Correct the charge (--charge) or multiplicity (--multiplicity)."
+        ) from error
+    _graph(ligand)
+    return ligand
+
+
+def _read_symbols(text: str, form: str, name: str) -> tuple[list[str], int, int]:
+    """Return the elements of a molecule's text, the charge it states, and its radical electrons."""
+    if form == "xyz":
+        lines = text.strip("\n").splitlines()
+        try:
+            count = int(lines[0])
+            symbols = [line.split()[0] for line in lines[2 : 2 + count]]
+        except (ValueError, IndexError):
+            symbols, count = [], -1
+        if len(symbols) != count or not set(symbols) <= set(atomic_numbers) - {"X"}:
+            raise StructureError(
+                f"{name or 'The molecule'} is no xyz text (a count, a comment, one atom a line).",
+                "Correct the file, or export it anew.",
+            )
+        return symbols, 0, 0
+    with BlockLogs():
+        graph: Any = (
+            Chem.MolFromSmiles(text) if form == "smiles" else Chem.MolFromMolBlock(text, removeHs=False)
+        )
+    if graph is None or graph.GetNumAtoms() == 0:
+        what = f"The SMILES {text!r} does" if form == "smiles" else f"{name or 'The mol text'} does"
+        raise StructureError(
+            f"{what} not parse.", "Correct it; lower case is aromatic, brackets hold charges."
+        )
+    if form == "smiles":
+        graph = Chem.AddHs(graph)
+    radical = sum(atom.GetNumRadicalElectrons() for atom in graph.GetAtoms())
+    return [atom.GetSymbol() for atom in graph.GetAtoms()], int(Chem.GetFormalCharge(graph)), radical
 
 
 def _graph(ligand: Ligand) -> Any:  # noqa: ANN401  (RDKit has no types)

@@ -37,6 +37,7 @@ __all__ = [
     "hold_bottom",
     "is_polar",
     "terminations",
+    "terminations_of",
 ]
 
 POLAR_E_PER_ANG = 1e-3
@@ -176,6 +177,16 @@ def admissible_of(
     return tuple(
         replace(slab, reason=f"{kinds}{len(ranked)} distinct slabs are non-polar. {slab.reason}")
         for slab in ranked
+    )
+
+
+def terminations_of(cathode: Cathode, facet: Facet | Miller, ordering: str) -> tuple[Termination, ...]:
+    """Report every cut of a facet in one ordering of a cathode, named by its label, admissible or not."""
+    wanted = cathode.facet(facet) if isinstance(facet, tuple) else facet
+    chosen = next(o for o in _orderings(cathode, None, None) if o.label == ordering)
+    plane = np.array(chosen.cell) @ np.array(wanted.miller)
+    return terminations(
+        chosen.structure, wanted.miller, keep=cathode.keep_bonds, plane=plane, name=cathode.name
     )
 
 
@@ -532,7 +543,7 @@ def _refusal(oriented: Oriented, every: Sequence[Cut], name: str) -> StructureEr
     if not whole:
         return StructureError(
             f"Every ({index}) cut of {name} severs a polyanion or metal-oxo bond ({len(every)} cuts tried).",
-            "Choose another Miller index, or give keep_bonds that the cut may respect.",
+            "Choose another Miller index, or give keep_bonds (--keep) that a cut can respect.",
         )
     dipoles = ", ".join(
         f"{_label(oriented, c)} {cutting.dipole_e_ang(oriented, cutting.stack(c, 1)):+.1f}" for c in whole

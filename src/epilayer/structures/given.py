@@ -1,0 +1,253 @@
+"""What a user gives: their own crystal or slab, as the text of a file, and words of the command line."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from typing import TYPE_CHECKING, Final, Literal
+
+import numpy as np
+from pymatgen.core.periodic_table import Element
+from pymatgen.core.structure import Structure
+
+from epilayer.model.base import parse
+from epilayer.model.cathode import Cathode, KeepBond
+from epilayer.model.errors import InputError, StructureError
+from epilayer.structures import crystals, cutting
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+StructureFormat = Literal["cif", "poscar"]
+
+_SHOWN: Final = 60
+MIN_GAP_ANG: Final = 8.0
+"""Empty space along c below which a cell is a crystal, not a slab."""
+
+
+def cathode(
+    text: str,
+    name: str,
+    form: StructureFormat = "cif",
+    *,
+    oxidation_states: Mapping[str, float] | None = None,
+    keep: tuple[KeepBond, ...] | None = None,
+) -> Cathode:
+    """Return a cathode from the text of a crystal: ordered, physical, with oxidation states.
+
+    Parameters
+    ----------
+    text, form
+        A CIF or POSCAR.
+    name
+        What to call it in errors.
+    oxidation_states
+        By element; unset takes those of the CIF, and guesses them where it states none.
+    keep
+        Bonds no cut may sever; unset finds polyanions and metal-oxo bonds by rule.
+
+    Raises
+    ------
+    StructureError
+        For text that is no crystal, partly occupied or overlapping sites, states that cannot be
+        guessed or are not neutral, or a kept bond that is not in the crystal.
+    """
+    structure = ordered(text, name, form)
+    charges = dict(oxidation_states or _stated(structure))
+    strangers = sorted(set(charges) - {e.symbol for e in structure.composition.elements})
+    if strangers:
+        raise StructureError(
+            f"{name} holds no {', '.join(strangers)}, and an oxidation state is given for it.",
+            f"Its elements are {', '.join(sorted(e.symbol for e in structure.composition.elements))}.",
+        )
+    decorated = crystals.with_charges(structure, charges, name)
+    crystals.check(decorated, name, ordered=True)
+    _refuse_absent(structure, keep, name)
+    structure.remove_oxidation_states()
+    return Cathode.model_validate(
+        {
+            "name": slug(name),
+            "formula": structure.composition.reduced_formula,
+            "source": f"The crystal in {name}, as its user gave it.",
+            "crystal": {
+                "source": f"The crystal in {name}, as its user gave it.",
+                "cif": structure.to(fmt="cif", significant_figures=10),
+            },
+            "oxidation_states": {e.symbol: _mean_charge(decorated, e.symbol) for e in structure.elements},
+            "keep_bonds": keep,
+        }
+    )
+
+
+def slug(name: str) -> str:
+    """Return a file's name as the catalogue writes names.
+
+    >>> slug("mine/Na3V2 (a).cif")
+    'na3v2-a'
+    """
+    stem = re.sub(r"\.[a-z]+$", "", name.rpartition("/")[2].lower())
+    return re.sub(r"[^a-z0-9_-]+", "-", stem).strip("-_") or "crystal"
+
+
+def ordered(text: str, name: str, form: StructureFormat = "cif") -> Structure:
+    """Return a user's crystal; refuse partly occupied and overlapping sites."""
+    structure = crystal(text, name, form)
+    if not structure.is_ordered:
+        partial = sorted({str(s.species.remove_charges()) for s in structure if not s.is_ordered})
+        raise StructureError(
+            f"{name} is disordered (partly occupied: {', '.join(partial)}); an ordered crystal is needed.",
+            "Give an ordered CIF, or a cathode YAML with an ordering rule (see docs/add.md).",
+        )
+    crystals.refuse_overlap(structure, name)
+    structure.relabel_sites()
+    return structure
+
+
+def crystal(text: str, name: str, form: StructureFormat = "cif") -> Structure:
+    """Parse the text of a crystal, and say what is wrong with one that does not parse."""
+    caught: list[warnings.WarningMessage]
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            structure: Structure = Structure.from_str(text, fmt=form)
+    except Exception as error:  # the parsers raise whatever their line of code raises
+        said = " ".join([str(error), *(str(w.message) for w in caught)])
+        if "occupanc" in said.lower():
+            raise StructureError(
+                f"{name}: sites overlap: the occupancies at one place add up to more than 1.",
+                "Remove the doubled site, or correct the coordinates or the occupancies.",
+            ) from error
+        raise StructureError(
+            f"{name} cannot be read as {form.upper()} ({_short(str(error) or type(error).__name__)}).",
+            "Check the file in a structure viewer, or export it anew.",
+        ) from error
+    if not len(structure):
+        raise StructureError(f"{name} holds no atoms.", "Check the file, or export it anew.")
+    return structure
+
+
+def slab(text: str, name: str, form: StructureFormat = "cif") -> Structure:
+    """Return a user's slab: ordered, with vacuum along c, c along the normal, in one piece.
+
+    Raises
+    ------
+    StructureError
+        For text that is no slab.
+    """
+    structure = crystal(text, name, form)
+    if not structure.is_ordered:
+        raise StructureError(
+            f"{name} is disordered, and an ordered slab is needed.", "Choose one atom for every site."
+        )
+    structure.remove_oxidation_states()
+    crystals.refuse_overlap(structure, name)
+    a, b, c = structure.lattice.matrix
+    normal = np.cross(a, b) / np.linalg.norm(np.cross(a, b))
+    if abs(float(c @ normal)) < 0.9999 * float(np.linalg.norm(c)):
+        raise StructureError(
+            f"{name}: the c axis leans against the plane of a and b.",
+            "Write the slab with c along the normal (epilayer build slab does).",
+        )
+    heights = np.sort(structure.frac_coords[:, 2] % 1.0)
+    gaps = np.diff(np.append(heights, heights[0] + 1.0)) * structure.lattice.c
+    if gaps.max() < MIN_GAP_ANG:
+        raise StructureError(
+            f"{name} is no slab: its widest gap along c is {gaps.max():.1f} A of {MIN_GAP_ANG:g} needed.",
+            f"Cut one from the crystal: epilayer build slab {name} --miller 001 -o slab.cif",
+        )
+    # The atoms are brought to the middle of the cell, so that everything above them is free.
+    lowest = heights[(int(np.argmax(gaps)) + 1) % len(heights)]
+    middle = lowest + (1.0 - float(gaps.max()) / structure.lattice.c) / 2
+    flags = structure.site_properties.get("selective_dynamics")
+    return Structure(
+        structure.lattice,
+        structure.species,
+        structure.frac_coords + np.array([0.0, 0.0, 0.5 - middle]),
+        to_unit_cell=True,
+        site_properties={"selective_dynamics": flags} if flags else None,
+    )
+
+
+def oxidation_states(text: str) -> dict[str, float]:
+    """Read oxidation states as they stand on the command line.
+
+    >>> oxidation_states("Na=1, V=+4,O=-2")
+    {'Na': 1.0, 'V': 4.0, 'O': -2.0}
+
+    Raises
+    ------
+    InputError
+        For anything else.
+    """
+    found: dict[str, float] = {}
+    for part in (p.strip() for p in text.split(",")):
+        match = re.fullmatch(r"([A-Z][a-z]?)\s*=\s*([+-]?\d+(?:\.\d+)?)", part)
+        if match is None or not Element.is_valid_symbol(match.group(1)):
+            raise InputError(f"{part!r} is no oxidation state.", "Write them as Na=1,V=4,P=5,O=-2.")
+        if match.group(1) in found:
+            raise InputError(f"{match.group(1)} is given two oxidation states.", "Keep one of the two.")
+        found[match.group(1)] = float(match.group(2))
+    return found
+
+
+def kept_bonds(text: str) -> tuple[KeepBond, ...]:
+    """Read kept bonds as they stand on the command line.
+
+    ``P-O`` keeps every such bond, ``V=O`` those short enough for a metal-oxo bond, ``V-O:1.9`` those of
+    at most that length in A.
+
+    Raises
+    ------
+    InputError
+        For anything else.
+    """
+    kept = []
+    for part in (p.strip() for p in text.split(",")):
+        match = re.fullmatch(r"([A-Z][a-z]?)([-=])([A-Z][a-z]?)(?::(\d+(?:\.\d+)?))?", part)
+        if match is None or not all(Element.is_valid_symbol(match.group(k)) for k in (1, 3)):
+            raise InputError(
+                f"{part!r} is no bond to keep.",
+                "Write bonds as P-O, V=O (short ones only) or V-O:1.9 (in A).",
+            )
+        longest: float | None = float(match.group(4)) if match.group(4) else None
+        if longest is None and match.group(2) == "=":
+            longest = cutting.METAL_OXO_ANG
+        kept.append(
+            parse(KeepBond, {"a": match.group(1), "b": match.group(3), "max_length_ang": longest}, part)
+        )
+    return tuple(kept)
+
+
+def _stated(structure: Structure) -> dict[str, float]:
+    """Return the oxidation states that the file itself states; of mixed valence, the mean."""
+    if not crystals.has_charges(structure):
+        return {}
+    return {e: _mean_charge(structure, e) for e in structure.composition.remove_charges().as_dict()}
+
+
+def _mean_charge(structure: Structure, element: str) -> float:
+    """Return the mean oxidation state of an element."""
+    states = [crystals.site_charge(s.species) for s in structure if s.specie.symbol == element]
+    return sum(states) / len(states)
+
+
+def _refuse_absent(structure: Structure, keep: tuple[KeepBond, ...] | None, name: str) -> None:
+    """Refuse a bond to keep that the crystal does not have: the rule would silently do nothing."""
+    for bond in keep or ():
+        reach = crystals.covalent_radius_ang(bond.a) + crystals.covalent_radius_ang(bond.b)
+        longest = min(cutting.BOND_SCALE * reach, bond.max_length_ang or np.inf)
+        first, second, _, _ = structure.get_neighbor_list(longest, exclude_self=True)
+        pairs = {
+            frozenset((structure[int(i)].specie.symbol, structure[int(j)].specie.symbol))
+            for i, j in zip(first, second, strict=True)
+        }
+        if frozenset((bond.a, bond.b)) not in pairs:
+            raise StructureError(
+                f"{name} has no {bond.a}-{bond.b} bond of at most {longest:.2f} A to keep.",
+                "Name a bond of the crystal, or leave the choice to the rules.",
+            )
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split()).rstrip(".")
+    return line if len(line) <= _SHOWN else f"{line[:_SHOWN]} ..."
