@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from epilayer.model.cathode import Cathode, Facet
     from epilayer.model.ligand import Ligand
-    from epilayer.model.mof import Mof
 
 MillerOption = Annotated[
     str, typer.Option("--miller", "-m", metavar="H K L", help="Miller index: 0 0 1, or 001, or 1-10.")
@@ -70,25 +69,6 @@ def cathode_of(source: str, oxidation: str | None, keep: str | None) -> Cathode:
         )
     material = study().catalogue.cathode(source)
     return material if bonds is None else material.model_copy(update={"keep_bonds": bonds})
-
-
-def mof_of(source: str) -> Mof:
-    """Return a framework of the catalogue, or one made of a user's crystal."""
-    from epilayer.model.mof import Mof
-    from epilayer.structures import given
-
-    if not is_file(source):
-        return study().catalogue.mof(source)
-    structure = given.ordered(_text(source), source, _form(source))
-    note = f"The crystal in {source}, as its user gave it."
-    return Mof.model_validate(
-        {
-            "name": given.slug(source),
-            "formula": structure.composition.reduced_formula,
-            "source": note,
-            "crystal": {"source": note, "cif": structure.to(fmt="cif", significant_figures=10)},
-        }
-    )
 
 
 def facet_of(
