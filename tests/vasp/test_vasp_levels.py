@@ -102,7 +102,7 @@ def test_multiplicity_follows_the_electrons() -> None:
     engine = known.engine("paper")
     radical.properties["multiplicity"] = 2
     inputs = engine.relax("r").inputs(radical)
-    inputs.structure = engine.relax("r")._placed(radical)[1]
+    inputs.structure = engine.relax("r").placed(radical)[1]
     assert inputs.incar["NUPDOWN"] == 1
     assert sum(inputs.incar["MAGMOM"]) == pytest.approx(1.0, abs=0.01)
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from epilayer.engines import vasp_md
 from epilayer.model.errors import EngineError, StructureError
 from epilayer.model.vasp import SystemKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from atomate2.vasp.sets.base import VaspInputGenerator
     from numpy.typing import NDArray
@@ -157,7 +158,7 @@ def incar(
     tags: dict[str, Any] = {
         **settings.incar,
         **settings.systems[kind].incar,
-        **_task_tags(task, convergence, dynamics, bands),
+        **_task_tags(task, convergence, dynamics, bands, [e.symbol for e in structure.composition.elements]),
         **settings.tasks.get(task, {}),
     }
     if tags.get("LDIPOL"):
@@ -231,6 +232,7 @@ def _task_tags(
     convergence: Convergence,
     dynamics: MolecularDynamicsSettings | None,
     bands: int | None = None,
+    elements: Sequence[str] = (),
 ) -> dict[str, Any]:
     if task == "static":
         return {"NSW": 0, "IBRION": -1}
@@ -246,15 +248,7 @@ def _task_tags(
         }
     if dynamics is None:
         raise EngineError("A dynamics run was asked for without its settings.", "Give temperature and steps.")
-    return {
-        "NSW": dynamics.steps,
-        "IBRION": 0,
-        "ISIF": 2,
-        "POTIM": dynamics.time_step_fs,
-        "TEBEG": dynamics.temperature_k,
-        "TEEND": dynamics.temperature_k,
-        "RANDOM_SEED": [dynamics.seed, 0, 0],
-    }
+    return vasp_md.tags(dynamics, elements, steps=dynamics.steps, seed=dynamics.seed)
 
 
 def start_moments(settings: VaspSettings, moments: Mapping[str, float], structure: Structure) -> list[float]:

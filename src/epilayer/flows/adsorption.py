@@ -104,6 +104,9 @@ def facet_slab(
     if state is not None:
         cut = charging.charge(cathode, cut, state=state)
     held = slabs.hold_bottom(cut.structure, rules.hold_thickness_ang, where=rules.hold)
+    if state is not None:  # the engines know the moments of the discharged ions
+        moments = {**cathode.moments, **cathode.states[state].moments}
+        held.add_site_property("magmom", [moments.get(site.species_string, 0.0) for site in held])
     # Charges have done their work in the cut; the engines read elements.
     held.remove_oxidation_states()
     return FacetSlab(rules.label, cut.termination if state is None else f"{cut.termination}-{state}", held)

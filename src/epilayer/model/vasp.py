@@ -30,7 +30,9 @@ GOVERNED = {
     "convergence": ("EDIFFG", "NSW"),
     "systems.*.k_points": ("KSPACING", "KGAMMA"),
     "the cluster (ATOMATE2_VASP_INCAR_UPDATES)": ("KPAR", "NCORE", "NPAR"),
-    "the settings of the dynamics": ("TEBEG", "TEEND"),
+    "the settings of the dynamics": (
+        *("TEBEG", "TEEND", "MDALGO", "SMASS", "LANGEVIN_GAMMA", "ANDERSEN_PROB", "RANDOM_SEED", "NBLOCK"),
+    ),
 }
 """Tags that a level may not set by hand, by what sets them."""
 _GOVERNOR = {tag: governor for governor, tags in GOVERNED.items() for tag in tags}
