@@ -23,7 +23,8 @@ def build(
     cathode: str = "nafepo4",
     facets: tuple[str, ...] = ("010", "100"),
     ligands: tuple[str, ...] = ("triazole", "2-methylimidazole"),
-    poses: int = 8,
+    poses: int = 12,
+    patience: int = 1,
     keep: int = 2,
     binding_threshold_ev: float = -0.2,
     max_steps: int = 400,
@@ -36,8 +37,11 @@ def build(
     ----------
     level, check_levels
         Level of theory that searches for the minimum, and those that check it.
-    poses, keep
-        Poses placed per ligand and facet, and how many of them are relaxed in full.
+    poses, patience
+        Most poses placed per ligand and facet; the search ends sooner once so many batches of three
+        brought nothing lower.
+    keep
+        How many distinct poses are relaxed in full.
     binding_threshold_ev
         A ligand holds where its adsorption energy is below this.
     quick
@@ -51,6 +55,7 @@ def build(
         level=level,
         check_levels=check_levels,
         poses=poses,
+        patience=patience,
         keep=keep,
         binding_threshold_ev=binding_threshold_ev,
         max_steps=max_steps,

@@ -24,7 +24,8 @@ def build(
     facets: tuple[str, ...] = ("001", "100"),
     terminations: tuple[str, ...] = ("lowest",),
     ligands: tuple[str, ...] = ("triazole", "2-methylimidazole"),
-    poses: int = 8,
+    poses: int = 12,
+    patience: int = 1,
     keep: int = 2,
     binding_threshold_ev: float = -0.2,
     max_steps: int = 400,
@@ -40,8 +41,11 @@ def build(
     terminations
         ``lowest``: of each facet the one of lowest surface energy; ``all`` admissible ones, whose spread
         the growth verdict carries; or labels, such as ``100-t0.25``.
-    poses, keep
-        Poses placed per ligand and facet, and how many of them are relaxed in full.
+    poses, patience
+        Most poses placed per ligand and facet; the search ends sooner once so many batches of three
+        brought nothing lower.
+    keep
+        How many distinct poses are relaxed in full.
     binding_threshold_ev
         A ligand holds where its adsorption energy is below this.
     quick
@@ -56,6 +60,7 @@ def build(
         level=level,
         check_levels=check_levels,
         poses=poses,
+        patience=patience,
         keep=keep,
         binding_threshold_ev=binding_threshold_ev,
         max_steps=max_steps,

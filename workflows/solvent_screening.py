@@ -26,7 +26,8 @@ def build(
     facets: tuple[str, ...] = ("001", "100"),
     ligands: tuple[str, ...] = ("triazole", "2-methylimidazole"),
     competitors: tuple[str, ...] = ("dmf", "ethanol", "water", "methanol", "ammonia", "sodium-acetate"),
-    poses: int = 8,
+    poses: int = 12,
+    patience: int = 1,
     keep: int = 2,
     binding_threshold_ev: float = -0.2,
     max_steps: int = 400,
@@ -41,8 +42,11 @@ def build(
         Level of theory that searches for the minimum, and those that check it.
     ligands, competitors
         Ligands get a growth verdict; they and the competitors are ranked on every facet.
-    poses, keep
-        Poses placed per molecule and facet, and how many of them are relaxed in full.
+    poses, patience
+        Most poses placed per molecule and facet; the search ends sooner once so many batches of three
+        brought nothing lower.
+    keep
+        How many distinct poses are relaxed in full.
     binding_threshold_ev
         A ligand holds where its adsorption energy is below this.
     quick
@@ -57,6 +61,7 @@ def build(
         level=level,
         check_levels=check_levels,
         poses=poses,
+        patience=patience,
         keep=keep,
         binding_threshold_ev=binding_threshold_ev,
         max_steps=max_steps,

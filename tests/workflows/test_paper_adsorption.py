@@ -38,7 +38,8 @@ FAULTY = '''\
 
 from faulty_engine import FaultyEngine
 
-from epilayer.flows.adsorption import AdsorptionStudyMaker, PoseSearch, facet_slab
+from epilayer.flows.adsorption import AdsorptionStudyMaker, facet_slab
+from epilayer.flows.search import PoseSearch
 from epilayer.structures import molecules
 
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from epilayer.model.anomaly import Anomaly
     from epilayer.model.level import Scalar
+    from epilayer.model.records import SearchConfidence
 
 _RESIDUAL_STEPS = 5
 """An energy is taken to be uncertain by what it still changed over this many last steps."""
@@ -105,6 +106,7 @@ def certify(
     relaxed: Sequence[ComputedPose],
     placed: Sequence[ComputedPose] = (),
     parameters: Mapping[str, Scalar] | None = None,
+    search: SearchConfidence | None = None,
 ) -> AdsorptionEnergy:
     """Decide whether the adsorption energy of a set of relaxed poses may be reported.
 
@@ -121,6 +123,8 @@ def certify(
         Poses that were pre-relaxed only, for the record.
     parameters
         Settings of the search, kept in the record.
+    search
+        How sure the search is of its minimum, kept in the record.
     """
     if not relaxed:
         message = "certify needs at least one relaxed pose"
@@ -162,6 +166,7 @@ def certify(
         area_ang2=_area_ang2(adslab.structure),
         code_version=__version__,
         parameters=dict(parameters or {}),
+        search=search,
     )
 
 
@@ -279,15 +284,6 @@ def growth_verdict(
         code_version=__version__,
         parameters=dict(parameters or {}),
     )
-
-
-def adsorbate_rmsd_ang(first: Structure, second: Structure, n_slab: int) -> float:
-    """Root mean square distance (A) between the adsorbate's atoms in two structures of one cell."""
-    a, b = (s.frac_coords[n_slab:] for s in (first, second))
-    difference = a - b
-    difference -= np.round(difference)
-    distances = first.lattice.get_cartesian_coords(difference)
-    return float(np.sqrt((distances**2).sum(axis=1).mean()))
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def submit(
 ) -> None:
     """Put a workflow into the queue; what was computed before is found, not run again.
 
-    Example: [cyan]epilayer submit paper_adsorption --level chgnet+d3 --set poses=12 --dry-run[/]
+    Example: [cyan]epilayer submit paper_adsorption --level chgnet+d3 --set poses=24 --dry-run[/]
     """
     used = study()
     flow = _flow(used, workflow, settings, level, quick=quick)

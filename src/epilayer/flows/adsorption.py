@@ -1,24 +1,24 @@
 """Adsorption of ligands on the facets of a cathode, with any engine.
 
 The legs (one clean slab a facet, one molecule a ligand) are computed once and shared. For each
-pair, poses are placed on the *relaxed* slab, pre-relaxed on the held slab, de-duplicated, and the
-best few relaxed in full; the lowest valid one is the minimum. Further engines start from it.
+pair, poses are placed on the *relaxed* slab in batches, pre-relaxed on the held slab and
+de-duplicated until no lower one comes (:mod:`epilayer.flows.search`), and the best few relaxed in
+full; the lowest valid one is the minimum. Further engines start from it.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jobflow import Flow, Job, Maker, Response, job
 from monty.json import MSONable
-from pydantic import Field
 from pymatgen.core import Molecule
 
 from epilayer.analysis.adsorption import (
     ComputedPose,
     System,
-    adsorbate_rmsd_ang,
     certify,
     growth_verdict,
     lowest_slab,
@@ -28,13 +28,13 @@ from epilayer.analysis.adsorption import (
 )
 from epilayer.analysis.anomalies import find_anomalies
 from epilayer.analysis.competition import competing_adsorption
-from epilayer.model.base import Frozen
+from epilayer.flows.search import PlacedPose, PoseSearch, decide
 from epilayer.model.cathode import miller_index
 from epilayer.model.errors import InputError, StructureError
 from epilayer.model.level import Convergence, Scalar
-from epilayer.model.units import Ev, PositiveAng, PositiveEvPerAng
 from epilayer.structures import charging, molecules, slabs, surfaces
 from epilayer.structures import poses as pose_builder
+from epilayer.structures.comparison import PoseComparison
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,35 +44,17 @@ if TYPE_CHECKING:
     from epilayer.engines.base import Engine
     from epilayer.model.cathode import Cathode
     from epilayer.model.ligand import Ligand
-    from epilayer.model.records import AdsorptionEnergy, Calculation, CompetingAdsorption, GrowthVerdict
+    from epilayer.model.records import (
+        AdsorptionEnergy,
+        Calculation,
+        CompetingAdsorption,
+        GrowthVerdict,
+        SearchConfidence,
+    )
+    from epilayer.model.units import Ev
 
 RECORD = "record"
 """Job metadata key: the job's output is a record for the results store, of the kind it names."""
-
-
-class PoseSearch(Frozen):
-    """How the adsorption minimum is searched for.
-
-    Attributes
-    ----------
-    poses
-        Number of poses placed and pre-relaxed per ligand and facet.
-    keep
-        Number of distinct ones relaxed in full.
-    pre_steps, pre_max_force_ev_per_ang
-        When a pre-relaxation ends. It holds the slab, so that only the molecule moves.
-    duplicate_ang
-        Pre-relaxed molecules whose atoms lie closer than this (root mean square) are one pose.
-    seed
-        Seed of every random choice.
-    """
-
-    poses: int = Field(default=8, gt=0)
-    keep: int = Field(default=2, gt=0)
-    pre_steps: int = Field(default=25, gt=0)
-    pre_max_force_ev_per_ang: PositiveEvPerAng = 0.15
-    duplicate_ang: PositiveAng = 0.4
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -313,28 +295,18 @@ def place_poses(
     slab: Calculation,
     molecule: Calculation,
 ) -> Response[Any]:
-    """Place poses on the relaxed slab and pre-relax each; replaced by those jobs and the choice."""
-    free = Molecule(molecule.structure.species, molecule.structure.cart_coords, charge=ligand.charge)
-    placed = pose_builder.generate(
+    """Find starts on the relaxed slab; replaced by the first batch of pre-relaxations and what follows."""
+    free = _free_molecule(molecule, ligand.charge)
+    found = pose_builder.generate(
         slab.structure, free, anchors=molecules.anchors(ligand), count=search.poses, seed=search.seed
     )
-    quick = Convergence(max_force_ev_per_ang=search.pre_max_force_ev_per_ang, max_steps=search.pre_steps)
-    title = f"{labels['ligand']} on {labels['cathode']} ({labels['facet']})"
-    starts, jobs = [], []
-    for pose in placed:
-        start = _hold_slab(pose.structure, len(slab.structure))
-        pre = engine.relax(f"place {title}, {pose.label}", quick).make(start)
-        jobs.append(pre)
-        starts.append(
-            {"label": pose.label, "anchor": pose.anchor, "site": pose.site, "start": pose.structure}
-        )
-    chosen = relax_best(engine, search, labels, slab, molecule, starts, [j.output for j in jobs])
-    _name(chosen, f"choose poses of {title}")
-    return Response(replace=Flow([*jobs, chosen], output=chosen.output, name=f"poses of {title}"))
+    starts = [{"label": p.label, "anchor": p.anchor, "site": p.site, "start": p.structure} for p in found]
+    first = decide(search, len(starts), [], PoseComparison(slab.structure, free)).more
+    return _next_batch(engine, search, labels, slab, molecule, starts, [], first)
 
 
 @job  # type: ignore[untyped-decorator]
-def relax_best(
+def continue_search(
     engine: Engine,
     search: PoseSearch,
     labels: dict[str, str],
@@ -343,49 +315,82 @@ def relax_best(
     starts: list[dict[str, Any]],
     placed: list[Calculation],
 ) -> Response[Any]:
-    """Relax the best distinct poses in full; replaced by those jobs and the certification."""
-
-    def rank(k: int) -> tuple[bool, float]:
-        # A molecule that broke or left would take the place of one that can become the minimum.
-        found = find_anomalies(
-            starts[k]["start"],
-            placed[k].structure,
-            clean_slab=slab.structure,
-            molecule=molecule.structure,
-        )
-        return any(a.disqualifies for a in found), placed[k].energy_ev
-
-    order = sorted(range(len(placed)), key=rank)
-    n_slab = len(slab.structure)
-    kept: list[int] = []
-    for candidate in order:
-        structure = placed[candidate].structure
-        if all(
-            adsorbate_rmsd_ang(structure, placed[k].structure, n_slab) > search.duplicate_ang for k in kept
-        ):
-            kept.append(candidate)
-        if len(kept) == search.keep:
-            break
-    title = f"{labels['ligand']} on {labels['cathode']} ({labels['facet']})"
+    """Place the next batch; or relax the best distinct poses in full and certify."""
+    charge = int(starts[0]["start"].charge)
+    found = [_placed_pose(s, c, slab, molecule) for s, c in zip(starts, placed, strict=False)]
+    comparison = PoseComparison(slab.structure, _free_molecule(molecule, charge))
+    decision = decide(search, len(starts), found, comparison)
+    if decision.more:
+        return _next_batch(engine, search, labels, slab, molecule, starts, placed, decision.more)
     jobs = [
-        engine.relax(f"relax {title}, {starts[k]['label']}").make(
+        engine.relax(f"relax {_title(labels)}, {starts[k]['label']}").make(
             _free_as(placed[k].structure, starts[k]["start"])
         )
-        for k in kept
+        for k in decision.kept
     ]
     result = certify_poses(
         engine,
         labels,
         slab,
         molecule,
-        starts,
+        starts[: len(placed)],
         placed,
-        kept,
+        list(decision.kept),
         [j.output for j in jobs],
         _parameters(search),
+        decision.confidence,
     )
-    _name(result, f"certify {title}, {engine.level.name}")
-    return Response(replace=Flow([*jobs, result], output=result.output, name=f"best poses of {title}"))
+    _name(result, f"certify {_title(labels)}, {engine.level.name}")
+    return Response(
+        replace=Flow([*jobs, result], output=result.output, name=f"best poses of {_title(labels)}")
+    )
+
+
+def _next_batch(
+    engine: Engine,
+    search: PoseSearch,
+    labels: dict[str, str],
+    slab: Calculation,
+    molecule: Calculation,
+    starts: list[dict[str, Any]],
+    placed: list[Calculation],
+    more: range,
+) -> Response[Any]:
+    """Pre-relax the starts ``more``, then go on; what these jobs put out is the search's."""
+    quick = Convergence(max_force_ev_per_ang=search.pre_max_force_ev_per_ang, max_steps=search.pre_steps)
+    jobs = [
+        engine.relax(f"place {_title(labels)}, {starts[k]['label']}", quick).make(
+            _hold_slab(starts[k]["start"], len(slab.structure))
+        )
+        for k in more
+    ]
+    outputs = [*placed, *(j.output for j in jobs)]
+    chosen = continue_search(engine, search, labels, slab, molecule, starts, outputs)
+    _name(chosen, f"choose poses of {_title(labels)}, {more.stop} placed")
+    return Response(
+        replace=Flow(
+            [*jobs, chosen], output=chosen.output, name=f"poses of {_title(labels)}, {more.stop} placed"
+        )
+    )
+
+
+def _placed_pose(
+    start: dict[str, Any], placed: Calculation, slab: Calculation, molecule: Calculation
+) -> PlacedPose:
+    """Judge a pre-relaxed pose: one that broke or left must not pass for a minimum."""
+    found = find_anomalies(
+        start["start"], placed.structure, clean_slab=slab.structure, molecule=molecule.structure
+    )
+    sound = math.isfinite(placed.energy_ev) and not any(a.disqualifies for a in found)
+    return PlacedPose(placed.structure, placed.energy_ev, sound, len(placed.energies_ev))
+
+
+def _free_molecule(molecule: Calculation, charge: int) -> Molecule:
+    return Molecule(molecule.structure.species, molecule.structure.cart_coords, charge=charge)
+
+
+def _title(labels: dict[str, str]) -> str:
+    return f"{labels['ligand']} on {labels['cathode']} ({labels['facet']})"
 
 
 @job  # type: ignore[untyped-decorator]
@@ -399,6 +404,7 @@ def certify_poses(
     kept: list[int],
     relaxed: list[Calculation],
     parameters: dict[str, Scalar],
+    confidence: SearchConfidence,
 ) -> AdsorptionEnergy | Response[Any]:
     """Certify or refuse the adsorption energy over the relaxed poses."""
     return _certified(
@@ -409,6 +415,7 @@ def certify_poses(
         [ComputedPose(**starts[k], calculation=c) for k, c in zip(kept, relaxed, strict=True)],
         [ComputedPose(**starts[k], calculation=c) for k, c in enumerate(placed) if k not in kept],
         parameters,
+        confidence,
     )
 
 
@@ -427,13 +434,13 @@ def certify_minimum(
     if best is None:
         raise StructureError(
             f"{labels['ligand']} on ({labels['facet']}): no pose was relaxed to start from.",
-            "Rerun the search with more poses (--set poses=12).",
+            "Rerun the search with more poses (--set poses=24).",
         )
     pose = ComputedPose(
         label=best.label, anchor=best.anchor, site=best.site, start=found.structure, calculation=relaxed
     )
     parameters = {"minimum_found_with": found.level.name, **_parameters(search)}
-    return _certified(engine, labels, [slab], molecule, [pose], [], parameters)
+    return _certified(engine, labels, [slab], molecule, [pose], [], parameters, found.search)
 
 
 @job  # type: ignore[untyped-decorator]
@@ -444,11 +451,12 @@ def certify_again(
     relaxed: list[ComputedPose],
     placed: list[ComputedPose],
     parameters: dict[str, Scalar],
+    confidence: SearchConfidence | None,
 ) -> AdsorptionEnergy:
     """Certify against the lowest of several clean slabs."""
     reference = lowest_slab(clean)
     parameters = {**parameters, "clean_slab": clean[reference].label, "clean_slabs_compared": len(clean)}
-    record = certify(System(**labels), clean[reference], molecule, relaxed, placed, parameters)
+    record = certify(System(**labels), clean[reference], molecule, relaxed, placed, parameters, confidence)
     return rebuilt_by_molecule(record)
 
 
@@ -460,13 +468,14 @@ def _certified(
     relaxed: list[ComputedPose],
     placed: list[ComputedPose],
     parameters: dict[str, Scalar],
+    confidence: SearchConfidence | None,
 ) -> AdsorptionEnergy | Response[Any]:
     """Certify; where the molecule rebuilt the surface, first see whether the rebuilt one is lower by itself.
 
     A clean slab may be caught in a minimum that the molecule only helped it out of. Its atoms, relaxed
     without the molecule, are then the lower clean slab, and what adsorption is referred to.
     """
-    record = certify(System(**labels), clean[0], molecule, relaxed, placed, parameters)
+    record = certify(System(**labels), clean[0], molecule, relaxed, placed, parameters, confidence)
     rebuilt = next((p for p in relaxed if p.label == rebuilt_pose(record)), None)
     if rebuilt is None:
         return record
@@ -474,7 +483,7 @@ def _certified(
     without = rebuilt.calculation.structure.copy()
     without.remove_sites(range(len(clean[0].structure), len(without)))
     again = engine.relax(f"slab {title}").make(without)
-    result = certify_again(labels, [*clean, again.output], molecule, relaxed, placed, parameters)
+    result = certify_again(labels, [*clean, again.output], molecule, relaxed, placed, parameters, confidence)
     _name(result, f"certify {labels['ligand']} on {title}")
     return Response(replace=Flow([again, result], output=result.output, name=f"reference of {title}"))
 

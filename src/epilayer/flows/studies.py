@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from epilayer.flows.adsorption import AdsorptionStudyMaker, PoseSearch, facet_slabs
+from epilayer.flows.adsorption import AdsorptionStudyMaker, facet_slabs
+from epilayer.flows.search import PoseSearch
 from epilayer.structures import molecules
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def adsorption_study(
     level: str,
     check_levels: Sequence[str],
     poses: int,
+    patience: int,
     keep: int,
     binding_threshold_ev: float,
     max_steps: int,
@@ -81,7 +83,9 @@ def adsorption_study(
     study = AdsorptionStudyMaker(
         engine=engine,
         checks=() if quick else tuple(checks),
-        search=PoseSearch(poses=2 if quick else poses, keep=1 if quick else keep, seed=seed),
+        search=PoseSearch(
+            poses=2 if quick else poses, patience=patience, keep=1 if quick else keep, seed=seed
+        ),
         binding_threshold_ev=binding_threshold_ev,
         name=f"adsorption on {cathode}",
     )

@@ -12,7 +12,7 @@ from pymatgen.core import Structure
 from epilayer.model.anomaly import Anomaly
 from epilayer.model.base import Frozen
 from epilayer.model.level import LevelOfTheory, Scalar
-from epilayer.model.units import Ang, Ang2, Ev, EvPerAng, MuB, Seconds
+from epilayer.model.units import Ang, Ang2, Ev, EvPerAng, Fraction, MuB, Seconds
 
 
 class Provenance(Frozen):
@@ -162,6 +162,38 @@ class PoseOutcome(Frozen):
         )
 
 
+class SearchConfidence(Frozen):
+    """How sure a search for the minimum is of having found it.
+
+    Attributes
+    ----------
+    starts, sound_starts
+        Poses placed and pre-relaxed, and those of them that stayed whole and adsorbed.
+    minima
+        Distinct minima among the sound ones, up to the symmetry of slab and molecule.
+    lowest_hits
+        How many starts ended in the lowest of them.
+    missed_probability
+        That the lowest minimum of all is not among them; how, says :mod:`epilayer.analysis.stopping`.
+    unseen_probability
+        That one more start would end in a minimum not seen so far.
+    force_calls
+        Energy and force evaluations of all pre-relaxations.
+    ended
+        ``settled``: nothing lower came for long enough; ``budget``: as many starts as were allowed;
+        ``no_more_starts``: no other start was different enough.
+    """
+
+    starts: int
+    sound_starts: int
+    minima: int
+    lowest_hits: int
+    missed_probability: Fraction
+    unseen_probability: Fraction
+    force_calls: int
+    ended: Literal["settled", "budget", "no_more_starts"]
+
+
 class AdsorptionEnergy(Frozen):
     """The adsorption energy of one ligand on one facet at one level of theory, or its refusal.
 
@@ -180,6 +212,8 @@ class AdsorptionEnergy(Frozen):
         Highest minus lowest adsorption energy among the fully relaxed, valid poses; ``None`` with one.
     poses
         The fully relaxed ones first, best first (:meth:`PoseOutcome.rank`).
+    search
+        How sure the search is; ``None`` where no search was made, or by an older version.
     """
 
     kind: Literal["adsorption"] = "adsorption"
@@ -204,6 +238,7 @@ class AdsorptionEnergy(Frozen):
     area_ang2: Ang2
     code_version: str
     parameters: dict[str, Scalar]
+    search: SearchConfidence | None = None
 
     @property
     def minimum(self) -> PoseOutcome | None:

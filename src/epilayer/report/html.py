@@ -146,6 +146,7 @@ def _template() -> Any:  # noqa: ANN401  (jinja2 is imported where it is used)
         growth_words=tables.growth_words,
         agreement=tables.agreement,
         disqualified=tables.disqualified,
+        search_words=tables.search_words,
     )
     return environment.get_template("report.html.j2")
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from rich.console import Group
 
-    from epilayer.model.records import AdsorptionEnergy, GrowthVerdict, PoseOutcome
+    from epilayer.model.records import AdsorptionEnergy, GrowthVerdict, PoseOutcome, SearchConfidence
     from epilayer.model.reference import Reference
 
 KIND_LABELS = {
@@ -55,6 +55,9 @@ class LevelResult:
     contact_ang: float
     reason: str | None
     remedy: str | None
+    search_starts: int | None
+    search_minima: int | None
+    search_missed_probability: float | None
 
 
 @dataclass(frozen=True)
@@ -226,7 +229,8 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
 _COLUMNS = (
     "id", "cathode", "facet", "ligand", "termination", "level", "kind", "status", "adsorption_energy_ev",
     "uncertainty_ev", "without_dispersion_ev", "published_ev", "deviation_ev", "low_ev", "high_ev", "anchor",
-    "site", "closest_contact", "closest_contact_ang", "reason",
+    "site", "closest_contact", "closest_contact_ang", "search_starts", "search_minima",
+    "search_missed_probability", "reason",
 )  # fmt: skip
 
 
@@ -258,6 +262,9 @@ def to_csv(comparison: Comparison) -> str:
                     "site": level.site,
                     "closest_contact": level.contact,
                     "closest_contact_ang": level.contact_ang,
+                    "search_starts": level.search_starts,
+                    "search_minima": level.search_minima,
+                    "search_missed_probability": level.search_missed_probability,
                     "reason": level.reason,
                 }
             )
@@ -280,6 +287,11 @@ def to_rich(comparison: Comparison) -> Group:
         "E_ads is negative when bound; \N{PLUS-MINUS SIGN} is numerical (convergence) only, the interval "
         "spans levels and dispersion. Deviation: computed minus published."
     )
+    if any(level.search_starts is not None for row in comparison.adsorption for level in row.levels):
+        notes.append(
+            "Search: starts placed, distinct minima they fell into, and the chance that the lowest minimum "
+            "of all is not among them (a cautious estimate)."
+        )
     if comparison.stand_ins:
         notes.append(f"Left out ({STAND_IN}): {'; '.join(comparison.stand_ins)}.")
     if comparison.citation:
@@ -324,6 +336,9 @@ def _rich_adsorption(comparison: Comparison) -> Any:  # noqa: ANN401  (rich is i
             lines.append([Text("interval", "italic"), interval(row.low_ev, row.high_ev)])
         if not row.levels:
             lines.append([Text("not computed", "italic"), ""])
+        searched = next((level for level in row.levels if level.search_starts is not None), None)
+        if searched is not None:  # the checks start from what the first level's search found
+            lines.append([Text("search", "italic"), "", "", "", "", Text(_searched(searched))])
         if row.published_ev is not None:
             lines.append([Text("paper", "italic"), ev(row.published_ev)])
         heads = [
@@ -341,6 +356,25 @@ def _contact(level: LevelResult) -> str:
     elements = re.findall(r"[A-Z][a-z]?", level.contact)
     pair = "\N{EN DASH}".join(elements) or level.contact
     return f"{pair} {level.contact_ang:.2f} Å, {level.anchor or 'no pose'}"
+
+
+def _searched(level: LevelResult) -> str:
+    chance = level.search_missed_probability
+    tail = "" if chance is None else f", {chance:.0%} missed"
+    return f"{level.search_starts} starts, {level.search_minima} minima{tail}"
+
+
+def search_words(sure: SearchConfidence) -> str:
+    """Return in words how sure a search is of its minimum."""
+    why = {
+        "settled": "it ended since no start came lower",
+        "budget": "it ended with its budget of starts",
+        "no_more_starts": "it ended with the last start that differs",
+    }[sure.ended]
+    return (
+        f"{sure.starts} starts ended in {sure.minima} distinct minima, {sure.lowest_hits} of them in the "
+        f"lowest; chance that a lower minimum was missed {sure.missed_probability:.0%}; {why}"
+    )
 
 
 def _rich_growth(comparison: Comparison) -> Any:  # noqa: ANN401  (rich is imported where it is used)
@@ -439,6 +473,9 @@ def _level_result(record: AdsorptionEnergy, published_ev: float | None, *, repea
         site=pose.site if pose else "",
         contact=record.closest_contact,
         contact_ang=record.closest_contact_ang,
+        search_starts=record.search.starts if record.search else None,
+        search_minima=record.search.minima if record.search else None,
+        search_missed_probability=record.search.missed_probability if record.search else None,
         reason=first.what if first else None,
         remedy=first.remedy if first else None,
     )

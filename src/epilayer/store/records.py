@@ -149,6 +149,7 @@ def _adsorption_fields(record: AdsorptionEnergy) -> dict[str, Scalar]:
         "without_dispersion_ev": record.without_dispersion_ev,
         "pose_spread_ev": record.pose_spread_ev,
         "poses": len(record.poses),
+        **_search_fields(record),
         "anchor": best.anchor if best else None,
         "site": best.site if best else None,
         "closest_contact": record.closest_contact,
@@ -160,6 +161,18 @@ def _adsorption_fields(record: AdsorptionEnergy) -> dict[str, Scalar]:
         "code_version": record.code_version,
         "formula": record.structure.composition.reduced_formula,
         "atoms": len(record.structure),
+    }
+
+
+def _search_fields(record: AdsorptionEnergy) -> dict[str, Scalar]:
+    sure = record.search
+    return {
+        "search_starts": sure.starts if sure else None,
+        "search_minima": sure.minima if sure else None,
+        "search_lowest_hits": sure.lowest_hits if sure else None,
+        "search_missed_probability": sure.missed_probability if sure else None,
+        "search_force_calls": sure.force_calls if sure else None,
+        "search_ended": sure.ended if sure else None,
     }
 
 

@@ -17,6 +17,7 @@ from epilayer.model.base import Frozen
 from epilayer.model.errors import StructureError
 from epilayer.model.ligand import AnchorKind
 from epilayer.model.units import Ang, Deg, Dimensionless
+from epilayer.structures import comparison
 from epilayer.structures.molecules import AnchorSite, bonds
 from epilayer.structures.sites import (
     ACCEPTORS,
@@ -47,8 +48,6 @@ _GIVE: Final = 0.92
 #: A named contact (N on V, H on O) may be this much longer than its target and still be called so.
 _ANCHOR_SLACK_ANG: Final = 0.5
 _POOL: Final = 600
-_FAR_ANG: Final = 4.0
-_MAX_AUTOMORPHISMS: Final = 24
 
 
 class Contact(Frozen):
@@ -159,7 +158,7 @@ def generate(
         raise StructureError("The molecule has no anchor.", "Pass the result of molecules.anchors(ligand).")
     rng = np.random.default_rng(seed)
     surface = Surface(slab)
-    automorphisms = _automorphisms(molecule)
+    automorphisms = comparison.automorphisms(molecule)
     candidates = _candidates(surface, molecule, _distinct(anchors, automorphisms), rng, max_tilt_deg)
     candidates = _clear_of_images(candidates, surface, molecule)
     _let_down(candidates, surface, molecule, height_offset_ang)
@@ -187,39 +186,6 @@ class _Candidate:
     gap: float = 0.0
     closest: float = 1.0
     score: float = 0.0
-
-
-def _automorphisms(molecule: Molecule) -> NDArray[np.int_]:
-    """Permutations that map the molecule's bond graph onto itself, shape (k, n); at most 24."""
-    symbols = [site.specie.symbol for site in molecule]
-    neighbours: list[set[int]] = [set() for _ in symbols]
-    for i, j in bonds(molecule):
-        neighbours[i].add(j)
-        neighbours[j].add(i)
-    # Atoms are mapped outward from atom 0, each next to one already mapped, so few choices remain.
-    order, parent = [0], {0: -1}
-    for index in order:
-        for other in sorted(neighbours[index] - parent.keys()):
-            parent[other] = index
-            order.append(other)
-    found: list[list[int]] = []
-
-    def extend(image: dict[int, int]) -> None:
-        if len(found) == _MAX_AUTOMORPHISMS:
-            return
-        if len(image) == len(order):
-            found.append([image[i] for i in range(len(symbols))])
-            return
-        index = order[len(image)]
-        choices = neighbours[image[parent[index]]] if index else range(len(symbols))
-        for choice in sorted(set(choices) - set(image.values())):
-            alike = symbols[choice] == symbols[index] and len(neighbours[choice]) == len(neighbours[index])
-            if alike and all(image[k] in neighbours[choice] for k in neighbours[index] & image.keys()):
-                extend({**image, index: choice})
-
-    if len(order) == len(symbols):
-        extend({})
-    return np.array(found or [list(range(len(symbols)))])
 
 
 def _distinct(anchors: Sequence[AnchorSite], automorphisms: NDArray[np.int_]) -> list[AnchorSite]:
@@ -467,7 +433,7 @@ def _choose(
                 pick = max(better, key=lambda k: (distance[k], candidates[k].score))
             chosen.append(pick)
             taken += 1
-            new = _rmsd_ang(coords, coords[pick], surface, automorphisms)
+            new = comparison.rmsd_ang(coords, coords[pick], surface, automorphisms)
             distance = np.minimum(distance, new)
         first_round = False
         if not taken:
@@ -495,34 +461,6 @@ def _ranked_classes(candidates: Sequence[_Candidate]) -> list[list[int]]:
     ]
     rows = max((len(column) for column in columns), default=0)
     return [column[row] for row in range(rows) for column in columns if row < len(column)]
-
-
-def _rmsd_ang(
-    pool: Floats,
-    one: Floats,
-    surface: Surface,
-    automorphisms: NDArray[np.int_],
-) -> Floats:
-    """Least RMSD of each pose of a pool to one pose over the symmetry of surface and molecule, A.
-
-    Beyond :data:`_FAR_ANG` poses count as equally far.
-    """
-    best = np.full(len(pool), _FAR_ANG)
-    centres = pool.mean(axis=1)
-    for matrix, shift in surface.operations:
-        image = one @ matrix + shift
-        # The centres' distance is a lower bound of the RMSD: most translations are done with here.
-        apart = centres - image.mean(axis=0)
-        apart[:, :2] = wrapped(apart[:, :2], surface.cell)
-        near = np.flatnonzero(np.linalg.norm(apart, axis=1) < best)
-        if not len(near):
-            continue
-        # Both centres moved to the same place by the same lattice vector, the shapes compare directly.
-        shapes = pool[near] - centres[near, None, :] + apart[:, None, :][near]
-        vectors = shapes[:, None] - (image - image.mean(axis=0))[automorphisms][None]
-        rmsd = np.sqrt((vectors**2).sum(axis=3).mean(axis=2)).min(axis=1)
-        best[near] = np.minimum(best[near], rmsd)
-    return best
 
 
 def _check_clearance(chosen: Sequence[_Candidate], surface: Surface) -> None:

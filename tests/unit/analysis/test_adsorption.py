@@ -14,7 +14,6 @@ from pymatgen.core import Lattice, Structure
 from epilayer.analysis.adsorption import (
     ComputedPose,
     System,
-    adsorbate_rmsd_ang,
     adsorption_energy_ev,
     certify,
     growth_verdict,
@@ -378,16 +377,6 @@ def test_placed_poses_are_kept_for_the_record_only() -> None:
 def test_nothing_to_certify_is_a_mistake_of_the_caller() -> None:
     with pytest.raises(ValueError, match="at least one relaxed pose"):
         certify(SYSTEM, slab_leg(), molecule_leg(), [])
-
-
-def test_distance_of_two_adsorbates_crosses_the_cell_border() -> None:
-    one = adslab()
-    two = one.copy()
-    two.translate_sites([48, 49, 50], [0.3, 0.4, 0.0], frac_coords=False)
-    across = one.copy()
-    across.translate_sites([48, 49, 50], [1.0, 0.0, 0.0], frac_coords=True, to_unit_cell=False)
-    assert adsorbate_rmsd_ang(one, two, 48) == pytest.approx(0.5)
-    assert adsorbate_rmsd_ang(one, across, 48) == pytest.approx(0.0, abs=1e-9)
 
 
 def refused(facet: str = "001", level: str = "a") -> AdsorptionEnergy:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from epilayer.model.anomaly import Anomaly, AnomalyKind
 from epilayer.model.level import EngineKind
-from epilayer.model.records import GrowthMode, PoseOutcome, Status
+from epilayer.model.records import GrowthMode, PoseOutcome, SearchConfidence, Status
 from epilayer.report import tables
 
 MINUS = "\N{MINUS SIGN}"
@@ -102,6 +102,26 @@ def test_agreement_with_the_published_mode(
     row = tables.compare(records, [verdict], make.paper()).growth[0]
     assert row.mode is mode
     assert row.agrees is agrees
+
+
+def test_the_report_says_how_sure_the_search_is(make: Any) -> None:  # noqa: ANN401
+    sure = SearchConfidence(
+        starts=9,
+        sound_starts=9,
+        minima=4,
+        lowest_hits=3,
+        missed_probability=0.5,
+        unseen_probability=0.2,
+        force_calls=200,
+        ended="settled",
+    )
+    comparison = tables.compare([make.adsorption(search=sure)])
+    assert "9 starts, 4 minima" in " ".join(printed(tables.to_rich(comparison)).split())
+    (row,) = tables.to_json(comparison)["adsorption"]
+    assert row["levels"][0]["search_missed_probability"] == 0.5
+    assert "4 distinct minima, 3 of them in the lowest" in tables.search_words(sure)
+    older = tables.compare([make.adsorption()])
+    assert older.adsorption[0].levels[0].search_starts is None
 
 
 def test_minimum_is_the_lowest_pose_that_is_still_the_molecule(make: Any) -> None:  # noqa: ANN401

@@ -17,6 +17,7 @@ from epilayer.model.records import (
     GrowthMode,
     GrowthVerdict,
     PoseOutcome,
+    SearchConfidence,
     Status,
 )
 from epilayer.store.records import SCHEMA_VERSION, document_of, record_of
@@ -114,6 +115,28 @@ def test_the_fields_name_the_pose_that_the_energy_is_of() -> None:
     assert fields["anchor"] == "anchor of b"
     assert fields["adsorption_energy_ev"] == -0.5
     assert fields["job"] == "j"
+
+
+def test_how_sure_the_search_is_can_be_queried_and_older_records_still_read() -> None:
+    sure = SearchConfidence(
+        starts=9,
+        sound_starts=8,
+        minima=3,
+        lowest_hits=4,
+        missed_probability=3 / 7,
+        unseen_probability=0.125,
+        force_calls=180,
+        ended="settled",
+    )
+    document = document_of(adsorption(search=sure), job="j", created="now")
+    assert document["fields"]["search_starts"] == 9
+    assert document["fields"]["search_missed_probability"] == pytest.approx(3 / 7)
+    assert record_of(document).search == sure
+    # How the search went is an answer, not a question.
+    assert document["id"] == identity(adsorption())
+    older = document_of(adsorption(), job="j", created="now")
+    del older["body"]["search"]
+    assert record_of(older).search is None
 
 
 def test_a_ranking_is_read_off_its_fields() -> None:

@@ -16,7 +16,7 @@ from pymatgen.io.ase import AseAtomsAdaptor
 
 from epilayer.model.errors import StructureError
 from epilayer.model.ligand import AnchorKind, Ligand
-from epilayer.structures import molecules, poses
+from epilayer.structures import comparison, molecules, poses
 from epilayer.structures.sites import check_overlap, contact_target_ang, surface_sites
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -207,11 +207,11 @@ def test_a_wide_duplicate_radius_leaves_few_poses() -> None:
 def test_the_methyls_of_one_molecule_are_one_anchor() -> None:
     ligand = Ligand(name="dme", formula="C2H6O", smiles="COC", source="test")
     molecule = molecules.build(ligand, 0)
-    assert len(poses._automorphisms(molecule)) >= 2
+    assert len(comparison.automorphisms(molecule)) >= 2
     water = molecules.build(load("water"), 0)
-    assert len(poses._automorphisms(water)) == 2
+    assert len(comparison.automorphisms(water)) == 2
     hydrogens = [site for site in molecules.anchors(load("water")) if site.kind is AnchorKind.DONOR_H]
-    assert len(poses._distinct(hydrogens, poses._automorphisms(water))) == 1
+    assert len(poses._distinct(hydrogens, comparison.automorphisms(water))) == 1
 
 
 def test_an_offset_lifts_every_pose() -> None:
