@@ -267,7 +267,9 @@ def _estimate(carrier: Carrier, step_ps: float, hop_ang: float) -> _Known:
         )
 
     if posterior is None:
-        return known(Verdict.REFUSED, "Nothing moves, or there are too few frames.", (None, None), None, 0.0)
+        still = msd.max(initial=0.0) == 0.0
+        reason = "Nothing moves." if still else f"Too short: {len(tracks)} frames over {duration_ps:.3g} ps."
+        return known(Verdict.REFUSED, reason, (None, None), None, 0.0)
     low, middle, high = (posterior.quantile(q) for q in (_TAIL, 0.5, 1.0 - _TAIL))
     hops = 6.0 * middle * duration_ps * posterior.n_independent / hop_ang**2
     ratio = high / low

@@ -54,6 +54,16 @@ _SHOWN = {
     "wulff": ("cathode", "level", "status", "shape", "mean_surface_energy_j_per_m2", "left_out", "refusal"),
     "growth": ("cathode", "ligand", "mode", "binding_facets", "margin_ev", "statement"),
     "competition": ("cathode", "facet", "ranking", "statement"),
+    "transport": (
+        "system",
+        "temperature_k",
+        "level",
+        "diffusion_cm2_per_s",
+        "first_peak_ang",
+        "coordination",
+        "statement",
+    ),
+    "arrhenius": ("system", "species", "level", "activation_energy_ev", "lower_ev", "upper_ev", "reason"),
     "calculation": ("name", "code", "task", "formula", "functional", "status", "energy_ev", "reason"),
     "imported_adsorption": ("name", "molecule", "functional", "status", "adsorption_energy_ev", "refusal"),
 }

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from epilayer.model.base import Frozen, fingerprint, parse
 from epilayer.model.errors import StoreError
 from epilayer.model.imported import ImportedAdsorption, ImportedCalculation, Severity
+from epilayer.model.ion_transport import ArrheniusEstimate, IonTransport
 from epilayer.model.records import AdsorptionEnergy, CompetingAdsorption, GrowthVerdict
 from epilayer.model.surface import SurfaceEnergy, WulffShape
-from epilayer.store import surfaces
+from epilayer.store import surfaces, transport
 
 if TYPE_CHECKING:
     from epilayer.model.level import Scalar
@@ -19,11 +20,14 @@ SCHEMA_VERSION = 1
 
 AdsorptionRecord = AdsorptionEnergy | GrowthVerdict | CompetingAdsorption
 SurfaceRecord = SurfaceEnergy | WulffShape
+TransportRecord = IonTransport | ArrheniusEstimate
 
 RECORD_TYPES: dict[str, type[Frozen]] = {
     "adsorption": AdsorptionEnergy,
     "growth": GrowthVerdict,
     "competition": CompetingAdsorption,
+    "transport": IonTransport,
+    "arrhenius": ArrheniusEstimate,
     "calculation": ImportedCalculation,
     "imported_adsorption": ImportedAdsorption,
     "surface": SurfaceEnergy,
@@ -32,7 +36,9 @@ RECORD_TYPES: dict[str, type[Frozen]] = {
 """The kinds of record and the type each is read back as."""
 
 
-def document_of(record: AdsorptionRecord | SurfaceRecord, *, job: str, created: str) -> Record:
+def document_of(
+    record: AdsorptionRecord | SurfaceRecord | TransportRecord, *, job: str, created: str
+) -> Record:
     """Return the document that stores a record.
 
     Parameters
@@ -44,6 +50,8 @@ def document_of(record: AdsorptionRecord | SurfaceRecord, *, job: str, created: 
     """
     if isinstance(record, SurfaceRecord):
         fields = surfaces.fields(record)
+    elif isinstance(record, TransportRecord):
+        fields = transport.fields(record)
     elif isinstance(record, AdsorptionEnergy):
         fields = _adsorption_fields(record)
     elif isinstance(record, GrowthVerdict):
@@ -52,7 +60,7 @@ def document_of(record: AdsorptionRecord | SurfaceRecord, *, job: str, created: 
         fields = _competition_fields(record)
     return {
         "kind": record.kind,
-        "id": fingerprint(surfaces.asked(record)) if isinstance(record, SurfaceRecord) else _identity(record),
+        "id": _identity(record),
         "created": created,
         "schema_version": SCHEMA_VERSION,
         "fields": {**fields, "job": job},
@@ -104,8 +112,12 @@ def record_of(document: Record) -> Any:  # noqa: ANN401  (the type that the kind
     return parse(RECORD_TYPES[kind], document["body"], f"record {identity}")
 
 
-def _identity(record: AdsorptionRecord) -> str:
+def _identity(record: AdsorptionRecord | SurfaceRecord | TransportRecord) -> str:
     """Hash of what was asked, so that computing it again replaces the record instead of doubling it."""
+    if isinstance(record, SurfaceRecord):
+        return fingerprint(surfaces.asked(record))
+    if isinstance(record, TransportRecord):
+        return fingerprint(transport.asked(record))
     asked: dict[str, Any] = {"kind": record.kind, "code_version": record.code_version}
     asked |= {"cathode": record.cathode}
     if isinstance(record, AdsorptionEnergy):

@@ -1,0 +1,169 @@
+"""The record of ion transport in a loaded pore: what two ions in some picoseconds can and cannot carry."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from epilayer.model.base import Frozen
+from epilayer.model.dynamics import DynamicsSettings, FileReference, SegmentEnd
+from epilayer.model.level import LevelOfTheory, Scalar
+from epilayer.model.transport import Ps, TransportReport, Verdict
+from epilayer.model.units import Ang, Dimensionless, Ev, Fraction, Kelvin, Seconds, Unit
+
+MevPerAtomPs = Annotated[float, Unit("meV/atom/ps")]
+
+
+class PairShell(Frozen):
+    """First shell of one kind of neighbour around the cation, from the pair distribution."""
+
+    centre: str
+    partner: str
+    first_peak_ang: Ang | None
+    first_minimum_ang: Ang | None
+    coordination: Dimensionless | None
+
+
+class ShellShare(Frozen):
+    """How often the first shell has one composition."""
+
+    neighbours: dict[str, int]
+    share: Fraction
+
+
+class Residence(Frozen):
+    """How long a neighbour stays, with its 95 % interval; no mean without a departure seen."""
+
+    partner: str
+    mean_ps: Ps | None
+    lower_ps: Ps | None
+    upper_ps: Ps | None
+    departures: int
+
+
+class Solvation(Frozen):
+    """Who surrounds the cation.
+
+    Attributes
+    ----------
+    cutoff_ang
+        End of the first shell in the census: the first minimum of the cation's pair distribution with
+        all its donors, or the customary value that ``cutoff_source`` states.
+    mean
+        Mean number of neighbours of each kind.
+    shares
+        Share of (ion, frame) of each composition, most frequent first.
+    share_with_anion_and_chain
+        Share that has neighbours of both; ``None`` where one of them is not there.
+    """
+
+    shells: tuple[PairShell, ...]
+    cutoff_ang: Ang
+    cutoff_source: str
+    mean: dict[str, Dimensionless]
+    shares: tuple[ShellShare, ...]
+    share_with_anion_and_chain: Fraction | None
+    residence: tuple[Residence, ...]
+
+    def of(self, partner: str) -> PairShell:
+        """Return the shell of one kind of neighbour."""
+        return next(item for item in self.shells if item.partner == partner)
+
+
+class SegmentRow(Frozen):
+    """One segment in the record: where it began and ended, and whether it held still."""
+
+    seed: int
+    number: int
+    first_step: int
+    last_step: int
+    ended_by: SegmentEnd
+    resumed: str
+    temperature_k: Kelvin | None
+    temperature_error_k: Kelvin | None
+    energy_drift_mev_per_atom_ps: MevPerAtomPs | None
+    wall_time_s: Seconds
+
+
+class IonTransport(Frozen):
+    """Ion transport in one loaded pore at one temperature and level of theory.
+
+    Attributes
+    ----------
+    verdict, statement
+        What may be said of the cation's diffusion, and the sentence that may be printed.
+    settings
+        Of the dynamics; ``settings.steps`` holds equilibration and production together.
+    equilibration_steps
+        Steps at the start that are not analysed.
+    seeds
+        One trajectory each (replicas); all are analysed together.
+    moves
+        What was free to move, in words.
+    nve_drift_mev_per_atom_ps
+        Drift of the total energy in a stretch without thermostat, where one was asked for.
+    warnings
+        Broken or new bonds and the like, one line each.
+    trajectories
+        References to the stored frames; a record never holds them.
+    """
+
+    kind: Literal["transport"] = "transport"
+    system: str
+    formula: str
+    atoms: int
+    cation: str
+    temperature_k: Kelvin
+    level: LevelOfTheory
+    settings: DynamicsSettings
+    equilibration_steps: int
+    steps: int
+    frames: int
+    seeds: tuple[int, ...]
+    moves: str
+    verdict: Verdict
+    statement: str
+    report: TransportReport
+    solvation: Solvation
+    segments: tuple[SegmentRow, ...]
+    mean_temperature_k: Kelvin
+    nve_drift_mev_per_atom_ps: MevPerAtomPs | None = None
+    nve_drift_error_mev_per_atom_ps: MevPerAtomPs | None = None
+    seconds_per_step: Annotated[float, Unit("s")]
+    peak_memory_mb: Annotated[float, Unit("MB")] | None
+    warnings: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    trajectories: tuple[FileReference, ...]
+    jobs: tuple[str, ...] = ()
+    code_version: str
+    parameters: dict[str, Scalar] = Field(default_factory=dict)
+
+
+class ArrheniusEstimate(Frozen):
+    """The activation energy of a cation's diffusion from several temperatures, or why there is none.
+
+    Attributes
+    ----------
+    temperatures_k
+        Those with a resolved diffusion coefficient, which alone enter.
+    activation_energy_ev, lower_ev, upper_ev
+        Of ``D = D0 exp(-Ea / kT)`` and its 95 % interval.
+    prefactor_cm2_per_s
+        ``D0``; only with the activation energy.
+    """
+
+    kind: Literal["arrhenius"] = "arrhenius"
+    system: str
+    species: str
+    level: LevelOfTheory
+    verdict: Verdict
+    reason: str
+    temperatures_k: tuple[Kelvin, ...]
+    asked_temperatures_k: tuple[Kelvin, ...]
+    activation_energy_ev: Ev | None
+    lower_ev: Ev | None
+    upper_ev: Ev | None
+    prefactor_cm2_per_s: Annotated[float, Unit("cm^2/s")] | None
+    code_version: str
+    parameters: dict[str, Scalar] = Field(default_factory=dict)
