@@ -1,4 +1,4 @@
-"""Adsorption energies, certified or refused, and the growth verdict that follows from them.
+"""Adsorption energies, certified or refused.
 
 ``E_ads = E(slab + molecule) - E(slab) - E(molecule)``, negative when bound. One function,
 :func:`certify`, decides whether a number may be reported.
@@ -21,9 +21,6 @@ from epilayer.model.base import Frozen
 from epilayer.model.records import (
     AdsorptionEnergy,
     Calculation,
-    FacetBinding,
-    GrowthMode,
-    GrowthVerdict,
     Leg,
     PoseOutcome,
     Refusal,
@@ -224,66 +221,6 @@ def refer_to_lowest_slab(record: AdsorptionEnergy, siblings: Sequence[Adsorption
 
 def _slab_leg(record: AdsorptionEnergy) -> Leg:
     return next(leg for leg in record.legs if leg.role == "slab")
-
-
-def growth_verdict(
-    records: Sequence[AdsorptionEnergy],
-    threshold_ev: float,
-    *,
-    both_dispersions: bool = True,
-    parameters: Mapping[str, Scalar] | None = None,
-) -> GrowthVerdict:
-    """Say on which facets the ligand holds, over all levels of theory that were computed.
-
-    A facet binds if the whole interval over levels lies below ``threshold_ev``, does not bind if
-    all of it lies above, and is undecided otherwise or where any value was refused. Several
-    terminations of one facet are several values of it: their spread widens its interval.
-
-    Parameters
-    ----------
-    records
-        Adsorption energies of one ligand on one cathode; several facets and levels.
-    threshold_ev
-        Binding threshold, negative, in eV.
-    both_dispersions
-        Let the value without dispersion widen the interval too.
-    parameters
-        Settings of the search, kept in the record.
-
-    Raises
-    ------
-    ValueError
-        Without records, or with records of several cathodes or ligands.
-    """
-    systems = {(r.cathode, r.ligand) for r in records}
-    if len(systems) != 1:
-        message = f"a growth verdict is about one ligand on one cathode, not {sorted(systems)}"
-        raise ValueError(message)
-    cathode, ligand = records[0].cathode, records[0].ligand
-    facets = tuple(
-        _binding(facet, [r for r in records if r.facet == facet], threshold_ev, both=both_dispersions)
-        for facet in sorted({r.facet for r in records})
-    )
-    binding = tuple(f.facet for f in facets if f.binds)
-    if any(f.binds is None for f in facets):
-        mode = GrowthMode.UNDECIDED
-    elif len(binding) == len(facets):
-        mode = GrowthMode.ISOTROPIC
-    else:
-        mode = GrowthMode.SELECTIVE if binding else GrowthMode.NONE
-    return GrowthVerdict(
-        cathode=cathode,
-        ligand=ligand,
-        mode=mode,
-        binding_facets=binding,
-        facets=facets,
-        threshold_ev=threshold_ev,
-        margin_ev=_margin_ev(facets, threshold_ev),
-        statement=_statement(mode, facets, threshold_ev),
-        stand_in=any(r.level.stand_in for r in records),
-        code_version=__version__,
-        parameters=dict(parameters or {}),
-    )
 
 
 @dataclass(frozen=True)
@@ -487,67 +424,3 @@ def _placed_outcome(pose: ComputedPose, slab: Calculation, molecule: Calculation
 def _area_ang2(structure: Structure) -> float:
     a, b, _ = structure.lattice.matrix
     return float(np.linalg.norm(np.cross(a, b)))
-
-
-def _binding(
-    facet: str, records: Sequence[AdsorptionEnergy], threshold_ev: float, *, both: bool
-) -> FacetBinding:
-    values: dict[str, float | None] = {}
-    levels = [r.level.name for r in records]
-    # Sorted, so that the names of several records at one level do not depend on the order they came in.
-    for record in sorted(records, key=_by_content):
-        label = name = record.level.name
-        if levels.count(name) > 1:
-            label = name = f"{name}, {record.termination}"
-        while label in values:
-            label = f"{name} ({len(values) + 1})"
-        values[label] = record.adsorption_energy_ev
-        if both and record.without_dispersion_ev is not None:
-            values[f"{label} less dispersion"] = record.without_dispersion_ev
-    known = [v for v in values.values() if v is not None]
-    low, high = (min(known), max(known)) if known else (None, None)
-    binds: bool | None = None
-    if low is not None and high is not None and len(known) == len(values):
-        binds = True if high < threshold_ev else False if low > threshold_ev else None
-    return FacetBinding(facet=facet, values_ev=values, low_ev=low, high_ev=high, binds=binds)
-
-
-def _by_content(record: AdsorptionEnergy) -> tuple[str, str, bool, float, bool, float]:
-    value_ev, less_ev = record.adsorption_energy_ev, record.without_dispersion_ev
-    return (
-        record.level.name,
-        record.termination,
-        value_ev is None,
-        value_ev or 0.0,
-        less_ev is None,
-        less_ev or 0.0,
-    )
-
-
-def _margin_ev(facets: Sequence[FacetBinding], threshold_ev: float) -> float | None:
-    margins = []
-    for facet in facets:
-        if facet.low_ev is None or facet.high_ev is None or None in facet.values_ev.values():
-            return None
-        margins.append(max(threshold_ev - facet.high_ev, facet.low_ev - threshold_ev))
-    return min(margins)
-
-
-def _statement(mode: GrowthMode, facets: Sequence[FacetBinding], threshold_ev: float) -> str:
-    shown = "; ".join(f"({f.facet}) {_interval(f)}" for f in facets)
-    where = ", ".join(f"({f.facet})" for f in facets if f.binds)
-    open_facets = ", ".join(f"({f.facet})" for f in facets if f.binds is None)
-    lead = {
-        GrowthMode.ISOTROPIC: "holds on every facet: isotropic growth",
-        GrowthMode.SELECTIVE: f"holds on {where} only",
-        GrowthMode.NONE: "holds on no facet",
-        GrowthMode.UNDECIDED: f"undecided on {open_facets}: the interval over levels contains the threshold, "
-        "or a value was refused",
-    }[mode]
-    return f"{lead} (threshold {threshold_ev:+.2f} eV; {shown})"
-
-
-def _interval(facet: FacetBinding) -> str:
-    if facet.low_ev is None or facet.high_ev is None:
-        return "no value"
-    return f"{facet.low_ev:+.2f} to {facet.high_ev:+.2f} eV"

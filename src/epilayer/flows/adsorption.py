@@ -20,7 +20,6 @@ from epilayer.analysis.adsorption import (
     ComputedPose,
     System,
     certify,
-    growth_verdict,
     lowest_slab,
     rebuilt_by_molecule,
     rebuilt_pose,
@@ -28,6 +27,7 @@ from epilayer.analysis.adsorption import (
 )
 from epilayer.analysis.anomalies import find_anomalies
 from epilayer.analysis.competition import competing_adsorption
+from epilayer.analysis.growth import growth_verdict
 from epilayer.flows.search import PlacedPose, PoseSearch, decide
 from epilayer.model.cathode import miller_index
 from epilayer.model.errors import InputError, StructureError

@@ -257,13 +257,29 @@ class GrowthMode(StrEnum):
 
 
 class FacetBinding(Frozen):
-    """Adsorption on one facet over all levels of theory that were computed."""
+    """Adsorption on one facet over all levels of theory and terminations that were computed.
+
+    Attributes
+    ----------
+    terminations
+        Whether the ligand holds on each termination by itself; ``None`` where that is undecided.
+    termination_spread_ev
+        Highest minus lowest value over the terminations at one level, the largest over the levels;
+        ``None`` with one termination.
+    """
 
     facet: str
     values_ev: dict[str, Ev | None]
     low_ev: Ev | None
     high_ev: Ev | None
     binds: bool | None
+    terminations: dict[str, bool | None] = Field(default_factory=dict)
+    termination_spread_ev: Ev | None = None
+
+    @property
+    def terminations_disagree(self) -> bool:
+        """Whether the ligand holds on one termination and does not on another."""
+        return {True, False} <= set(self.terminations.values())
 
 
 class GrowthVerdict(Frozen):

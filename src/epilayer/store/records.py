@@ -128,6 +128,8 @@ def _identity(record: AdsorptionRecord | SurfaceRecord | TransportRecord) -> str
     elif isinstance(record, GrowthVerdict):
         asked |= {"ligand": record.ligand, "facets": [f.facet for f in record.facets]}
         asked |= {"threshold": record.threshold_ev, "levels": [sorted(f.values_ev) for f in record.facets]}
+        named = [sorted(f.terminations) for f in record.facets if f.terminations]
+        asked |= {"terminations": named} if named else {}  # older records have none
         if record.parameters:  # a hasty verdict never replaces a thorough one; older records have none
             asked |= {"parameters": record.parameters}
     else:
@@ -196,6 +198,11 @@ def _growth_fields(record: GrowthVerdict) -> dict[str, Scalar]:
         "binding_facets": ",".join(record.binding_facets) or None,
         "threshold_ev": record.threshold_ev,
         "margin_ev": record.margin_ev,
+        "termination_spread_ev": max(
+            (f.termination_spread_ev for f in record.facets if f.termination_spread_ev is not None),
+            default=None,
+        ),
+        "terminations": ",".join(t for f in record.facets for t in f.terminations) or None,
         "statement": record.statement,
         "stand_in": record.stand_in,
         "code_version": record.code_version,

@@ -16,10 +16,10 @@ from epilayer.analysis.adsorption import (
     System,
     adsorption_energy_ev,
     certify,
-    growth_verdict,
     rebuilt_by_molecule,
     refer_to_lowest_slab,
 )
+from epilayer.analysis.growth import growth_verdict
 from epilayer.model.anomaly import Anomaly, AnomalyKind
 from epilayer.model.level import EngineKind, LevelOfTheory
 from epilayer.model.records import (
@@ -446,6 +446,33 @@ def test_growth_modes_and_the_margin_they_rest_on(
     assert "-0.20 eV" in verdict.statement
     if verdict.margin_ev is not None:
         assert (verdict.margin_ev > 0) == (mode is not GrowthMode.UNDECIDED)
+
+
+def test_terminations_that_disagree_leave_the_facet_open_and_are_named() -> None:
+    records = [
+        value("100", -0.9, termination="t0.25", less_dispersion_ev=-0.6),
+        value("100", -0.1, termination="t0.75", less_dispersion_ev=0.2),
+        value("100", -0.8, termination="t0.25", level="b"),
+        value("001", -0.7),
+    ]
+    verdict = growth_verdict(records, -0.2)
+    facet = next(f for f in verdict.facets if f.facet == "100")
+    assert facet.terminations == {"t0.25": True, "t0.75": False}
+    assert facet.terminations_disagree
+    assert facet.binds is None
+    # At one level and dispersion treatment each: -0.1 + 0.9 and 0.2 + 0.6, never across the two.
+    assert facet.termination_spread_ev == pytest.approx(0.8)
+    assert verdict.mode is GrowthMode.UNDECIDED
+    assert "terminations disagree (it holds on t0.25, it does not hold on t0.75)" in verdict.statement
+
+
+def test_terminations_that_agree_are_one_answer_with_their_spread() -> None:
+    verdict = growth_verdict([value("100", -0.9, termination="a"), value("100", -0.5, termination="b")], -0.2)
+    (facet,) = verdict.facets
+    assert facet.termination_spread_ev == pytest.approx(0.4)
+    assert verdict.mode is GrowthMode.ISOTROPIC
+    assert verdict.margin_ev == pytest.approx(0.3)
+    assert growth_verdict([value("100", -0.9)], -0.2).facets[0].termination_spread_ev is None
 
 
 def test_the_threshold_itself_decides_nothing() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from epilayer.analysis.adsorption import growth_verdict
+from epilayer.analysis.growth import growth_verdict
 from epilayer.model.level import EngineKind, LevelOfTheory
 from epilayer.model.records import (
     AdsorptionEnergy,

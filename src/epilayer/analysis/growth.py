@@ -1,0 +1,186 @@
+"""The growth verdict: whether a ligand holds on every facet, over all levels and terminations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from epilayer import __version__
+from epilayer.model.records import FacetBinding, GrowthMode, GrowthVerdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from epilayer.model.level import Scalar
+    from epilayer.model.records import AdsorptionEnergy
+
+
+def growth_verdict(
+    records: Sequence[AdsorptionEnergy],
+    threshold_ev: float,
+    *,
+    both_dispersions: bool = True,
+    parameters: Mapping[str, Scalar] | None = None,
+) -> GrowthVerdict:
+    """Say on which facets the ligand holds, over all levels of theory that were computed.
+
+    A facet binds if the whole interval over levels lies below ``threshold_ev``, does not bind if
+    all of it lies above, and is undecided otherwise or where any value was refused. Several
+    terminations of one facet are several values of it: their spread widens its interval, stands in the
+    verdict, and leaves it undecided where the ligand holds on one and not on another.
+
+    Parameters
+    ----------
+    records
+        Adsorption energies of one ligand on one cathode; several facets and levels.
+    threshold_ev
+        Binding threshold, negative, in eV.
+    both_dispersions
+        Let the value without dispersion widen the interval too.
+    parameters
+        Settings of the search, kept in the record.
+
+    Raises
+    ------
+    ValueError
+        Without records, or with records of several cathodes or ligands.
+    """
+    systems = {(r.cathode, r.ligand) for r in records}
+    if len(systems) != 1:
+        message = f"a growth verdict is about one ligand on one cathode, not {sorted(systems)}"
+        raise ValueError(message)
+    cathode, ligand = records[0].cathode, records[0].ligand
+    facets = tuple(
+        _binding(facet, [r for r in records if r.facet == facet], threshold_ev, both=both_dispersions)
+        for facet in sorted({r.facet for r in records})
+    )
+    binding = tuple(f.facet for f in facets if f.binds)
+    if any(f.binds is None for f in facets):
+        mode = GrowthMode.UNDECIDED
+    elif len(binding) == len(facets):
+        mode = GrowthMode.ISOTROPIC
+    else:
+        mode = GrowthMode.SELECTIVE if binding else GrowthMode.NONE
+    return GrowthVerdict(
+        cathode=cathode,
+        ligand=ligand,
+        mode=mode,
+        binding_facets=binding,
+        facets=facets,
+        threshold_ev=threshold_ev,
+        margin_ev=_margin_ev(facets, threshold_ev),
+        statement=_statement(mode, facets, threshold_ev),
+        stand_in=any(r.level.stand_in for r in records),
+        code_version=__version__,
+        parameters=dict(parameters or {}),
+    )
+
+
+def _binding(
+    facet: str, records: Sequence[AdsorptionEnergy], threshold_ev: float, *, both: bool
+) -> FacetBinding:
+    values: dict[str, float | None] = {}
+    levels = [r.level.name for r in records]
+    # Sorted, so that the names of several records at one level do not depend on the order they came in.
+    for record in sorted(records, key=_by_content):
+        label = name = record.level.name
+        if levels.count(name) > 1:
+            label = name = f"{name}, {record.termination}"
+        while label in values:
+            label = f"{name} ({len(values) + 1})"
+        values[label] = record.adsorption_energy_ev
+        if both and record.without_dispersion_ev is not None:
+            values[f"{label} less dispersion"] = record.without_dispersion_ev
+    known = [v for v in values.values() if v is not None]
+    low, high = (min(known), max(known)) if known else (None, None)
+    return FacetBinding(
+        facet=facet,
+        values_ev=values,
+        low_ev=low,
+        high_ev=high,
+        binds=_binds(list(values.values()), threshold_ev),
+        terminations={
+            termination: _binds(
+                _values_ev([r for r in records if r.termination == termination], both), threshold_ev
+            )
+            for termination in sorted({r.termination for r in records})
+        },
+        termination_spread_ev=_termination_spread_ev(records, both),
+    )
+
+
+def _binds(values_ev: Sequence[float | None], threshold_ev: float) -> bool | None:
+    """Say whether all values hold, none does, or it is undecided; a refused value leaves it open."""
+    known = [v for v in values_ev if v is not None]
+    if not known or len(known) < len(values_ev):
+        return None
+    return True if max(known) < threshold_ev else False if min(known) > threshold_ev else None
+
+
+def _values_ev(records: Sequence[AdsorptionEnergy], both: bool) -> list[float | None]:
+    less = [r.without_dispersion_ev for r in records if both and r.without_dispersion_ev is not None]
+    return [*(r.adsorption_energy_ev for r in records), *less]
+
+
+def _termination_spread_ev(records: Sequence[AdsorptionEnergy], both: bool) -> float | None:
+    """Return how far terminations lie apart at one level of theory, the largest over the levels."""
+    spreads = []
+    for level in {r.level.name for r in records}:
+        here = [r for r in records if r.level.name == level and r.adsorption_energy_ev is not None]
+        if len({r.termination for r in here}) > 1:
+            columns = [[r.adsorption_energy_ev for r in here]]
+            columns += [[r.without_dispersion_ev for r in here]] if both else []
+            spreads += [max(c) - min(c) for c in columns if None not in c]  # type: ignore[type-var, operator]
+    return max(spreads, default=None)
+
+
+def _by_content(record: AdsorptionEnergy) -> tuple[str, str, bool, float, bool, float]:
+    value_ev, less_ev = record.adsorption_energy_ev, record.without_dispersion_ev
+    return (
+        record.level.name,
+        record.termination,
+        value_ev is None,
+        value_ev or 0.0,
+        less_ev is None,
+        less_ev or 0.0,
+    )
+
+
+def _margin_ev(facets: Sequence[FacetBinding], threshold_ev: float) -> float | None:
+    margins = []
+    for facet in facets:
+        if facet.low_ev is None or facet.high_ev is None or None in facet.values_ev.values():
+            return None
+        margins.append(max(threshold_ev - facet.high_ev, facet.low_ev - threshold_ev))
+    return min(margins)
+
+
+def _statement(mode: GrowthMode, facets: Sequence[FacetBinding], threshold_ev: float) -> str:
+    shown = "; ".join(f"({f.facet}) {_interval(f)}" for f in facets)
+    where = ", ".join(f"({f.facet})" for f in facets if f.binds)
+    open_facets = ", ".join(f"({f.facet})" for f in facets if f.binds is None)
+    lead = {
+        GrowthMode.ISOTROPIC: "holds on every facet: isotropic growth",
+        GrowthMode.SELECTIVE: f"holds on {where} only",
+        GrowthMode.NONE: "holds on no facet",
+        GrowthMode.UNDECIDED: f"undecided on {open_facets}: the interval over levels contains the threshold, "
+        "or a value was refused",
+    }[mode]
+    if mode is GrowthMode.UNDECIDED and any(f.terminations_disagree for f in facets):
+        lead = f"undecided on {open_facets}: {_disagreement(facets)}"
+    return f"{lead} (threshold {threshold_ev:+.2f} eV; {shown})"
+
+
+def _disagreement(facets: Sequence[FacetBinding]) -> str:
+    words = {True: "holds on", False: "does not hold on", None: "is undecided on"}
+    parts = [
+        ", ".join(f"it {words[binds]} {name}" for name, binds in f.terminations.items())
+        for f in facets
+        if f.terminations_disagree
+    ]
+    return f"terminations disagree ({'; '.join(parts)})"
+
+
+def _interval(facet: FacetBinding) -> str:
+    if facet.low_ev is None or facet.high_ev is None:
+        return "no value"
+    return f"{facet.low_ev:+.2f} to {facet.high_ev:+.2f} eV"
