@@ -106,12 +106,29 @@ def _describe(used: Study, kind: str) -> Iterator[dict[str, Any]]:
         yield {"name": name, "title": str(title), "source": data.get("source", ""), "file": str(path)}
 
 
-def doctor(*, as_json: JsonOption = False) -> None:
+def doctor(
+    *,
+    rehearse: Annotated[
+        bool,
+        typer.Option(
+            "--rehearse", help="Run a tiny campaign with stand-ins for VASP and LOBSTER, end to end."
+        ),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Check this machine and the study, and say how to mend what is wrong.
 
-    Example: [cyan]epilayer doctor --json[/]
+    With --rehearse, a few small calculations go through this study's kind of queue, store and recovery,
+    computed by stand-ins: no number of them is a result. One is killed on purpose, and rerun.
+
+    Example: [cyan]epilayer doctor --json[/], [cyan]epilayer doctor --rehearse[/]
     """
     used = study()
+    if rehearse:
+        from epilayer.cli.rehearsal import show
+
+        show(used, as_json=as_json)
+        return
     rows = list(_checks(used))
     if as_json:
         print_json([{"check": c, "ok": ok, "found": found, "fix": fix} for c, ok, found, fix in rows])
@@ -142,7 +159,7 @@ def _checks(used: Study) -> Iterator[tuple[str, bool, str, str]]:
     sqlite_ok = sqlite3.sqlite_version_info >= (3, 35)
     yield "SQLite", sqlite_ok, sqlite3.sqlite_version, "Use a Python built with SQLite 3.35 or newer."
     for name in used.catalogue.names("engines"):
-        yield _engine_check(used, name)
+        yield from _engine_checks(used, name)
     free_gb = shutil.disk_usage(used.root).free / 1e9
     yield "disk space", free_gb > 1, f"{free_gb:.0f} GB free at {used.root}", "Free at least 1 GB."
     writable = os.access(used.root, os.W_OK)
@@ -154,24 +171,26 @@ def _checks(used: Study) -> Iterator[tuple[str, bool, str, str]]:
         yield _database_check(title, file)
 
 
-def _engine_check(used: Study, name: str) -> tuple[str, bool, str, str]:
+def _engine_checks(used: Study, name: str) -> Iterator[tuple[str, bool, str, str]]:
     from epilayer.engines import calculators
     from epilayer.model.level import EngineKind
 
     try:
         spec = used.catalogue.engine_spec(name)
         if spec.kind is EngineKind.DFT:
-            return _vasp_check(used, name)
+            yield from _vasp_checks(used, name)
+            return
         version = calculators.package_version(spec)
         calculators.weights_file(spec)
     except EpilayerError as error:
-        return f"engine {name}", False, error.what, error.remedy
+        yield f"engine {name}", False, error.what, error.remedy
+        return
     found = f"{spec.package} {version}, weights verified" if version else spec.title
-    return f"engine {name}", True, found, ""
+    yield f"engine {name}", True, found, ""
 
 
-def _vasp_check(used: Study, name: str) -> tuple[str, bool, str, str]:
-    """Check VASP; where the study's level does not use it, not being set up is no fault."""
+def _vasp_checks(used: Study, name: str) -> Iterator[tuple[str, bool, str, str]]:
+    """Check VASP and LOBSTER, one row a fault; where the study does not use them, being absent is none."""
     import atomate2
     import pymatgen.core
 
@@ -183,16 +202,27 @@ def _vasp_check(used: Study, name: str) -> tuple[str, bool, str, str]:
     begun = bool(pymatgen.core.SETTINGS.get("PMG_VASP_PSP_DIR")) or any(
         shutil.which(command.split()[-1]) for command in (atomate2.SETTINGS.VASP_CMD,) if command.split()
     )
+    faults: dict[str, EpilayerError] = {}
     for level in levels:
-        wanted = level.vasp
-        if wanted is None or (needed and level.name != used.settings.level):
+        if level.vasp is None or (needed and level.name != used.settings.level):
             continue
-        try:
-            vasp_setup.check(wanted.potcars, wanted.potcar_functional)
-        except EpilayerError as error:
-            found = error.what if needed or begun else f"not set up, and not needed here ({error.what})"
-            return f"engine {name}", not (needed or begun), found, error.remedy
-    return f"engine {name}", True, "commands and POTCARs found", ""
+        for what, problem in vasp_setup.problems(level.vasp.potcars, level.vasp.potcar_functional):
+            if problem is not None:
+                faults.setdefault(what, problem)
+    title = f"engine {name}"
+    if faults and not (needed or begun):
+        first = next(iter(faults.values()))
+        yield title, True, f"not set up, and not needed here ({first.what})", ""
+        return
+    for what, fault in faults.items():
+        yield f"{title}: {what}", False, fault.what, fault.remedy
+    if not faults:
+        yield title, True, "commands and POTCARs found", ""
+    missing = vasp_setup.lobster_problem()
+    if missing is None:
+        yield "LOBSTER", True, f"{atomate2.SETTINGS.LOBSTER_CMD!r} found", ""
+    else:
+        yield "LOBSTER", False, f"{missing.what} Bonding analysis needs it.", missing.remedy
 
 
 def _database_check(title: str, file: Path) -> tuple[str, bool, str, str]:

@@ -52,19 +52,15 @@ def problems(
     """Yield each thing that is checked, in words, and what is wrong with it."""
     from atomate2 import SETTINGS
 
-    yield f"VASP command {SETTINGS.VASP_CMD!r}", _command(SETTINGS.VASP_CMD, "VASP_CMD")
-    if re.search(r"gam", _program(SETTINGS.VASP_CMD)):
-        yield (
-            "VASP command",
-            EngineError(
-                f"VASP_CMD names a Gamma-only binary ({SETTINGS.VASP_CMD}), which cannot compute the slabs.",
-                "Point it at the standard one: export ATOMATE2_VASP_CMD='srun vasp_std'.",
-            ),
-        )
+    yield (
+        f"VASP_CMD {SETTINGS.VASP_CMD!r}",
+        _command(SETTINGS.VASP_CMD, "VASP_CMD") or _wrong_binary(SETTINGS.VASP_CMD, "VASP_CMD"),
+    )
     if gamma:
+        command = SETTINGS.VASP_GAMMA_CMD
         yield (
-            f"Gamma command {SETTINGS.VASP_GAMMA_CMD!r}",
-            _command(SETTINGS.VASP_GAMMA_CMD, "VASP_GAMMA_CMD"),
+            f"VASP_GAMMA_CMD {command!r}",
+            _command(command, "VASP_GAMMA_CMD") or _wrong_binary(command, "VASP_GAMMA_CMD"),
         )
     yield f"POTCARs ({functional})", potcar_problem(potcars, functional)
 
@@ -137,6 +133,19 @@ def _titel(symbol: str, functional: str) -> str | None:
             return None
     found = re.search(r"TITEL\s*=\s*(.*\S)", single.data)
     return found[1] if found else ""
+
+
+def _wrong_binary(command: str, name: str) -> EngineError | None:
+    """Return what is wrong with the build of VASP that a command names."""
+    program = _program(command)
+    remedy = f"Point it at the right one: export ATOMATE2_{name}='{_EXAMPLES[name]}'."
+    if name == "VASP_CMD" and "gam" in program:
+        return EngineError(
+            f"{name} names a Gamma-only binary ({command}), which cannot compute the slabs.", remedy
+        )
+    if "ncl" in program:
+        return EngineError(f"{name} names the non-collinear binary ({command}).", remedy)
+    return None
 
 
 def _program(command: str) -> str:
