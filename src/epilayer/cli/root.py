@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from epilayer import __version__
-from epilayer.cli import build, imports, inputs, jobs, results, runs, studies
+from epilayer.cli import audit, build, imports, inputs, jobs, results, runs, studies
 from epilayer.cli.common import state
 
 app = typer.Typer(
@@ -61,6 +61,7 @@ app.command(rich_help_panel=WORK)(runs.rerun)
 app.command(rich_help_panel=WORK)(runs.cancel)
 app.command(rich_help_panel=WORK)(runs.pause)
 app.command(rich_help_panel=WORK)(runs.resume)
+app.command(rich_help_panel=RESULTS)(audit.audit)
 app.command("import", rich_help_panel=RESULTS)(imports.import_calculations)
 app.command(rich_help_panel=RESULTS)(results.query)
 app.command(rich_help_panel=RESULTS)(results.report)

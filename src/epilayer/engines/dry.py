@@ -185,6 +185,16 @@ def _describe(
     (where / INDEX).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
+def written_level(folder: Path) -> str | None:
+    """Return the level of theory that the inputs in a folder were written for, where it says so."""
+    try:
+        about = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    level = about.get("level") if isinstance(about, dict) else None
+    return level if isinstance(level, str) else None
+
+
 def _fresh(root: Path, name: str) -> Path:
     """Return a folder of that name that does not exist yet."""
     slug = re.sub(r"[^A-Za-z0-9._+-]+", "-", name).strip("-.") or "calculation"

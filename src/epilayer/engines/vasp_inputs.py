@@ -56,6 +56,11 @@ def vacuum_axis(structure: Structure) -> int:
     return int(np.argmax(_gaps_ang(structure)))
 
 
+def widest_gap_ang(structure: Structure) -> float:
+    """Return the widest layer without atoms (A)."""
+    return float(_gaps_ang(structure).max())
+
+
 def file_order(structure: Structure) -> list[int]:
     """Return the order in which atoms are written: grouped by element, else as they stand.
 

@@ -1,0 +1,227 @@
+"""``epilayer audit``: inputs or a methods text, checked against the level and the physics."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from epilayer.cli.common import JsonOption, err, out, print_json, study
+from epilayer.cli.runs import LevelOption, QuickOption, SetOption
+from epilayer.model.errors import InputError, UnknownNameError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from epilayer.config import Catalogue, Study
+    from epilayer.model.audit import AuditFinding, InputFacts, MethodsFacts
+    from epilayer.model.level import Level
+
+ERRORS_EXIT = 1
+_TEXTS = {".txt", ".md", ".rst", ".tex", ".text", ""}
+_FACTS = {".yaml", ".yml"}
+_OF_VASP = ("INCAR", "KPOINTS", "POSCAR", "OUTCAR", "vasprun", "OSZICAR", "CONTCAR")
+_PLACES_SHOWN = 3
+# What texts call them beside the names in configs/.
+_ALIASES = {
+    "1,2,3-triazole": "triazole", "2-MIM": "2-methylimidazole", "HmIM": "2-methylimidazole",
+    "NVOPF": "nvopf", "NVPOF": "nvopf",
+}  # fmt: skip
+
+
+def audit(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="TARGET",
+            help="Directory of inputs or outputs; methods text (.txt, .md, - for standard input) or its "
+            "facts (.yaml); or a workflow's name.",
+        ),
+    ],
+    level: LevelOption = None,
+    settings: SetOption = None,
+    *,
+    quick: QuickOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check inputs, or a methods text, against a level of theory and the physics.
+
+    Each finding says what, where, why it matters and what to do. Exit code 1: a finding is an error (a number
+    made so is wrong, or means something else); warnings (what moves it, or has to be guessed) leave 0.
+
+    Example: [cyan]epilayer audit inputs/ --level paper+u+d3[/]
+
+    Example: [cyan]epilayer audit methods.txt --json[/]
+    """
+    report = _audited(study(), target, level, settings or (), quick=quick)
+    if as_json:
+        print_json(report)
+    else:
+        _show(report)
+    if report["counts"]["error"]:
+        raise typer.Exit(ERRORS_EXIT)
+
+
+def _audited(
+    used: Study, target: str, level_name: str | None, settings: Sequence[str], *, quick: bool
+) -> dict[str, Any]:
+    place = Path(target).expanduser()
+    level = used.catalogue.level(level_name) if level_name else None
+    if level is not None and level.vasp is None:
+        raise InputError(
+            f"Level {level.name} is no level of VASP.", "Name one: paper, paper+u+d3, screening."
+        )
+    is_workflow = place.suffix == ".py" or not (target == "-" or place.exists())
+    if not is_workflow and (settings or quick):
+        raise InputError("--set and --quick belong to a workflow.", "Leave them out.")
+    if is_workflow:
+        return _workflow(used, target, level_name, [*settings, *(["quick=true"] if quick else [])])
+    if target != "-" and (place.is_dir() or place.name.startswith(_OF_VASP)):
+        return _inputs(used, place, level)
+    return _methods(used, target, level)
+
+
+def _workflow(used: Study, name: str, level_name: str | None, settings: Sequence[str]) -> dict[str, Any]:
+    from epilayer.cli.inputs import write_inputs
+
+    try:
+        used.workflow(name)
+    except UnknownNameError as error:
+        raise InputError(
+            f"{name} is no file, directory or workflow.",
+            f"{error.remedy} Workflows: epilayer list workflows.",
+        ) from error
+    with (
+        tempfile.TemporaryDirectory(prefix="epilayer-audit-") as folder,
+        err.status("Writing its inputs ..."),
+    ):
+        root = Path(folder) / "inputs"
+        write_inputs(used, name, root, level_name, settings)
+        report = _inputs(used, root, None)
+    return {**report, "target": name, "kind": "workflow"}
+
+
+def _inputs(used: Study, place: Path, level: Level | None) -> dict[str, Any]:
+    from epilayer.analysis.audit_inputs import audit_inputs
+    from epilayer.engines.dry import written_level
+    from epilayer.engines.input_facts import read_inputs
+
+    allowed = _hubbard(used.catalogue)
+    place = place.absolute()
+    read: list[InputFacts] = []
+    known = {name: used.catalogue.level(name) for name in used.catalogue.names("levels")}
+    base = place if place.is_dir() else place.parent
+
+    def level_of(folder: Path) -> Level | None:
+        own = known.get(written_level(folder) or "")
+        return level or (own if own and own.vasp else None)
+
+    for facts in read_inputs(place, level_of, allowed):
+        inside = Path(facts.where).is_relative_to(base)
+        shown = str(Path(facts.where).relative_to(base)) if inside else facts.where
+        read.append(facts.model_copy(update={"where": shown if shown != "." else base.name}))
+    if not read:
+        raise InputError(
+            f"{place} holds no inputs of VASP.",
+            "Give a directory with an INCAR in it or below it, or a text.",
+        )
+    findings = audit_inputs(read)
+    levels = sorted({facts.level for facts in read if facts.level})
+    return _report(str(place), "inputs", findings, {"calculations": len(read), "levels": levels})
+
+
+def _methods(used: Study, target: str, level: Level | None) -> dict[str, Any]:
+    from epilayer.analysis.audit import audit_methods
+    from epilayer.analysis.prose import holds_facts, read_methods
+    from epilayer.config import read_yaml
+    from epilayer.model.audit import MethodsFacts
+    from epilayer.model.base import parse
+
+    molecules, cathodes = _names(used.catalogue)
+    place = Path(target)
+    facts: MethodsFacts
+    if target != "-" and place.suffix.lower() in _FACTS:
+        facts = parse(MethodsFacts, read_yaml(place), target)
+    elif target == "-" or place.suffix.lower() in _TEXTS:
+        facts = read_methods(_text(target), molecules, cathodes, title=target)
+        if not holds_facts(facts):
+            raise InputError(
+                f"{target} says nothing of a method that is recognised.",
+                "Give the methods paragraph as plain text, or its facts as YAML (see docs/audit.md).",
+            )
+    else:
+        raise InputError(
+            f"{target} is neither inputs of VASP nor a methods text.",
+            "Give a directory, an INCAR, a .txt or .md text, or facts as .yaml.",
+        )
+    findings = audit_methods(facts, molecules, level)
+    plain = facts.model_dump(mode="json", exclude_defaults=True)
+    return _report(target, "methods", findings, {"facts": plain, "levels": [level.name] if level else []})
+
+
+def _text(target: str) -> str:
+    try:
+        return sys.stdin.read() if target == "-" else Path(target).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{target} cannot be read ({error}).", "Give a text in UTF-8.") from error
+
+
+def _names(catalogue: Catalogue) -> tuple[dict[str, str], dict[str, str]]:
+    """Return formulas of the molecules and the cathodes by the names that texts use."""
+    molecules: dict[str, str] = {}
+    for name in catalogue.names("ligands"):
+        ligand = catalogue.ligand(name)
+        molecules |= {one: ligand.formula for one in (ligand.title, name) if one}
+    cathodes: dict[str, str] = {}
+    for name in catalogue.names("cathodes"):
+        cathode = catalogue.cathode(name)
+        cathodes |= {one: cathode.formula for one in (cathode.title, name) if one}
+    for alias, name in _ALIASES.items():
+        for known in (molecules, cathodes):
+            if name in known:
+                known[alias] = known[name]
+    return molecules, cathodes
+
+
+def _hubbard(catalogue: Catalogue) -> dict[str, tuple[float, ...]]:
+    """Return the U (eV) that cathodes name, by element."""
+    out: dict[str, tuple[float, ...]] = {}
+    for name in catalogue.names("cathodes"):
+        for element, term in catalogue.cathode(name).hubbard_u.items():
+            out[element] = tuple(dict.fromkeys((*out.get(element, ()), term.u_ev)))
+    return out
+
+
+def _report(target: str, kind: str, findings: Sequence[AuditFinding], more: dict[str, Any]) -> dict[str, Any]:
+    from epilayer.model.audit import AuditSeverity
+
+    counts = {str(one.value): sum(f.severity is one for f in findings) for one in AuditSeverity}
+    listed = [one.model_dump(mode="json") for one in findings]
+    return {"target": target, "kind": kind, **more, "counts": counts, "findings": listed}
+
+
+def _show(report: dict[str, Any]) -> None:
+    style = {"error": "bold red", "warning": "yellow", "note": "dim"}
+    for one in report["findings"]:
+        severity = one["severity"]
+        out.print(
+            f"[{style[severity]}]{severity}[/] {escape(one['what'])}  [dim]{one['code']}[/]", soft_wrap=True
+        )
+        if one["where"]:
+            rest = len(one["where"]) - _PLACES_SHOWN
+            places = "; ".join(one["where"][:_PLACES_SHOWN]) + (f"; and {rest} more" if rest > 0 else "")
+            out.print(f"    [dim]in[/] {escape(places)}", soft_wrap=True)
+        out.print(f"    {escape(one['why'])}", soft_wrap=True)
+        out.print(f"    [cyan]{escape(one['remedy'])}[/]", soft_wrap=True)
+    counts = report["counts"]
+    what = f"{report['calculations']} calculations" if "calculations" in report else "the text"
+    against = f" against {', '.join(report['levels'])}" if report.get("levels") else ""
+    if not report["findings"]:
+        out.print(f"Audit of {what}{against}: [green]nothing found[/].")
+        return
+    listed = ", ".join(f"{n} {name}{'s' if n != 1 else ''}" for name, n in counts.items() if n)
+    out.print(f"Audit of {what}{against}: {listed}.")

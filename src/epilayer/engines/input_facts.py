@@ -1,0 +1,421 @@
+"""What the inputs of VASP and LOBSTER say, prepared or executed, as facts that an audit can judge."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import warnings
+from collections import Counter
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from epilayer.engines import vasp_inputs
+from epilayer.engines.outputs import settings as st
+from epilayer.engines.outputs.discover import FoundFiles, Role, find_calculations
+from epilayer.engines.outputs.evidence import text_of
+from epilayer.engines.outputs.judge import import_vasp
+from epilayer.engines.vasp_executed import shared_tags
+from epilayer.model.audit import Difference, InputFacts
+from epilayer.model.imported import Code, ExecutedLevel, Potcar
+from epilayer.model.level import MolecularDynamicsSettings
+from epilayer.model.vasp import SystemKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Literal
+
+    from pymatgen.core import Structure
+
+    from epilayer.model.imported import Setting
+    from epilayer.model.level import Level
+
+    Task = Literal["static", "relax", "md", "response", "unknown"]
+
+_SAME_PLACE_ANG = 0.35
+"""Atoms of the two faces of one slab, unrelaxed or relaxed, mirror each other to within this."""
+_SHELL_SIZES = {"s": 1, "p": 3, "d": 5, "f": 7}
+_MOLECULAR_DYNAMICS, _RESPONSE = 0, (5, 6, 7, 8)
+_STEPS_OF_MD = 1
+_NO_LEVEL = ExecutedLevel(
+    functional=None, encut_ev=None, precision=None, ediff_ev=None, smearing=None, sigma_ev=None, spin=None,
+    aspherical=None, real_space_projection=None, dispersion=None,
+)  # fmt: skip
+
+
+def read_inputs(
+    place: Path,
+    level_of: Callable[[Path], Level | None],
+    hubbard_u_ev: Mapping[str, tuple[float, ...]] | None = None,
+) -> list[InputFacts]:
+    """Return the facts of every calculation under a directory, or of the one that a file belongs to.
+
+    Parameters
+    ----------
+    level_of
+        The VASP level to compare the calculation in a folder with, if any.
+    hubbard_u_ev
+        The values (eV) that a level means by the cathode's own U, by element.
+    """
+    return [_facts(files, level_of(files.folder), hubbard_u_ev or {}) for files in _calculations(place)]
+
+
+def _calculations(place: Path) -> Iterator[FoundFiles]:
+    if place.is_file():
+        # A lone INCAR, KPOINTS or POSCAR speaks with the files beside it.
+        beside = [f for f in find_calculations(place.parent) if f.folder == place.parent]
+        named = [f for f in beside if place in [p for paths in f.by_role.values() for p in paths]]
+        if named:
+            yield named[0]
+            return
+        files = FoundFiles(place.parent, "", Code.VASP)
+        if place.name.upper().startswith("INCAR"):
+            files.by_role[Role.INCAR] = [place]
+        yield files
+        return
+    found = [f for f in find_calculations(place) if f.code is Code.VASP]
+    yield from found
+    known = {f.folder for f in found}
+    outputs = {f.folder.parent for f in found}
+    for folder, folders, names in os.walk(place):
+        folders.sort()
+        here = Path(folder)
+        incar = next((n for n in ("INCAR", "INCAR.gz") if n in names), None)
+        if (
+            incar is None
+            or here in known
+            or (here.name.lower() in ("input", "inputs") and here.parent in outputs)
+        ):
+            continue
+        files = FoundFiles(here, "", Code.VASP, {Role.INCAR: [here / incar]})
+        for role, name in ((Role.KPOINTS, "KPOINTS"), (Role.POTCAR_SPEC, "POTCAR.spec")):
+            if name in names:
+                files.by_role[role] = [here / name]
+        yield files
+
+
+def _facts(
+    files: FoundFiles, level: Level | None, allowed_u_ev: Mapping[str, tuple[float, ...]]
+) -> InputFacts:
+    unreadable: list[str] = []
+    if files.has_outputs:
+        record = import_vasp(files)
+        incar, executed = dict(record.incar), record.level
+        structure = record.structure() or _structure(files, unreadable)
+        if executed is None or not incar:
+            unreadable.append(f"{files.folder.name}: its outputs state no settings")
+            executed = executed or _NO_LEVEL
+    else:
+        text = text_of(files.incar)
+        incar = st.parse_incar(text)
+        if not incar:
+            unreadable.append("INCAR: it holds no setting")
+        structure = _structure(files, unreadable)
+        done = st.executed(None, None, text or None)
+        mesh = st.kpoints_mesh(text_of(files.kpoints))
+        executed = st.level(done, None, None, _potcars(files, structure), mesh)
+    return _judged(files, incar, executed, structure, level, allowed_u_ev, unreadable)
+
+
+def _judged(
+    files: FoundFiles,
+    incar: dict[str, Setting],
+    executed: ExecutedLevel,
+    structure: Structure | None,
+    level: Level | None,
+    allowed_u_ev: Mapping[str, tuple[float, ...]],
+    unreadable: list[str],
+) -> InputFacts:
+    kind = vasp_inputs.system_kind(structure) if structure else None
+    mesh = executed.k_mesh or _by_spacing(incar, structure)
+    task = _task(incar)
+    dipole = executed.dipole_correction
+    hubbard = {u.element: u.u_ev for u in executed.hubbard} if "hubbard" not in executed.unknown else None
+    lobster = files.folder / "lobsterin"
+    symbols = [potcar.titel for potcar in executed.potcars]
+    lengths: Any = structure.lattice.abc if structure else None
+    slab = kind is SystemKind.SLAB and structure is not None
+    axis = vasp_inputs.vacuum_axis(structure) if slab and structure else None
+    values: dict[str, Any] = {
+        "where": str(files.folder) + (f" ({files.label})" if files.label else ""),
+        "task": task,
+        "system": kind,
+        "atoms": dict(Counter(site.specie.symbol for site in structure)) if structure else {},
+        "functional": executed.functional,
+        "cutoff_ev": executed.encut_ev,
+        "spin_polarised": None if not incar else executed.spin not in (None, "none"),
+        "hubbard_u_ev": hubbard,
+        "dispersion": executed.dispersion,
+        "dipole_axis": _integer(incar, "IDIPOL"),
+        "dipole_correction": dipole is not None and dipole != "none",
+        "one_sided": bool(slab and structure and axis is not None and one_sided(structure, axis)),
+        "vacuum_axis": axis + 1 if axis is not None else None,
+        "vacuum_ang": vasp_inputs.widest_gap_ang(structure) if slab and structure else None,
+        "k_mesh": mesh,
+        "k_lengths_ang": tuple(n * a for n, a in zip(mesh, lengths, strict=True))
+        if mesh and lengths
+        else None,
+        "charge_e": executed.charge_e,
+        "electrons_forced": "NELECT" in incar,
+        "bands": _integer(incar, "NBANDS"),
+        "unreadable": tuple(unreadable),
+        "frozen": _frozen(structure),
+    }
+    if lobster.is_file() and structure:
+        values["bands_needed"] = bands_needed(text_of(lobster), structure, symbols)
+        values["lobster_problems"] = tuple(_lobster_problems(incar))
+    if task == "md":
+        values |= {"time_step_fs": _number(incar, "POTIM"), "steps": _integer(incar, "NSW"),
+                   "thermostat": thermostat(incar)}  # fmt: skip
+    if level is not None and level.vasp is not None:
+        values["level"] = level.name
+        values["level_leaves_out"] = tuple(_left_out(level, kind))
+        if structure is not None:
+            values["differences"] = tuple(
+                _differences(level, structure, incar, executed, mesh, hubbard, task, allowed_u_ev)
+            )
+    return InputFacts.model_validate(values)
+
+
+def one_sided(structure: Structure, axis: int) -> bool:
+    """Whether the two faces of a slab differ, as with a molecule on one of them."""
+    frac = structure.frac_coords[:, axis] % 1.0
+    ordered = np.sort(frac)
+    gaps = np.diff(np.append(ordered, ordered[0] + 1.0))
+    start = ordered[(int(gaps.argmax()) + 1) % len(ordered)]
+    heights = ((frac - start + 1e-9) % 1.0) / float(np.linalg.norm(structure.lattice.inv_matrix[:, axis]))
+    middle = (heights.min() + heights.max()) / 2
+    symbols = np.array([site.specie.symbol for site in structure])
+    for element in set(symbols):
+        up = np.sort(heights[symbols == element] - middle)
+        if np.abs(up + up[::-1]).max() > _SAME_PLACE_ANG:
+            return True
+    return False
+
+
+def thermostat(incar: Mapping[str, Setting]) -> str | None:
+    """Return the thermostat of a dynamics run as VASP understands its tags; ``None`` where none acts."""
+    algorithm, mass = _integer(incar, "MDALGO"), _number(incar, "SMASS")
+    if algorithm in (None, 0):
+        if mass is None:
+            return None
+        return (
+            "Nose-Hoover" if mass >= 0 else {-1.0: "velocity rescaling", -3.0: "NVE"}.get(mass, "none named")
+        )
+    named: dict[int, tuple[str, str | None]] = {
+        1: ("Andersen", "ANDERSEN_PROB"), 2: ("Nose-Hoover", None), 3: ("Langevin", "LANGEVIN_GAMMA"),
+        4: ("Nose-Hoover chains", None), 5: ("CSVR", None),
+    }  # fmt: skip
+    name, needs = named.get(algorithm or 0, ("none named", None))
+    # Without its strength the first acts on nothing, the second is NVE.
+    return None if needs is not None and not incar.get(needs) else name
+
+
+def bands_needed(lobsterin: str, structure: Structure, potcars: list[str]) -> int | None:
+    """Return the number of basis functions that LOBSTER will project on: it needs as many bands.
+
+    Parameters
+    ----------
+    lobsterin
+        Its text; elements without a ``basisfunctions`` line take LOBSTER's standard basis for their dataset.
+    potcars
+        Names of the datasets (``Na_pv`` or a TITEL).
+    """
+    given = {
+        m[1]: m[2].split() for m in re.finditer(r"(?im)^\s*basisfunctions\s+([A-Z][a-z]?)\s+(.+)$", lobsterin)
+    }
+    datasets = {re.split(r"[_ ]", name.removeprefix("PAW_PBE ").strip())[0]: name for name in potcars}
+    total = 0
+    for site in structure:
+        element = site.specie.symbol
+        shells = given.get(element)
+        if shells is None:
+            symbol = datasets.get(element, element).removeprefix("PAW_PBE ").split()[0]
+            shells = _standard_basis().get(symbol, "").split()
+        sizes = [_SHELL_SIZES.get(shell[-1:]) for shell in shells]
+        if not sizes or None in sizes:
+            return None
+        total += sum(size for size in sizes if size)
+    return total
+
+
+@cache
+def _standard_basis() -> dict[str, str]:
+    import pymatgen.io.lobster
+    from monty.serialization import loadfn
+
+    folder = Path(pymatgen.io.lobster.__file__).parent / "lobster_basis"
+    basis: dict[str, str] = loadfn(folder / "BASIS_PBE_54_standard.yaml")["BASIS"]
+    return basis
+
+
+def _lobster_problems(incar: Mapping[str, Setting]) -> Iterator[str]:
+    if incar.get("LWAVE") is False:
+        yield "LWAVE = .FALSE.: LOBSTER finds no WAVECAR"
+    if incar.get("ISYM") not in (-1, 0):
+        yield f"ISYM = {incar.get('ISYM', 'not stated')}: LOBSTER needs every k-point (-1 or 0)"
+
+
+def _task(incar: Mapping[str, Setting]) -> Task:
+    mode, steps = _integer(incar, "IBRION"), _integer(incar, "NSW") or 0
+    if mode == _MOLECULAR_DYNAMICS and steps >= _STEPS_OF_MD:
+        return "md"
+    if mode in _RESPONSE:
+        return "response"
+    return "relax" if steps > 0 and mode != -1 else "static"
+
+
+def _structure(files: FoundFiles, unreadable: list[str]) -> Structure | None:
+    from pymatgen.io.vasp.inputs import Poscar
+
+    path = files.one(Role.POSCAR)
+    if path is None:
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            structure: Structure = Poscar.from_str(text_of(path)).structure
+    except (ValueError, IndexError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
+        unreadable.append(f"{path.name}: {' '.join(str(error).split())[:80] or type(error).__name__}")
+        return None
+    if len(structure) == 0 or structure.volume < 1e-3 or not np.isfinite(structure.frac_coords).all():  # noqa: PLR2004
+        unreadable.append(f"{path.name}: it holds no cell with atoms")
+        return None
+    return structure
+
+
+def _potcars(files: FoundFiles, structure: Structure | None) -> tuple[Potcar, ...]:
+    hashed = st.potcar_hashes(files.potcar) if files.potcar else ()
+    if hashed:
+        return hashed
+    names = [line.strip() for line in text_of(files.potcar_spec).splitlines() if line.strip()]
+    names = [name for name in names if re.fullmatch(r"\w+", name)]
+    if not names and structure is not None:  # the order of the LDAU lists all the same
+        names = list(dict.fromkeys(site.specie.symbol for site in structure))
+    return tuple(Potcar(element=name.split("_")[0], titel=name) for name in names)
+
+
+def _by_spacing(incar: Mapping[str, Setting], structure: Structure | None) -> tuple[int, int, int] | None:
+    spacing = _number(incar, "KSPACING")
+    if structure is None or not spacing or spacing <= 0:
+        return None
+    i, j, k = (max(1, math.ceil(length / spacing)) for length in structure.lattice.reciprocal_lattice.abc)
+    return i, j, k
+
+
+def _frozen(structure: Structure | None) -> tuple[str, ...]:
+    mask = structure.site_properties.get("selective_dynamics") if structure else None
+    if structure is None or mask is None:
+        return ()
+    free = {
+        site.specie.symbol for site, flags in zip(structure, mask, strict=True) if flags is None or any(flags)
+    }
+    return tuple(sorted({site.specie.symbol for site in structure} - free))
+
+
+def _left_out(level: Level, kind: SystemKind | None) -> Iterator[str]:
+    settings = level.vasp
+    if settings is None:
+        return
+    if settings.hubbard == "none":
+        yield "hubbard"
+    if not settings.incar.get("IVDW"):
+        yield "dispersion"
+    own = settings.systems[kind].incar if kind else {}
+    if not {**settings.incar, **own}.get("LDIPOL"):
+        yield "dipole"
+
+
+def _differences(
+    level: Level,
+    structure: Structure,
+    incar: Mapping[str, Setting],
+    executed: ExecutedLevel,
+    mesh: tuple[int, int, int] | None,
+    hubbard: Mapping[str, float] | None,
+    task: Task,
+    allowed_u_ev: Mapping[str, tuple[float, ...]],
+) -> Iterator[Difference]:
+    settings = level.vasp
+    if settings is None:
+        return
+    asked = task if task in ("static", "relax", "md") else "static"
+    tags = vasp_inputs.incar(settings, {}, structure, asked, level.convergence, MolecularDynamicsSettings())
+    wanted = {name: tuple(v) if isinstance(v, list) else v for name, v in tags.items()}
+    functional = st.level(st.executed(None, None, _as_text(wanted)), None, None, (), (None, None)).functional
+    if executed.functional != functional:
+        yield Difference(setting="functional", found=str(executed.functional), wanted=str(functional))
+    cutoff = settings.incar["ENCUT"]
+    if executed.encut_ev is None or not math.isclose(executed.encut_ev, float(cutoff), abs_tol=0.1):  # type: ignore[arg-type]  # a number
+        yield Difference(setting="cutoff", found=f"{executed.encut_ev} eV", wanted=f"{cutoff} eV")
+    ours, theirs = shared_tags(wanted, _NO_LEVEL), shared_tags(incar, _NO_LEVEL)
+    for name in sorted((set(ours) | set(theirs)) - {"ENCUT", "ENMAX", "ENAUG", "LMIXTAU"}):
+        if ours.get(name) != theirs.get(name):
+            yield Difference(setting=name, found=str(theirs.get(name)), wanted=str(ours.get(name)))
+    kind = vasp_inputs.system_kind(structure)
+    rule = settings.systems[kind].k_points.mesh(structure.lattice.abc)
+    if mesh is not None and mesh != rule:
+        yield Difference(setting="k-point mesh", found=_shown(mesh), wanted=_shown(rule))
+    yield from _loose(incar, wanted, task)
+    yield from _other_u(level, structure, hubbard or {}, allowed_u_ev)
+    wanted_dipole = vasp_inputs.dipole_label(bool(wanted.get("LDIPOL")), wanted.get("IDIPOL"))
+    if (executed.dipole_correction or "none") != wanted_dipole:
+        yield Difference(
+            setting="dipole correction", found=str(executed.dipole_correction), wanted=wanted_dipole
+        )
+
+
+def _other_u(
+    level: Level,
+    structure: Structure,
+    found_u_ev: Mapping[str, float],
+    cathodes_u_ev: Mapping[str, tuple[float, ...]],
+) -> Iterator[Difference]:
+    rule = level.vasp.hubbard if level.vasp else "none"
+    allowed: Mapping[str, tuple[float, ...]] = {}
+    if rule == "cathode":
+        allowed = cathodes_u_ev
+    elif not isinstance(rule, str):
+        allowed = {element: (term.u_ev,) for element, term in rule.items()}
+    for element in sorted({site.specie.symbol for site in structure}):
+        found, wanted = found_u_ev.get(element, 0.0), allowed.get(element, (0.0,))
+        if not any(math.isclose(found, u, abs_tol=1e-6) for u in wanted):
+            named = " or ".join(f"{u:g} eV" for u in wanted)
+            yield Difference(setting=f"U of {element}", found=f"{found:g} eV", wanted=named)
+
+
+def _loose(incar: Mapping[str, Setting], wanted: Mapping[str, Any], task: Task) -> Iterator[Difference]:
+    """Return convergence criteria that are looser than the level's."""
+    ediff = _number(incar, "EDIFF")
+    if ediff is None or ediff > float(wanted["EDIFF"]) * (1 + 1e-6):
+        yield Difference(setting="EDIFF", found=str(ediff or "not stated"), wanted=str(wanted["EDIFF"]))
+    if task == "relax":
+        force, limit = _number(incar, "EDIFFG"), float(wanted["EDIFFG"])
+        if force is None or force >= 0 or abs(force) > abs(limit) * (1 + 1e-6):
+            shown = "not stated" if force is None else f"{force:g}"
+            yield Difference(setting="force criterion", found=shown, wanted=f"{limit:g}")
+
+
+def _as_text(tags: Mapping[str, Any]) -> str:
+    return "\n".join(
+        f"{name} = {value}" for name, value in tags.items() if not isinstance(value, tuple | dict)
+    )
+
+
+def _shown(mesh: tuple[int, int, int]) -> str:
+    return "x".join(map(str, mesh))
+
+
+def _integer(incar: Mapping[str, Setting], name: str) -> int | None:
+    value = incar.get(name)
+    if isinstance(value, float) and value == int(value):
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _number(incar: Mapping[str, Setting], name: str) -> float | None:
+    value = incar.get(name)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

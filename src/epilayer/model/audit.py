@@ -1,0 +1,262 @@
+"""What an audit looks at (facts of inputs, facts of a methods text), and what it finds."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from epilayer.model.base import Frozen
+from epilayer.model.imported import Charge
+from epilayer.model.units import Ang, Ev, Fs, Kelvin, Unit
+from epilayer.model.vasp import SystemKind
+
+Mesh = tuple[int, int, int]
+Ps = Annotated[float, Unit("ps")]
+Lengths = tuple[Ang, Ang, Ang]
+
+
+class AuditSeverity(StrEnum):
+    """How grave a finding is.
+
+    ``error``: a number made so is wrong or means something else. ``warning``: it moves the number, or
+    whoever repeats the work has to guess. ``note``: worth knowing.
+    """
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+class AuditCode(StrEnum):
+    """Everything that an audit can find."""
+
+    WRONG_FUNCTIONAL = "wrong_functional"
+    MIXED_FUNCTIONAL = "mixed_functional"
+    FUNCTIONAL_NOT_STATED = "functional_not_stated"
+    WRONG_CUTOFF = "wrong_cutoff"
+    MIXED_CUTOFF = "mixed_cutoff"
+    CUTOFF_NOT_STATED = "cutoff_not_stated"
+    LEVEL_DIFFERS = "level_differs"
+    LOOSE_FORCES = "loose_forces"
+    MISSING_HUBBARD = "missing_hubbard"
+    MIXED_HUBBARD = "mixed_hubbard"
+    MISSING_DISPERSION = "missing_dispersion"
+    MIXED_DISPERSION = "mixed_dispersion"
+    MISSING_DIPOLE = "missing_dipole"
+    WRONG_DIPOLE_AXIS = "wrong_dipole_axis"
+    MISSING_SPIN = "missing_spin"
+    K_MESH_TOO_COARSE = "k_mesh_too_coarse"
+    K_MESH_ON_MOLECULE = "k_mesh_on_molecule"
+    K_MESH_NOT_BY_SYSTEM = "k_mesh_not_by_system"
+    K_MESH_NOT_STATED = "k_mesh_not_stated"
+    CHARGED_CELL = "charged_cell"
+    TOO_FEW_BANDS = "too_few_bands"
+    LOBSTER_INPUT = "lobster_input"
+    VACUUM_TOO_THIN = "vacuum_too_thin"
+    TIME_STEP_TOO_LONG = "time_step_too_long"
+    EQUILIBRATION_TOO_SHORT = "equilibration_too_short"
+    EQUILIBRATION_NOT_STATED = "equilibration_not_stated"
+    TIMES_DO_NOT_ADD_UP = "times_do_not_add_up"
+    THERMOSTAT_NOT_STATED = "thermostat_not_stated"
+    TOO_FEW_IONS = "too_few_ions"
+    FROZEN_FRAMEWORK = "frozen_framework"
+    POLYMER_IS_ANOTHER = "polymer_is_another"
+    FORMULA_WRONG = "formula_wrong"
+    ORDERING_NOT_STATED = "ordering_not_stated"
+    TERMINATION_NOT_STATED = "termination_not_stated"
+    THICKNESS_NOT_STATED = "thickness_not_stated"
+    MAGNETIC_ORDER_NOT_STATED = "magnetic_order_not_stated"
+    CHARGED_COMPOSITION_NOT_STATED = "charged_composition_not_stated"
+    COHP_CODE_NOT_STATED = "cohp_code_not_stated"
+    INPUT_UNREADABLE = "input_unreadable"
+
+
+class AuditFinding(Frozen):
+    """One thing that an audit found.
+
+    Attributes
+    ----------
+    where
+        The calculations, or the place in the text, that it was found in.
+    why
+        Why it matters.
+    """
+
+    code: AuditCode
+    severity: AuditSeverity
+    what: str
+    where: tuple[str, ...]
+    why: str
+    remedy: str
+
+
+class Difference(Frozen):
+    """A setting that is not what the level of theory says."""
+
+    setting: str
+    found: str
+    wanted: str
+
+
+class InputFacts(Frozen):
+    """What the inputs of one calculation say, prepared or executed.
+
+    Attributes
+    ----------
+    where
+        The directory or file.
+    level
+        The level of theory that it was written for or is compared with.
+    level_leaves_out
+        What that level leaves out by choice: ``hubbard``, ``dispersion``, ``dipole``.
+    differences
+        Settings that are not the level's; empty also where there is no level to compare with.
+    one_sided
+        A slab whose two faces differ, as with a molecule on one of them.
+    k_lengths_ang
+        Division times lattice vector along the three axes, shape (3,).
+    vacuum_axis
+        Lattice direction (1, 2, 3) of the vacuum of a slab.
+    bands_needed
+        Basis functions that LOBSTER will project on; ``None`` where no LOBSTER run is prepared.
+    frozen
+        Elements all of whose atoms are held.
+    unreadable
+        Files that cannot be read, with the reason.
+    """
+
+    where: str
+    task: Literal["static", "relax", "md", "response", "unknown"] = "unknown"
+    system: SystemKind | None = None
+    atoms: dict[str, int] = Field(default_factory=dict)
+    level: str | None = None
+    level_leaves_out: tuple[str, ...] = ()
+    differences: tuple[Difference, ...] = ()
+    functional: str | None = None
+    cutoff_ev: Ev | None = None
+    spin_polarised: bool | None = None
+    hubbard_u_ev: dict[str, Ev] | None = None
+    dispersion: str | None = None
+    dipole_axis: int | None = None
+    dipole_correction: bool | None = None
+    one_sided: bool = False
+    vacuum_axis: int | None = None
+    vacuum_ang: Ang | None = None
+    k_mesh: Mesh | None = None
+    k_lengths_ang: Lengths | None = None
+    charge_e: Charge | None = None
+    electrons_forced: bool = False
+    bands: int | None = None
+    bands_needed: int | None = None
+    lobster_problems: tuple[str, ...] = ()
+    time_step_fs: Fs | None = None
+    steps: int | None = None
+    thermostat: str | None = None
+    frozen: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
+
+
+class Species(Frozen):
+    """A molecule, ion or polymer as a text names it and writes its formula.
+
+    Attributes
+    ----------
+    charge
+        As written behind the formula; ``None`` where nothing is.
+    """
+
+    formula: str
+    name: str | None = None
+    charge: int | None = None
+
+
+class StatedMesh(Frozen):
+    """A k-point mesh and what the text uses it for; nothing where it does not say."""
+
+    divisions: Mesh
+    systems: tuple[SystemKind, ...] = ()
+
+
+class DynamicsFacts(Frozen):
+    """What a text says of its molecular dynamics.
+
+    Attributes
+    ----------
+    mobile_ions
+        Number of ions by element whose transport is asked for.
+    framework_frozen
+        Whether atoms of the framework were held.
+    transport
+        Whether displacements, mobility or conductivity are reported.
+    """
+
+    time_step_fs: Fs | None = None
+    steps: int | None = None
+    total_ps: Ps | None = None
+    equilibration_fs: Fs | None = None
+    analysed_ps: Ps | None = None
+    temperature_k: Kelvin | None = None
+    ensemble: str | None = None
+    thermostat: str | None = None
+    mobile_ions: dict[str, int] = Field(default_factory=dict)
+    framework_frozen: bool = False
+    transport: bool = False
+
+    @property
+    def length_ps(self) -> float | None:
+        """Length of the run: as stated, else steps times time step."""
+        if self.total_ps is not None:
+            return self.total_ps
+        if self.steps is None or self.time_step_fs is None:
+            return None
+        return self.steps * self.time_step_fs / 1000.0
+
+
+class MethodsFacts(Frozen):
+    """What a methods text says, typed in (YAML) or read from prose; unset is not stated.
+
+    Attributes
+    ----------
+    systems
+        What was computed: slab, molecule, pore (a framework), bulk.
+    cathode
+        Formula of the host of the redox reaction.
+    open_shell
+        Elements with localised d electrons.
+    hubbard_u_ev
+        U by element; ``hybrid`` or another remedy for localised electrons goes into ``functional``.
+    charged
+        Whether a charged (deintercalated) state was computed; ``charged_composition`` is its formula.
+    bonding_analysis
+        Whether COHP was computed; ``bonding_code`` is the program.
+    evidence
+        The words that a fact was read from, by its name.
+    """
+
+    title: str = ""
+    systems: tuple[SystemKind, ...] = ()
+    adsorption: bool = False
+    functional: str | None = None
+    cutoff_ev: Ev | None = None
+    spin_polarised: bool | None = None
+    cathode: str | None = None
+    open_shell: tuple[str, ...] = ()
+    hubbard_u_ev: dict[str, Ev] = Field(default_factory=dict)
+    hubbard_stated: bool = False
+    dispersion: str | None = None
+    dipole_correction: bool | None = None
+    ordering: str | None = None
+    termination: str | None = None
+    slab_thickness: str | None = None
+    magnetic_order: str | None = None
+    k_meshes: tuple[StatedMesh, ...] = ()
+    molecules: tuple[Species, ...] = ()
+    polymers: tuple[Species, ...] = ()
+    charged: bool = False
+    charged_composition: str | None = None
+    bonding_analysis: bool = False
+    bonding_code: str | None = None
+    dynamics: DynamicsFacts | None = None
+    evidence: dict[str, str] = Field(default_factory=dict)
