@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from epilayer import __version__
-from epilayer.cli import audit, build, imports, inputs, jobs, results, runs, studies
+from epilayer.cli import audit, build, imports, inputs, jobs, results, runs, studies, watch
 from epilayer.cli.common import state
 
 app = typer.Typer(
@@ -57,6 +57,7 @@ app.command(rich_help_panel=WORK)(runs.submit)
 app.command(rich_help_panel=WORK)(runs.run)
 app.command(rich_help_panel=WORK)(runs.status)
 app.add_typer(jobs.app, name="jobs", rich_help_panel=WORK)
+app.command(rich_help_panel=WORK)(watch.watch)
 app.command(rich_help_panel=WORK)(runs.rerun)
 app.command(rich_help_panel=WORK)(runs.cancel)
 app.command(rich_help_panel=WORK)(runs.pause)

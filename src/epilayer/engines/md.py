@@ -82,6 +82,7 @@ class _Run:
         try:
             with segments.StopRequest() as stop:
                 state, resumed = self._begin(log)
+                self._announce(state)
                 state, ended, checkpoint = self._integrate(state, log, stop)
                 trajectory = log.close()
         except BaseException:  # whatever ends it: the frames so far are kept, and the file is let go
@@ -119,6 +120,17 @@ class _Run:
         log.cut(self.settings.frames_at(state.step))
         resumed = "" if state.step == self.first else f"went on from the checkpoint of step {state.step}"
         return state, resumed
+
+    def _announce(self, state: State) -> None:
+        about = {
+            "label": self.maker.name,
+            "level": self.level.label,
+            "trajectory_id": self.identity,
+            "number": self.number,
+            "first_step": state.step,
+            "degrees_of_freedom": self.integrator.degrees_of_freedom,
+        }
+        segments.announce(self.folder, self.start, self.settings, about)
 
     def _integrate(
         self, state: State, log: FrameLog, stop: segments.StopRequest

@@ -7,6 +7,7 @@ import io
 import json
 import signal
 import threading
+import time
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -15,7 +16,7 @@ import numpy as np
 from jobflow import CURRENT_JOB
 
 from epilayer.model.base import fingerprint
-from epilayer.model.dynamics import HELD, VELOCITIES, FileReference
+from epilayer.model.dynamics import ABOUT, HELD, VELOCITIES, FileReference
 from epilayer.model.errors import EngineError, StructureError
 from epilayer.model.files import write_atomic
 
@@ -163,6 +164,26 @@ def read_checkpoint(
             "Start, settings, level and seed of a trajectory cannot change on the way: begin a new one.",
         )
     return about, arrays
+
+
+def announce(folder: Path, start: Structure, settings: DynamicsSettings, about: Mapping[str, Any]) -> None:
+    """Say beside the frames what is being run, for whoever watches (:data:`epilayer.model.dynamics.ABOUT`).
+
+    Parameters
+    ----------
+    about
+        ``label``, ``level``, ``number``, ``first_step``, ``degrees_of_freedom`` and the like.
+    """
+    sites = start.site_properties
+    told = {
+        **about,
+        "started_s": time.time(),
+        "settings": settings.model_dump(mode="json"),
+        "free": free_atoms(start).tolist(),
+        "names": [str(n) for n in sites["molecule_name"]] if "molecule_name" in sites else None,
+        "molecules": [int(n) for n in sites["molecule"]] if "molecule" in sites else None,
+    }
+    write_atomic(folder / ABOUT, json.dumps(told) + "\n")
 
 
 # -- the request to stop ---------------------------------------------------------------------------

@@ -20,6 +20,9 @@ structure keeps them; else they are drawn from the Maxwell-Boltzmann distributio
 HELD = "selective_dynamics"
 """Site property of a structure: which directions of each atom may move. An atom is held whole or not."""
 
+ABOUT = "about.json"
+"""File in a trajectory's folder that says what is being run, for ``epilayer watch``."""
+
 
 class Ensemble(StrEnum):
     """What is conserved."""

@@ -1,0 +1,243 @@
+"""``epilayer watch``: a trajectory while it grows."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from epilayer.cli.common import JsonOption, out, print_json, study
+from epilayer.model.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_MOST_FRAMES = 400
+_RECENT = 20
+_QUIET_STEPS = 20.0
+_QUIET_S = 30.0
+
+
+def watch(
+    trajectory: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[TRAJECTORY]",
+            help="Folder of a trajectory or its .h5 file; default: the one of this study that grew last.",
+        ),
+    ] = None,
+    every_s: Annotated[float, typer.Option("--every", min=0.2, help="Seconds between looks.")] = 2.0,
+    *,
+    once: Annotated[bool, typer.Option("--once", help="Look once and leave.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a trajectory while it grows: temperature, energy, MSD so far, time left, and early warnings.
+
+    Warnings: exploding, frozen, a guest that broke, a reaction, a run that has stopped growing.
+
+    Example: [cyan]epilayer watch trajectories/1f0c33d8a2b14e55 --once --json[/]
+    """
+    path = _file(trajectory)
+    if as_json or once:
+        seen = look(path)
+        if as_json:
+            print_json(seen)
+        else:
+            out.print(_picture(seen))
+        return
+    from rich.live import Live
+
+    with Live(console=out, refresh_per_second=4) as live:
+        while True:
+            seen = look(path)
+            live.update(_picture(seen))
+            if seen["complete"]:
+                return
+            time.sleep(every_s)
+
+
+def look(path: Path) -> dict[str, Any]:
+    """Return what a trajectory shows now.
+
+    Raises
+    ------
+    StoreError
+        If there is no trajectory, or it is damaged.
+    """
+    import numpy as np
+
+    from epilayer.analysis.live import mobility, warnings_of
+    from epilayer.trajectory.store import Trajectory, as_float
+
+    about = _about(path)
+    settings = about.get("settings", {})
+    with Trajectory(path) as stored:
+        frames, header = len(stored), stored.header
+        seen: dict[str, Any] = {
+            "trajectory": str(path),
+            "label": about.get("label"),
+            "level": about.get("level"),
+            "frames": frames,
+            "atoms": header.n_atoms,
+            "steps_wanted": settings.get("steps"),
+            "complete": False,
+            "warnings": [],
+        }
+        if not frames:
+            return seen
+        step = int(stored.frame(-1).steps[0])
+        wanted = settings.get("steps")
+        recent = stored.read(max(0, frames - _RECENT), frames)
+        chosen = np.unique(np.linspace(0, frames - 1, min(frames, _MOST_FRAMES)).astype(int))
+        positions = np.concatenate(
+            [as_float(stored.frame(int(k)).positions, header.decimals) for k in chosen]
+        )
+        temperatures, energies = stored.temperatures_k(), stored.energies_ev()
+        cell = recent.cells_ang[-1]
+    free = np.array(about.get("free") or [True] * header.n_atoms)
+    last = as_float(recent.positions, header.decimals)
+    to_ang = cell if header.coordinates == "fractional" else np.eye(3)
+    warned = warnings_of(
+        last @ to_ang,
+        positions[0] @ to_ang,
+        cell,
+        header.symbols,
+        recent.temperatures_k,
+        wanted_k=settings.get("temperature_k"),
+        degrees_of_freedom=about.get("degrees_of_freedom"),
+        free=free,
+        molecules=about.get("molecules"),
+    )
+    names = _names(header.symbols, about)
+    seen |= {
+        "step": step,
+        "complete": wanted is not None and step >= wanted,
+        "time_ps": None if header.time_step_fs is None else step * header.time_step_fs * 1e-3,
+        "temperature_k": _finite(temperatures[-1]),
+        "mean_temperature_k": _mean(temperatures),
+        "wanted_temperature_k": settings.get("temperature_k"),
+        "energy_ev": _finite(energies[-1]),
+        "energy_change_ev": _finite(energies[-1] - energies[0]),
+        "msd_ang2": mobility(positions, cell, header.coordinates, names, free),
+        "warnings": [{"kind": w.kind, "text": w.text} for w in warned],
+    }
+    return seen | _pace(path, about, step, wanted, seen["warnings"], complete=bool(seen["complete"]))
+
+
+def _pace(
+    path: Path, about: dict[str, Any], step: int, wanted: int | None, warned: list[Any], *, complete: bool
+) -> dict[str, Any]:
+    """Return the pace and the time left; add a warning where nothing was written for long."""
+    from epilayer.trajectory.tail import tail_path
+
+    tail = tail_path(path)
+    written = max(p.stat().st_mtime for p in (path, tail) if p.exists())
+    per_step_s = None
+    made = step - int(about.get("first_step", 0))
+    if "started_s" in about and made > 0:
+        per_step_s = max(written - float(about["started_s"]), 0.0) / made
+    quiet_s = time.time() - written
+    if per_step_s is not None and not complete and quiet_s > max(_QUIET_S, _QUIET_STEPS * per_step_s):
+        text = f"Nothing was written for {quiet_s:.0f} s, at {per_step_s:.2g} s a step: has the run ended?"
+        warned.append({"kind": "silent", "text": text})
+    left = None if per_step_s is None or wanted is None else max(wanted - step, 0) * per_step_s
+    return {"seconds_per_step": per_step_s, "time_left_s": left, "silent_s": quiet_s}
+
+
+def _names(symbols: tuple[str, ...], about: dict[str, Any]) -> list[str]:
+    """Return what each atom counts as: its molecule where known, else its element."""
+    molecules, names = about.get("molecules"), about.get("names")
+    if not molecules or not names:
+        return list(symbols)
+    return [
+        name if number else f"{name} {symbol}"
+        for name, number, symbol in zip(names, molecules, symbols, strict=True)
+    ]
+
+
+def _finite(value: float) -> float | None:
+    import math
+
+    return float(value) if math.isfinite(value) else None
+
+
+def _mean(values: Any) -> float | None:  # noqa: ANN401  (an array; numpy is imported late)
+    import numpy as np
+
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else None
+
+
+def _file(given: Path | None) -> Path:
+    from epilayer.trajectory.log import TRAJECTORY
+
+    if given is not None:
+        return given / TRAJECTORY if given.is_dir() else given
+    folder = study().root / "trajectories"
+    found = sorted(folder.glob(f"*/{TRAJECTORY}"), key=lambda p: p.stat().st_mtime)
+    if not found:
+        raise InputError(
+            f"There is no trajectory in {folder}.",
+            "Start one (epilayer run met6_transport --quick), or name a file.",
+        )
+    return found[-1]
+
+
+def _about(path: Path) -> dict[str, Any]:
+    from epilayer.model.dynamics import ABOUT
+
+    try:
+        told: dict[str, Any] = json.loads((path.parent / ABOUT).read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}  # a trajectory from elsewhere: what is being run is not known
+    return told
+
+
+def _picture(seen: dict[str, Any]) -> RenderableType:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold")
+    grid.add_column()
+    if seen["label"]:
+        grid.add_row("run", escape(f"{seen['label']}  ({seen['level']})"))
+    grid.add_row("trajectory", escape(seen["trajectory"]))
+    if not seen["frames"]:
+        grid.add_row("frames", "none yet")
+        return grid
+    wanted = f" of {seen['steps_wanted']}" if seen["steps_wanted"] else ""
+    time_ps = "" if seen["time_ps"] is None else f", {seen['time_ps']:.3f} ps"
+    grid.add_row("step", f"{seen['step']}{wanted}{time_ps}, {seen['frames']} frames of {seen['atoms']} atoms")
+    if seen["complete"]:
+        grid.add_row("time left", "none: complete")
+    elif seen["time_left_s"] is not None:
+        grid.add_row("time left", f"{_clock(seen['time_left_s'])} at {seen['seconds_per_step']:.2g} s a step")
+    if seen["temperature_k"] is not None:
+        asked = seen["wanted_temperature_k"]
+        aim = f", {asked:g} K wanted" if asked else ""
+        grid.add_row(
+            "temperature",
+            f"{seen['temperature_k']:.0f} K now, {seen['mean_temperature_k']:.0f} K on average{aim}",
+        )
+    if seen["energy_ev"] is not None:
+        grid.add_row(
+            "energy", f"{seen['energy_ev']:.3f} eV, {seen['energy_change_ev']:+.3f} eV since the start"
+        )
+    for k, (name, value) in enumerate(seen["msd_ang2"].items()):
+        grid.add_row("MSD so far" if k == 0 else "", f"{value:8.4f} A^2  {escape(name)}")
+    for warned in seen["warnings"]:
+        grid.add_row("[bold red]warning[/]", f"[red]{warned['kind']}[/]: {escape(warned['text'])}")
+    if not seen["warnings"]:
+        grid.add_row("warnings", "[green]none[/]")
+    return grid
+
+
+def _clock(seconds: float) -> str:
+    hours, rest = divmod(round(seconds), 3600)
+    minutes, left = divmod(rest, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {left:02d} s" if minutes else f"{left} s"
