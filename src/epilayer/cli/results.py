@@ -154,6 +154,8 @@ def report(
             made_at=datetime.now(UTC),
             calculations=_legs(used, adsorption),
             sources=_sources(used, adsorption),
+            shapes=_records("wulff"),
+            surface_energies=_records("surface"),
         )
     write_atomic(path, text)
     out.print(f"Report written: [bold]{path}[/]")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from epilayer import __version__
-from epilayer.cli import audit, build, imports, inputs, jobs, results, runs, studies, watch
+from epilayer.cli import audit, build, imports, inputs, jobs, results, runs, studies, surfaces, watch
 from epilayer.cli.common import state
 
 app = typer.Typer(
@@ -66,3 +66,4 @@ app.command(rich_help_panel=RESULTS)(audit.audit)
 app.command("import", rich_help_panel=RESULTS)(imports.import_calculations)
 app.command(rich_help_panel=RESULTS)(results.query)
 app.command(rich_help_panel=RESULTS)(results.report)
+app.command(rich_help_panel=RESULTS)(surfaces.surfaces)

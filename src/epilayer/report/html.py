@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from epilayer.model.records import Status
-from epilayer.report import canvas, charts, pictures, style, tables, viewer
+from epilayer.report import canvas, charts, pictures, style, tables, viewer, wulff
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from epilayer.model.level import LevelOfTheory
     from epilayer.model.records import AdsorptionEnergy, Calculation, GrowthVerdict
     from epilayer.model.reference import Reference, SilentChoice
+    from epilayer.model.surface import SurfaceEnergy, WulffShape
 
 _DOI = re.compile(r"10\.\d{4,9}/[^\s\"'<>]+[^\s\"'<>.,;:)\]]")
 #: Longest suffix first.
@@ -33,6 +34,8 @@ def render_html(
     title: str = "Adsorption on cathode facets",
     calculations: Iterable[Calculation] = (),
     sources: Mapping[str, str] | None = None,
+    shapes: Sequence[WulffShape] = (),
+    surface_energies: Sequence[SurfaceEnergy] = (),
 ) -> str:
     """Return the report as the text of one HTML file.
 
@@ -49,6 +52,8 @@ def render_html(
         relaxation curve.
     sources
         Source text of engines, levels, cathodes and ligands by title; DOIs in it become links.
+    shapes, surface_energies
+        Wulff shapes and the surface energies they follow from; those of a stand-in are left out.
 
     Returns
     -------
@@ -69,6 +74,7 @@ def render_html(
         counts={s.value: sum(r.status is s for r in records if not tables.is_stand_in(r)) for s in Status},
         reference=reference,
         intervals=_intervals(comparison.adsorption, threshold_ev),
+        shapes=[_solid(k, s, surface_energies) for k, s in enumerate(shapes) if not s.level.stand_in],
         cards=[_card(number, record, by_job, reference) for number, record in enumerate(records, 1)],
         levels=_levels(records),
         verdicts=list(zip(comparison.growth, [_margin(row) for row in comparison.growth], strict=True)),
@@ -180,6 +186,15 @@ def _intervals(rows: Sequence[tables.AdsorptionRow], threshold_ev: float | None)
         name: Markup(canvas.inline(svg, f"intervals-{name}", alt, themed=True))  # noqa: S704
         for name, svg in drawn.items()
     }
+
+
+def _solid(number: int, shape: WulffShape, energies: Sequence[SurfaceEnergy]) -> dict[str, Any]:
+    """Return a Wulff shape with its figure, ready for the page."""
+    from markupsafe import Markup
+
+    words = wulff.describe_wulff(shape)
+    drawn = canvas.inline(wulff.wulff_figure(shape, energies), f"wulff-{number}", words, themed=True)
+    return {"shape": shape, "figure": Markup(drawn), "words": words}  # noqa: S704  (ours; names are escaped)
 
 
 def _card(
