@@ -26,6 +26,8 @@ from epilayer.structures.sites import (
     Surface,
     contact_target_ang,
     lateral_images,
+    lateral_squares_ang2,
+    lift_ang,
     open_sites,
     polar_hydrogens,
     targets_ang,
@@ -384,14 +386,9 @@ def _let_down(
         if candidate.anchor_target is not None and candidate.site.index is not None:
             floor = _GIVE * target
             floor[candidate.anchor.atoms[0], candidate.site.index] = candidate.anchor_target[1]
-        lateral = wrapped(candidate.coords[:, None, :2] - surface.coords[None, :, :2], surface.cell)
-        squared = ((lateral[:, :, None, :] + shifts) ** 2).sum(axis=3).min(axis=2)
-        room = floor**2 - squared
+        squared = lateral_squares_ang2(surface, candidate.coords, shifts)
         above = candidate.coords[:, None, 2] - heights
-        lift = float(np.where(room > 0, np.sqrt(np.maximum(room, 0)) - above, -np.inf).max())
-        if not np.isfinite(lift):  # falls past everything: lay it on the highest atom's plane
-            lift = float(surface.top_ang + 2.0 - candidate.coords[:, 2].min())
-        lift += height_offset_ang
+        lift = lift_ang(surface, candidate.coords, squared, floor) + height_offset_ang
         candidate.coords[:, 2] += lift
         ratio = np.sqrt(squared + (above + lift) ** 2) / floor
         candidate.closest = float(ratio.min())

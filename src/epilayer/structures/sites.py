@@ -325,6 +325,23 @@ def lateral_images(surface: Surface, reach_ang: float) -> Floats:
     )
 
 
+def lateral_squares_ang2(surface: Surface, coords: Floats, shifts: Floats) -> Floats:
+    """Return squared lateral distances of points to the slab's atoms, nearest images, (n, n_slab), A^2."""
+    lateral = wrapped(coords[:, None, :2] - surface.coords[None, :, :2], surface.cell)
+    nearest: Floats = ((lateral[:, :, None, :] + shifts) ** 2).sum(axis=3).min(axis=2)
+    return nearest
+
+
+def lift_ang(surface: Surface, coords: Floats, squares_ang2: Floats, target_ang: Floats) -> float:
+    """Return how far a molecule moves up (or down) until its first pair is at the target distance, A."""
+    room = target_ang**2 - squares_ang2
+    above = coords[:, None, 2] - surface.coords[:, 2]
+    lift = float(np.where(room > 0, np.sqrt(np.maximum(room, 0)) - above, -np.inf).max())
+    if np.isfinite(lift):
+        return lift
+    return float(surface.top_ang + 2.0 - coords[:, 2].min())  # falls past everything: onto the highest plane
+
+
 def _operations(surface: Surface) -> list[tuple[Floats, Floats]]:
     """Symmetry operations of the slab that keep its top on top, in the surface frame."""
     numbers = [atomic_numbers[symbol] for symbol in surface.symbols]
