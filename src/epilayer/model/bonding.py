@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Literal
 
 from pydantic import Field
+from pymatgen.core import Structure
 
+from epilayer.model.anomaly import Anomaly
 from epilayer.model.base import Frozen
-from epilayer.model.units import Ang, Dimensionless, Ev
+from epilayer.model.level import LevelOfTheory, Scalar
+from epilayer.model.records import Provenance, Status
+from epilayer.model.units import Ang, Deg, Dimensionless, Ev, Kelvin
 
 
 class BondMeasure(StrEnum):
@@ -68,7 +73,7 @@ class ElectronicStructure(Frozen):
     basis: str
     charge_e: int
     unpaired_electrons: int
-    electronic_temperature_k: float = Field(gt=0)
+    electronic_temperature_k: Kelvin = Field(gt=0)
     energy_ev: Ev
     fock_residual_ev: Ev
     gap_ev: Ev
@@ -78,3 +83,141 @@ class ElectronicStructure(Frozen):
     def bond(self, first: int, second: int) -> BondIndex:
         """Return the bond between two atoms, in either order."""
         return next(b for b in self.bonds if set(b.atoms) == {first, second})
+
+
+class BondsRefused(Frozen):
+    """A bond calculation that gave nothing to stand behind."""
+
+    measure: BondMeasure
+    what: str
+    remedy: str
+
+
+class BondChange(Frozen):
+    """One bond of a molecule, free and adsorbed; only the two together mean something.
+
+    Attributes
+    ----------
+    name
+        Elements and indices in the free molecule, such as ``C0-O1``.
+    free_ev, adsorbed_ev
+        By the study's measure; ``None`` for a bond that is gone or whose calculation was refused.
+    change_ratio
+        ``adsorbed_ev / free_ev - 1``; negative where adsorption weakens the bond.
+    intact
+        Whether the two atoms are still bonded, by distance.
+    """
+
+    name: str
+    atoms: tuple[int, int]
+    elements: tuple[str, str]
+    free_ang: Ang
+    adsorbed_ang: Ang
+    free_ev: Ev
+    adsorbed_ev: Ev | None
+    change_ratio: Dimensionless | None
+    intact: bool
+
+
+class OrientedBonds(Frozen):
+    """The bonds of a molecule that was put on a surface in one orientation and relaxed.
+
+    Attributes
+    ----------
+    turn_deg, tilt_deg
+        As placed; the relaxation may have turned it further.
+    adsorption_energy_ev
+        At the level of the relaxation, unjudged: it ranks the orientations.
+    refusal
+        Why no change of this orientation counts; ``None`` where it does.
+    """
+
+    label: str
+    turn_deg: Deg
+    tilt_deg: Deg
+    site: str
+    converged: bool
+    adsorption_energy_ev: Ev
+    closest_contact: str
+    closest_contact_ang: Ang
+    anomalies: tuple[Anomaly, ...]
+    bonds: tuple[BondChange, ...]
+    refusal: str | None
+    structure: Structure
+    provenance: Provenance
+
+    @property
+    def weakest(self) -> BondChange | None:
+        """The bond between heavy atoms that lost most, or broke; ``None`` where none was measured."""
+        counted = [
+            b for b in self.bonds if "H" not in b.elements and (b.change_ratio is not None or not b.intact)
+        ]
+        return min(counted, key=lambda b: -2.0 if b.change_ratio is None else b.change_ratio, default=None)
+
+
+class HydrogenAbstraction(Frozen):
+    """A hydrogen of the molecule on an oxygen of the surface: did it go, and what would it cost.
+
+    Attributes
+    ----------
+    spontaneous
+        Orientations whose relaxation ended with a hydrogen on the surface.
+    donor, hydrogen, acceptor
+        Atoms of the transfer that was computed, by element and index in the adslab.
+    energy_ev
+        Energy after the transfer, relaxed, less that of the most stable orientation: negative where the
+        surface gains by it. ``None`` where it is refused.
+    refusal
+        Why there is no energy.
+    """
+
+    spontaneous: tuple[str, ...]
+    donor: str | None
+    hydrogen: str | None
+    acceptor: str | None
+    energy_ev: Ev | None
+    refusal: str | None
+    structure: Structure | None
+
+
+class BondStudy(Frozen):
+    """Is a molecule's backbone weakened by a surface, and how much does its orientation matter.
+
+    Attributes
+    ----------
+    state
+        Charge state of the cathode, such as ``charged``; ``as cut`` otherwise.
+    level
+        Of the relaxations.
+    measure, basis, k_points
+        How the bonds were measured, on the relaxed geometries.
+    strongest_weakening_ratio, orientation_spread_ratio
+        Over the orientations that count: the most negative change of a backbone bond, and how far
+        the orientations' weakest bonds lie apart; ``None`` where none counts.
+    spilling_percent
+        Largest absolute spilling of a LOBSTER projection; ``None`` for other measures.
+    """
+
+    kind: Literal["bond_strength"] = "bond_strength"
+    cathode: str
+    state: str
+    facet: str
+    termination: str
+    molecule: str
+    level: LevelOfTheory
+    measure: BondMeasure
+    program: str
+    basis: str
+    k_points: str
+    status: Status
+    refusal: str | None
+    orientations: tuple[OrientedBonds, ...]
+    weakest_bond: str | None
+    strongest_weakening_ratio: Dimensionless | None
+    orientation_spread_ratio: Dimensionless | None
+    spilling_percent: float | None
+    abstraction: HydrogenAbstraction
+    statement: str
+    stand_in: bool
+    code_version: str
+    parameters: dict[str, Scalar]

@@ -84,7 +84,8 @@ def scan(
     cations = [site for site, _ in open_sites(surface) if _is_cation(site.element)]
     if not cations:
         raise StructureError(
-            "The top face shows no cation to put a molecule over.", "Choose another termination of this facet."
+            "The top face shows no cation to put a molecule over.",
+            "Choose another termination of this facet.",
         )
     # What is most undercoordinated binds an ether hardest; among equals, the one that is most exposed.
     site = max(cations, key=lambda s: (_hardness(s.element), s.missing, s.exposed_ang2, -(s.index or 0)))
@@ -169,7 +170,10 @@ def _along_roomiest(shape: Floats, surface: Surface) -> Floats:
 
 def _image_distance_ang(coords: Floats, surface: Surface) -> float:
     cells = [
-        na * surface.cell[0] + nb * surface.cell[1] for na in (-1, 0, 1) for nb in (-1, 0, 1) if (na, nb) > (0, 0)
+        na * surface.cell[0] + nb * surface.cell[1]
+        for na in (-1, 0, 1)
+        for nb in (-1, 0, 1)
+        if (na, nb) > (0, 0)
     ]
     pairs = coords[None, :, :] - coords[:, None, :]
     return min(float(np.sqrt(((pairs + shift) ** 2).sum(axis=2).min())) for shift in cells)

@@ -1,0 +1,246 @@
+"""The same bond before and after adsorption: changes, the weakest, and what orientation has to do with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from ase.data import atomic_numbers, covalent_radii
+
+from epilayer.model.anomaly import AnomalyKind
+from epilayer.model.bonding import (
+    BondChange,
+    BondMeasure,
+    BondsRefused,
+    ElectronicStructure,
+    HydrogenAbstraction,
+)
+from epilayer.model.records import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pymatgen.core import Structure
+
+    from epilayer.model.bonding import OrientedBonds
+    from epilayer.model.cohp import Bonding
+    from epilayer.model.records import Calculation
+
+#: Two atoms are bonded within this multiple of the sum of their covalent radii (doi 10.1039/b801115j).
+BONDED_SCALE: Final = 1.25
+#: More electrons than this in partly filled orbitals: no single configuration to speak of.
+MOST_FRACTIONAL_ELECTRONS: Final = 0.5
+_PERCENT: Final = 100.0
+_OH_ANG: Final = 0.98
+_STILL_BONDED_ANG: Final = 1.2
+
+
+@dataclass(frozen=True)
+class Strengths:
+    """Bond strengths of one geometry, whoever measured them.
+
+    Parameters
+    ----------
+    values_ev
+        By bond, in the order asked for; positive where the atoms are bound.
+    refusal
+        Why they do not count; ``None`` where they do.
+    """
+
+    measure: BondMeasure
+    program: str
+    basis: str
+    k_points: str
+    values_ev: tuple[float | None, ...]
+    refusal: str | None
+    spilling_percent: float | None = None
+    stand_in: bool = False
+
+
+def strengths(found: Bonding | ElectronicStructure | BondsRefused) -> Strengths:
+    """Return what a bond calculation says in one form, with the reason where it may not be used."""
+    if isinstance(found, BondsRefused):
+        return Strengths(found.measure, "", "", "", (), f"{found.what} {found.remedy}")
+    if isinstance(found, ElectronicStructure):
+        loose = found.fractional_electrons > MOST_FRACTIONAL_ELECTRONS
+        refusal = (
+            f"{found.fractional_electrons:.1f} electrons are in partly filled orbitals: the tight-binding state "
+            "is not one configuration. Use the LOBSTER path for this state."
+            if loose
+            else None
+        )
+        values = tuple(b.lowdin_ev for b in found.bonds)
+        return Strengths(found.measure, found.program, found.basis, found.k_points, values, refusal)
+    spilling = max((s.charge_percent for s in found.spilling if s.charge_percent is not None), default=None)
+    refused = found.status is Status.REFUSED
+    return Strengths(
+        measure=BondMeasure.ICOHP_LOBSTER,
+        program=found.method,
+        basis=", ".join(f"{element} {functions}" for element, functions in sorted(found.basis.items())),
+        k_points="as executed",
+        values_ev=tuple(None if b.icohp_ev is None else -b.icohp_ev for b in found.bonds),
+        refusal="; ".join(r.what for r in found.refusals) if refused else None,
+        spilling_percent=spilling,
+        stand_in=found.stand_in,
+    )
+
+
+def bond_changes(
+    bonds: Sequence[tuple[int, int]],
+    molecule: Structure,
+    free: Strengths,
+    adslab: Structure,
+    adsorbed: Strengths,
+    n_slab: int,
+) -> tuple[BondChange, ...]:
+    """Compare every bond of a molecule with itself after adsorption.
+
+    Parameters
+    ----------
+    bonds
+        In the free molecule's indices; the adslab keeps its order after ``n_slab`` atoms.
+    molecule, adslab
+        Relaxed geometries.
+    """
+    changes = []
+    for k, (i, j) in enumerate(bonds):
+        before = free.values_ev[k]
+        if before is None:
+            continue
+        elements = (str(molecule[i].specie.symbol), str(molecule[j].specie.symbol))
+        length_ang = float(adslab.get_distance(n_slab + i, n_slab + j))
+        reach_ang = BONDED_SCALE * sum(float(covalent_radii[atomic_numbers[e]]) for e in elements)
+        intact = length_ang < reach_ang
+        after = adsorbed.values_ev[k] if intact and adsorbed.refusal is None else None
+        changes.append(
+            BondChange(
+                name=f"{elements[0]}{i}-{elements[1]}{j}",
+                atoms=(i, j),
+                elements=elements,
+                free_ang=float(molecule.get_distance(i, j)),
+                adsorbed_ang=length_ang,
+                free_ev=before,
+                adsorbed_ev=after,
+                change_ratio=None if after is None else after / before - 1.0,
+                intact=intact,
+            )
+        )
+    return tuple(changes)
+
+
+def orientation_curve(orientations: Sequence[OrientedBonds]) -> list[tuple[str, str, float]]:
+    """Return (orientation, its weakest backbone bond, change ratio) of those that count."""
+    curve = []
+    for one in orientations:
+        weakest = one.weakest
+        if one.refusal is None and weakest is not None and weakest.change_ratio is not None:
+            curve.append((one.label, weakest.name, weakest.change_ratio))
+    return curve
+
+
+def nearest_transfer(
+    adslab: Structure, n_slab: int, bonds: Sequence[tuple[int, int]]
+) -> tuple[int, int, int] | None:
+    """Return donor, hydrogen and acceptor of the shortest way for a hydrogen onto a surface oxygen.
+
+    Donors are the molecule's carbons: a hydrogen on its hydroxyl end is an acid's, not the backbone's.
+    """
+    symbols = [str(s.specie.symbol) for s in adslab]
+    pairs = [(n_slab + i, n_slab + j) for pair in bonds for i, j in (pair, pair[::-1])]
+    carbon_of = {h: c for h, c in pairs if symbols[h] == "H" and symbols[c] == "C"}
+    oxygens = [i for i in range(n_slab) if symbols[i] == "O"]
+    if not carbon_of or not oxygens:
+        return None
+    hydrogens = sorted(carbon_of)
+    fractional = np.asarray(adslab.frac_coords)
+    distances = adslab.lattice.get_all_distances(fractional[hydrogens], fractional[oxygens])
+    h, o = np.unravel_index(int(np.argmin(distances)), distances.shape)
+    hydrogen = hydrogens[int(h)]
+    return carbon_of[hydrogen], hydrogen, oxygens[int(o)]
+
+
+def transferred(adslab: Structure, hydrogen: int, acceptor: int) -> Structure:
+    """Return the structure with a hydrogen put onto an oxygen, 0.98 A from it, on the side it came from."""
+    moved = adslab.copy()
+    image = moved.lattice.get_distance_and_image(moved[acceptor].frac_coords, moved[hydrogen].frac_coords)[1]
+    there = moved.lattice.get_cartesian_coords(moved[hydrogen].frac_coords + image)
+    way = there - moved[acceptor].coords
+    moved.translate_sites(
+        [hydrogen],
+        moved[acceptor].coords + _OH_ANG * way / np.linalg.norm(way) - there,
+        frac_coords=False,
+        to_unit_cell=False,
+    )
+    return moved
+
+
+def abstraction(
+    orientations: Sequence[OrientedBonds],
+    adsorbed: Calculation | None,
+    after: Calculation | None,
+    transfer: tuple[int, int, int] | None,
+) -> HydrogenAbstraction:
+    """Judge a computed transfer of a hydrogen to the surface.
+
+    Parameters
+    ----------
+    orientations
+        Of the scan; their anomalies say where a hydrogen went by itself.
+    adsorbed, after
+        The most stable orientation, and the relaxation that started from the transferred hydrogen.
+    transfer
+        Donor, hydrogen, acceptor.
+    """
+    spontaneous = tuple(
+        o.label for o in orientations if any(a.kind is AnomalyKind.HYDROGEN_TRANSFERRED for a in o.anomalies)
+    )
+    if adsorbed is None or after is None or transfer is None:
+        why = "No orientation kept the molecule whole next to an oxygen of the surface."
+        return HydrogenAbstraction(
+            spontaneous=spontaneous,
+            donor=None,
+            hydrogen=None,
+            acceptor=None,
+            energy_ev=None,
+            refusal=why,
+            structure=None,
+        )
+    donor, hydrogen, acceptor = (f"{after.structure[k].specie.symbol}{k}" for k in transfer)
+    stayed = after.structure.get_distance(transfer[1], transfer[2]) < _STILL_BONDED_ANG
+    refusal = None
+    if not after.ionic_converged:
+        refusal = "The relaxation after the transfer did not converge. Rerun it with more steps (--set max_steps=800)."
+    elif not stayed:
+        refusal = f"{hydrogen} went back: the product is no minimum at this level."
+    elif after.level.fingerprint != adsorbed.level.fingerprint:
+        refusal = "The two relaxations were executed at different levels of theory."
+    return HydrogenAbstraction(
+        spontaneous=spontaneous,
+        donor=donor,
+        hydrogen=hydrogen,
+        acceptor=acceptor,
+        energy_ev=None if refusal else after.energy_ev - adsorbed.energy_ev,
+        refusal=refusal,
+        structure=after.structure,
+    )
+
+
+def statement(study: str, curve: Sequence[tuple[str, str, float]], found: HydrogenAbstraction) -> str:
+    """Return the sentence that may be printed about a study."""
+    if not curve:
+        said = f"{study}: no orientation counts."
+    else:
+        changes = [change for _, _, change in curve]
+        label, bond, lowest = min(curve, key=lambda item: item[2])
+        said = (
+            f"{study}: the weakest backbone bond changes by {_PERCENT * min(changes):+.1f} to "
+            f"{_PERCENT * max(changes):+.1f} % over {len(curve)} orientations ({bond} at {label}: "
+            f"{_PERCENT * lowest:+.1f} %)."
+        )
+    if found.spontaneous:
+        return f"{said} A hydrogen went to the surface by itself ({', '.join(found.spontaneous)})."
+    if found.energy_ev is not None:
+        verb = "gains" if found.energy_ev < 0 else "costs"
+        return f"{said} Taking {found.hydrogen} from {found.donor} {verb} {abs(found.energy_ev):.2f} eV."
+    return f"{said} Abstraction: {found.refusal}"

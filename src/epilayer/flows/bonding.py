@@ -1,0 +1,315 @@
+"""Bonds of a molecule on a surface: scan of orientations, the same bond free and adsorbed, abstraction.
+
+Relaxed by one engine, measured by another that knows electrons: LOBSTER over VASP, or extended
+tight binding on a laptop. The molecule keeps the order of its atoms from the box to the surface.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from jobflow import Flow, Job, Maker, Response, job
+from pydantic import Field
+from pymatgen.core import Molecule
+
+from epilayer import __version__
+from epilayer.analysis.adsorption import adsorption_energy_ev
+from epilayer.analysis.anomalies import closest_contact, find_anomalies
+from epilayer.analysis.bonding import (
+    abstraction,
+    bond_changes,
+    nearest_transfer,
+    orientation_curve,
+    statement,
+    strengths,
+    transferred,
+)
+from epilayer.flows.adsorption import RECORD
+from epilayer.model.base import Frozen
+from epilayer.model.bonding import BondStudy, OrientedBonds
+from epilayer.model.cohp import Bond
+from epilayer.model.records import Status
+from epilayer.model.units import Deg
+from epilayer.structures import orientations as orientation_builder
+from epilayer.structures.molecules import bonds as bonds_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pymatgen.core import Structure
+
+    from epilayer.engines.base import BondingMaker, Engine
+    from epilayer.flows.adsorption import FacetSlab
+    from epilayer.model.bonding import BondsRefused, ElectronicStructure
+    from epilayer.model.cohp import Bonding
+    from epilayer.model.ligand import Ligand
+    from epilayer.model.records import Calculation
+
+
+class BondMeter(Protocol):
+    """What measures bonds: a VASP engine (LOBSTER), or :class:`epilayer.engines.xtb.XtbBonds`."""
+
+    def bonding(self, label: str) -> BondingMaker:
+        """Return the maker of one measurement."""
+
+
+class OrientationScan(Frozen):
+    """Which orientations are tried.
+
+    Attributes
+    ----------
+    turns_deg
+        About the molecule's long axis.
+    tilts_deg
+        Of the long axis out of the surface.
+    """
+
+    turns_deg: tuple[Deg, ...] = Field(default=(0.0, 90.0, 180.0, 270.0), min_length=1)
+    tilts_deg: tuple[Deg, ...] = Field(default=(0.0, 60.0), min_length=1)
+
+
+@dataclass(kw_only=True)
+class BondStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
+    """How a surface changes the bonds of molecules, by orientation, and whether it takes a hydrogen.
+
+    Parameters
+    ----------
+    engine
+        Relaxes.
+    meter
+        Measures the bonds of what was relaxed.
+    scan
+        Orientations.
+    """
+
+    engine: Engine
+    meter: BondMeter
+    scan: OrientationScan = field(default_factory=OrientationScan)
+    name: str = "bonds on surfaces"
+
+    def make(
+        self,
+        cathode: str,
+        facet_slabs: Mapping[str, Sequence[FacetSlab]],
+        molecules: Sequence[Ligand],
+        boxes: Mapping[str, Structure],
+    ) -> Flow:
+        """Build the flow.
+
+        Parameters
+        ----------
+        facet_slabs
+            Clean slabs by charge state of the cathode.
+        molecules
+            Each is scanned on each slab.
+        boxes
+            Each molecule in its box, by its name.
+        """
+        level = self.engine.level.name
+        jobs: list[Job] = []
+        free: dict[str, tuple[Any, Any]] = {}
+        for molecule in molecules:
+            made = self.engine.relax(f"molecule {molecule.name}, {level}").make(boxes[molecule.name])
+            bonds = _named_bonds(boxes[molecule.name])
+            measured = self.meter.bonding(f"bonds of {molecule.name}").make(made.output.structure, bonds)
+            free[molecule.name] = (made.output, measured.output)
+            jobs += [made, measured]
+        for state, slabs in facet_slabs.items():
+            for slab in slabs:
+                place = f"{cathode}, {state} ({slab.facet})"
+                clean = self.engine.relax(f"slab {place}, {level}").make(slab.structure)
+                jobs.append(clean)
+                for molecule in molecules:
+                    labels = {
+                        "cathode": cathode,
+                        "state": state,
+                        "facet": slab.facet,
+                        "termination": slab.termination,
+                        "molecule": molecule.name,
+                    }
+                    scanned = scan_orientations(
+                        self.engine,
+                        self.meter,
+                        self.scan,
+                        labels,
+                        _named_bonds(boxes[molecule.name]),
+                        clean.output,
+                        *free[molecule.name],
+                    )
+                    scanned.name = f"orientations of {molecule.name} on {place}"
+                    scanned.update_metadata({RECORD: "bond_strength"}, dynamic=False)
+                    jobs.append(scanned)
+        return Flow(jobs, name=self.name)
+
+
+def _named_bonds(molecule: Structure) -> list[Bond]:
+    return [
+        Bond(name=f"{molecule[i].specie.symbol}{i}-{molecule[j].specie.symbol}{j}", atoms=(i, j))
+        for i, j in bonds_of(molecule)
+    ]
+
+
+def _shifted(bonds: Sequence[Bond], n_slab: int) -> list[Bond]:
+    return [Bond(name=b.name, atoms=(b.atoms[0] + n_slab, b.atoms[1] + n_slab)) for b in bonds]
+
+
+def _title(labels: Mapping[str, str]) -> str:
+    return f"{labels['molecule']} on {labels['cathode']}, {labels['state']} ({labels['facet']})"
+
+
+@job  # type: ignore[untyped-decorator]
+def scan_orientations(
+    engine: Engine,
+    meter: BondMeter,
+    scan: OrientationScan,
+    labels: dict[str, str],
+    bonds: list[Bond],
+    slab: Calculation,
+    molecule: Calculation,
+    free: Bonding | ElectronicStructure | BondsRefused,
+) -> Response[Any]:
+    """Place every orientation on the relaxed slab; replaced by their relaxations, bonds and the judgement."""
+    whole = Molecule(molecule.structure.species, molecule.structure.cart_coords)
+    placed = orientation_builder.scan(
+        slab.structure, whole, turns_deg=scan.turns_deg, tilts_deg=scan.tilts_deg
+    )
+    n_slab = len(slab.structure)
+    title = _title(labels)
+    jobs: list[Job] = []
+    relaxed, measured = [], []
+    for one in placed:
+        made = engine.relax(f"relax {title}, {one.label}").make(one.structure)
+        bonding = meter.bonding(f"bonds of {title}, {one.label}").make(
+            made.output.structure, _shifted(bonds, n_slab)
+        )
+        jobs += [made, bonding]
+        relaxed.append(made.output)
+        measured.append(bonding.output)
+    taken = take_hydrogen(engine, title, bonds, slab, molecule, relaxed)
+    taken.name = f"hydrogen abstraction, {title}"
+    judged = judge_bonds(scan, labels, bonds, slab, molecule, free, placed, relaxed, measured, taken.output)
+    judged.name = f"judge bonds, {title}"
+    flow = Flow([*jobs, taken, judged], output=judged.output, name=title)
+    return Response(replace=flow)
+
+
+def _best_whole(
+    bonds: Sequence[Bond], slab: Calculation, molecule: Calculation, relaxed: Sequence[Calculation]
+) -> int | None:
+    """Return the most stable converged orientation whose molecule is still whole."""
+    n_slab = len(slab.structure)
+
+    def is_whole(one: Calculation) -> bool:
+        longest_ratio = max(
+            one.structure.get_distance(n_slab + i, n_slab + j) / molecule.structure.get_distance(i, j)
+            for i, j in (bond.atoms for bond in bonds)
+        )
+        return longest_ratio < 1.2  # noqa: PLR2004  (a bond a fifth longer is no longer that bond)
+
+    sound = [k for k, one in enumerate(relaxed) if one.ionic_converged and is_whole(one)]
+    return min(sound, key=lambda k: relaxed[k].energy_ev, default=None)
+
+
+@job  # type: ignore[untyped-decorator]
+def take_hydrogen(
+    engine: Engine,
+    title: str,
+    bonds: list[Bond],
+    slab: Calculation,
+    molecule: Calculation,
+    relaxed: list[Calculation],
+) -> Response[Any] | None:
+    """Put the nearest hydrogen of a carbon onto the surface's oxygen and relax; replaced by that job."""
+    best = _best_whole(bonds, slab, molecule, relaxed)
+    if best is None:
+        return None
+    way = nearest_transfer(relaxed[best].structure, len(slab.structure), [b.atoms for b in bonds])
+    if way is None:
+        return None
+    start = transferred(relaxed[best].structure, way[1], way[2])
+    made = engine.relax(f"relax {title}, hydrogen {way[1]} on oxygen {way[2]}").make(start)
+    return Response(replace=Flow([made], output=made.output, name=made.name))
+
+
+@job  # type: ignore[untyped-decorator]
+def judge_bonds(
+    scan: OrientationScan,
+    labels: dict[str, str],
+    bonds: list[Bond],
+    slab: Calculation,
+    molecule: Calculation,
+    free: Bonding | ElectronicStructure | BondsRefused,
+    placed: list[orientation_builder.Orientation],
+    relaxed: list[Calculation],
+    measured: list[Bonding | ElectronicStructure | BondsRefused],
+    after: Calculation | None,
+) -> BondStudy:
+    """Compare every bond with itself, orientation by orientation, and judge the abstraction."""
+    reference = strengths(free)
+    pairs = [b.atoms for b in bonds]
+    n_slab = len(slab.structure)
+    found = []
+    for one, calculation, bond_result in zip(placed, relaxed, measured, strict=True):
+        seen = strengths(bond_result)
+        anomalies = find_anomalies(
+            one.structure, calculation.structure, clean_slab=slab.structure, molecule=molecule.structure
+        )
+        refusal = reference.refusal or seen.refusal
+        if seen.measure is not reference.measure:
+            refusal = "Free and adsorbed molecule were measured in different ways."
+        elif not calculation.ionic_converged:
+            refusal = "The relaxation did not converge. Rerun it with more steps (--set max_steps=800)."
+        contact, contact_ang = closest_contact(calculation.structure, n_slab)
+        found.append(
+            OrientedBonds(
+                label=one.label,
+                turn_deg=one.turn_deg,
+                tilt_deg=one.tilt_deg,
+                site=one.site,
+                converged=calculation.ionic_converged,
+                adsorption_energy_ev=adsorption_energy_ev(calculation, slab, molecule),
+                closest_contact=contact,
+                closest_contact_ang=contact_ang,
+                anomalies=tuple(anomalies),
+                bonds=bond_changes(pairs, molecule.structure, reference, calculation.structure, seen, n_slab),
+                refusal=refusal,
+                structure=calculation.structure,
+                provenance=calculation.provenance,
+            )
+        )
+    best = _best_whole(bonds, slab, molecule, relaxed)
+    way = None if best is None else nearest_transfer(relaxed[best].structure, n_slab, pairs)
+    taken = abstraction(found, None if best is None else relaxed[best], after, way)
+    curve = orientation_curve(found)
+    changes = [change for _, _, change in curve]
+    refusal = None
+    if not curve:
+        refusal = reference.refusal or next(
+            (o.refusal for o in found if o.refusal), "No bond could be measured."
+        )
+    spilled = [s for s in (strengths(m).spilling_percent for m in [free, *measured]) if s is not None]
+    return BondStudy(
+        cathode=labels["cathode"],
+        state=labels["state"],
+        facet=labels["facet"],
+        termination=labels["termination"],
+        molecule=labels["molecule"],
+        level=slab.level,
+        measure=reference.measure,
+        program=reference.program,
+        basis=reference.basis,
+        k_points=reference.k_points,
+        status=Status.CERTIFIED if curve else Status.REFUSED,
+        refusal=refusal,
+        orientations=tuple(found),
+        weakest_bond=min(curve, key=lambda item: item[2])[1] if curve else None,
+        strongest_weakening_ratio=min(changes, default=None),
+        orientation_spread_ratio=max(changes) - min(changes) if changes else None,
+        spilling_percent=max(spilled, default=None),
+        abstraction=taken,
+        statement=statement(_title(labels), curve, taken),
+        stand_in=slab.level.stand_in or reference.stand_in,
+        code_version=__version__,
+        parameters={"turns_deg": str(scan.turns_deg), "tilts_deg": str(scan.tilts_deg)},
+    )
