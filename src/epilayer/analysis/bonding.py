@@ -65,8 +65,8 @@ def strengths(found: Bonding | ElectronicStructure | BondsRefused) -> Strengths:
     if isinstance(found, ElectronicStructure):
         loose = found.fractional_electrons > MOST_FRACTIONAL_ELECTRONS
         refusal = (
-            f"{found.fractional_electrons:.1f} electrons are in partly filled orbitals: the tight-binding state "
-            "is not one configuration. Use the LOBSTER path for this state."
+            f"{found.fractional_electrons:.1f} electrons are in partly filled orbitals: the state is not one "
+            "configuration. Measure this one with LOBSTER."
             if loose
             else None
         )
@@ -210,7 +210,7 @@ def abstraction(
     stayed = after.structure.get_distance(transfer[1], transfer[2]) < _STILL_BONDED_ANG
     refusal = None
     if not after.ionic_converged:
-        refusal = "The relaxation after the transfer did not converge. Rerun it with more steps (--set max_steps=800)."
+        refusal = "The relaxation after the transfer did not converge; rerun it with --set max_steps=800."
     elif not stayed:
         refusal = f"{hydrogen} went back: the product is no minimum at this level."
     elif after.level.fingerprint != adsorbed.level.fingerprint:

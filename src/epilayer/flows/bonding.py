@@ -6,6 +6,7 @@ tight binding on a laptop. The molecule keeps the order of its atoms from the bo
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,12 +26,16 @@ from epilayer.analysis.bonding import (
     strengths,
     transferred,
 )
-from epilayer.flows.adsorption import RECORD
+from epilayer.engines.base import BondingEngine
+from epilayer.engines.xtb import XtbBonds
+from epilayer.flows.adsorption import RECORD, facet_slab
 from epilayer.model.base import Frozen
 from epilayer.model.bonding import BondStudy, OrientedBonds
 from epilayer.model.cohp import Bond
+from epilayer.model.errors import InputError
 from epilayer.model.records import Status
 from epilayer.model.units import Deg
+from epilayer.structures import molecules
 from epilayer.structures import orientations as orientation_builder
 from epilayer.structures.molecules import bonds as bonds_of
 
@@ -42,6 +47,7 @@ if TYPE_CHECKING:
     from epilayer.engines.base import BondingMaker, Engine
     from epilayer.flows.adsorption import FacetSlab
     from epilayer.model.bonding import BondsRefused, ElectronicStructure
+    from epilayer.model.cathode import Cathode
     from epilayer.model.cohp import Bonding
     from epilayer.model.ligand import Ligand
     from epilayer.model.records import Calculation
@@ -92,7 +98,7 @@ class BondStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
         self,
         cathode: str,
         facet_slabs: Mapping[str, Sequence[FacetSlab]],
-        molecules: Sequence[Ligand],
+        segments: Sequence[Ligand],
         boxes: Mapping[str, Structure],
     ) -> Flow:
         """Build the flow.
@@ -101,15 +107,15 @@ class BondStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
         ----------
         facet_slabs
             Clean slabs by charge state of the cathode.
-        molecules
-            Each is scanned on each slab.
+        segments
+            Molecules, each scanned on each slab.
         boxes
             Each molecule in its box, by its name.
         """
         level = self.engine.level.name
         jobs: list[Job] = []
         free: dict[str, tuple[Any, Any]] = {}
-        for molecule in molecules:
+        for molecule in segments:
             made = self.engine.relax(f"molecule {molecule.name}, {level}").make(boxes[molecule.name])
             bonds = _named_bonds(boxes[molecule.name])
             measured = self.meter.bonding(f"bonds of {molecule.name}").make(made.output.structure, bonds)
@@ -120,7 +126,7 @@ class BondStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
                 place = f"{cathode}, {state} ({slab.facet})"
                 clean = self.engine.relax(f"slab {place}, {level}").make(slab.structure)
                 jobs.append(clean)
-                for molecule in molecules:
+                for molecule in segments:
                     labels = {
                         "cathode": cathode,
                         "state": state,
@@ -313,3 +319,80 @@ def judge_bonds(
         code_version=__version__,
         parameters={"turns_deg": str(scan.turns_deg), "tilts_deg": str(scan.tilts_deg)},
     )
+
+
+class Inputs(Protocol):
+    """What a study looks up by name; the catalogue of :mod:`epilayer.config` is one."""
+
+    def cathode(self, name: str) -> Cathode:
+        """Return a cathode."""
+
+    def engine(self, level_name: str, cathode: Cathode | None = None, **convergence: float) -> Engine:
+        """Return the engine of a level of theory."""
+
+
+_CHAIN = re.compile(r"(peo|pom)([1-9][0-9]?)")
+_NARROW_ANG = 6.0
+_AS_CUT = "as cut"
+
+
+def bond_study(
+    inputs: Inputs,
+    *,
+    level: str,
+    cathode: str,
+    facets: Sequence[str],
+    states: Sequence[str],
+    chains: Sequence[str],
+    turns: int,
+    tilts_deg: Sequence[float],
+    max_steps: int,
+    seed: int,
+    narrow: bool,
+) -> Flow:
+    """Build the study of some polymer segments on some facets of a cathode, by names and a few numbers.
+
+    Parameters
+    ----------
+    chains
+        ``peo`` or ``pom`` and the number of units; the segments are capped with methyl.
+    turns
+        Steps of the turn about the segment's long axis, over 360 degrees.
+    narrow
+        Use the narrowest cells that a short segment fits: quicker, and closer to its own images.
+
+    Raises
+    ------
+    InputError
+        On a chain that is none.
+    """
+    material = inputs.cathode(cathode)
+    if narrow:
+        cut = tuple(f.model_copy(update={"min_width_ang": _NARROW_ANG}) for f in material.facets)
+        material = material.model_copy(update={"facets": cut})
+    engine = inputs.engine(level, material, max_steps=max_steps)
+    segments = [_segment(name) for name in chains]
+    study = BondStudyMaker(
+        engine=engine,
+        meter=engine if isinstance(engine, BondingEngine) else XtbBonds(),
+        scan=OrientationScan(
+            turns_deg=tuple(360.0 * k / turns for k in range(turns)), tilts_deg=tuple(tilts_deg)
+        ),
+        name=f"bonds on {cathode}",
+    )
+    return study.make(
+        cathode,
+        {s: [facet_slab(material, f, None if s == _AS_CUT else s) for f in facets] for s in states},
+        segments,
+        {
+            s.name: molecules.in_box(molecules.build(s, seed), vacuum_ang=engine.level.molecule_vacuum_ang)
+            for s in segments
+        },
+    )
+
+
+def _segment(name: str) -> Ligand:
+    found = _CHAIN.fullmatch(name)
+    if found is None:
+        raise InputError(f"{name!r} is no chain.", "Write peo or pom and a number of units, such as peo2.")
+    return molecules.chain(found[1], int(found[2]), ends="methyl")

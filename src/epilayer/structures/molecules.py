@@ -189,8 +189,8 @@ def in_box(molecule: Molecule, *, vacuum_ang: float = MIN_BOX_VACUUM_ANG) -> Str
     return box
 
 
-def chain(repeat: str, units: int) -> Ligand:
-    """Return a hydroxyl-ended polymer chain of either formula.
+def chain(repeat: str, units: int, *, ends: Literal["hydroxyl", "methyl"] = "hydroxyl") -> Ligand:
+    """Return a polymer chain of either formula.
 
     Parameters
     ----------
@@ -199,6 +199,8 @@ def chain(repeat: str, units: int) -> Ligand:
         poly(ethylene oxide) proper, HO-(CH2CH2O)n-H.
     units
         n, at least 1.
+    ends
+        ``"methyl"`` for CH3-[O-...]n-O-CH3, a segment cut out of a long chain.
 
     Raises
     ------
@@ -211,6 +213,15 @@ def chain(repeat: str, units: int) -> Ligand:
     if units < 1:
         raise StructureError(f"A chain of {units} units is none.", "Ask for at least one unit.")
     smiles, group, title = kinds[repeat]
+    if ends == "methyl":
+        # The unit's last oxygen carries the next unit, or the cap.
+        return Ligand(
+            name=f"{repeat}{units}-segment",
+            title=f"CH3-O-({group}){units}-CH3, a segment of {title}",
+            formula=f"CH3O({group}){units}CH3",
+            smiles="CO" + smiles * units + "C",
+            source="Generated: a segment of the chain, its cut ends capped with methyl",
+        )
     return Ligand(
         name=f"{repeat}{units}",
         title=f"HO-({group}){units}-H, {title}",

@@ -157,7 +157,7 @@ def _along_roomiest(shape: Floats, surface: Surface) -> Floats:
     for azimuth in range(0, 180, 15):
         turned = Rotation.from_euler("z", azimuth, degrees=True).apply(shape)
         room = _image_distance_ang(turned, surface)
-        if room > widest + 1e-6:  # noqa: PLR2004  (A; equal rooms keep the first)
+        if room > widest + 1e-6:
             best, widest = turned, room
     if widest < _IMAGE_ANG:
         a, b = surface.widths_ang

@@ -1,0 +1,62 @@
+"""Bonds of a polymer segment on charged and discharged NVOPF, by orientation, and hydrogen abstraction.
+
+The paper's systems S8 and S9 (Nature Energy 2025, doi 10.1038/s41560-025-01857-y).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from epilayer.flows.bonding import bond_study
+
+if TYPE_CHECKING:
+    from jobflow import Flow
+
+    from epilayer.config import Catalogue
+
+
+def build(
+    catalogue: Catalogue,
+    *,
+    level: str = "chgnet+d3",
+    cathode: str = "nvopf",
+    facets: tuple[str, ...] = ("001", "100"),
+    states: tuple[str, ...] = ("charged", "as cut"),
+    chains: tuple[str, ...] = ("peo2", "pom2"),
+    turns: int = 4,
+    tilts_deg: tuple[float, ...] = (0.0, 60.0),
+    max_steps: int = 400,
+    seed: int = 0,
+    quick: bool = False,
+) -> Flow:
+    """Build the flow.
+
+    Parameters
+    ----------
+    level
+        Relaxes. A VASP level also measures the bonds (LOBSTER); others leave that to GFN1-xTB, whose
+        index has another name and is only good for changes.
+    states
+        Charge states of the cathode: ``charged`` (V5+) or ``as cut``, with all its sodium.
+    chains
+        Methyl-capped segments: ``peo`` or ``pom`` and the number of units.
+    turns
+        Steps of the turn about the segment's long axis.
+    tilts_deg
+        Angles of that axis out of the surface.
+    quick
+        The charged state, one unit of PEO, three orientations, a narrow cell: shows the way.
+    """
+    return bond_study(
+        catalogue,
+        level=level,
+        cathode=cathode,
+        facets=facets,
+        states=("charged",) if quick else states,
+        chains=("peo1",) if quick else chains,
+        turns=3 if quick else turns,
+        tilts_deg=(0.0,) if quick else tilts_deg,
+        max_steps=max_steps,
+        seed=seed,
+        narrow=quick,
+    )
