@@ -22,7 +22,7 @@ def harvest(used: Study, queue: EmbeddedQueue) -> int:
 
     from epilayer.flows.adsorption import RECORD
     from epilayer.launch.base import JobState
-    from epilayer.store.records import RECORD_TYPES, document_of
+    from epilayer.store.records import KINDS, document_of
 
     # Replacing jobs inherit metadata, and `store_inputs` hands on what another job has put out.
     made = {
@@ -32,7 +32,7 @@ def harvest(used: Study, queue: EmbeddedQueue) -> int:
     }
     if not made:
         return 0
-    names = [t.__name__ for t in RECORD_TYPES.values()]
+    names = [kind.record.__name__ for kind in KINDS.values()]
     wanted = {"uuid": {"$in": sorted({uuid for uuid, _ in made})}, "output.@class": {"$in": names}}
     documents: dict[str, Record] = {}
     with jobstore_of(used) as outputs:

@@ -196,14 +196,14 @@ def _leg_at(records: Sequence[ImportedCalculation], role: str, place: Path) -> L
 def _store(records: Sequence[ImportedCalculation], made: Sequence[ImportedAdsorption]) -> int:
     from datetime import UTC, datetime
 
-    from epilayer.store.records import imported_document
+    from epilayer.store.records import document_of
 
     now = datetime.now(UTC).isoformat()
     known = [record for record in records if record.code.value != "unknown"]
     results = results_of(study())
     try:
-        results.put(imported_document(one, created=now) for one in known)
-        results.put(imported_document(one, created=now) for one in made)
+        results.put(document_of(one, created=now) for one in known)
+        results.put(document_of(one, created=now) for one in made)
     finally:
         results.close()
     return len(known) + len(made)

@@ -30,45 +30,6 @@ class OutputFormat(StrEnum):
     CSV = "csv"
 
 
-_SHOWN = {
-    "adsorption": (
-        "facet",
-        "ligand",
-        "level",
-        "status",
-        "adsorption_energy_ev",
-        "without_dispersion_ev",
-        "refusal",
-    ),
-    "surface": (
-        "termination",
-        "level",
-        "status",
-        "surface_energy_j_per_m2",
-        "uncertainty_j_per_m2",
-        "thickness_change_j_per_m2",
-        "without_dispersion_j_per_m2",
-        "unrelaxed_j_per_m2",
-        "refusal",
-    ),
-    "wulff": ("cathode", "level", "status", "shape", "mean_surface_energy_j_per_m2", "left_out", "refusal"),
-    "growth": ("cathode", "ligand", "mode", "binding_facets", "margin_ev", "statement"),
-    "competition": ("cathode", "facet", "ranking", "statement"),
-    "transport": (
-        "system",
-        "temperature_k",
-        "level",
-        "diffusion_cm2_per_s",
-        "first_peak_ang",
-        "coordination",
-        "statement",
-    ),
-    "arrhenius": ("system", "species", "level", "activation_energy_ev", "lower_ev", "upper_ev", "reason"),
-    "calculation": ("name", "code", "task", "formula", "functional", "status", "energy_ev", "reason"),
-    "imported_adsorption": ("name", "molecule", "functional", "status", "adsorption_energy_ev", "refusal"),
-}
-
-
 def query(
     kind: Annotated[
         str,
@@ -92,6 +53,7 @@ def query(
     Example: [cyan]epilayer query adsorption --where facet=100 --sort adsorption_energy_ev --format json[/]
     """
     from epilayer.store.filters import parse_filter
+    from epilayer.store.records import KINDS
 
     used = study()
     if used.queue_file.exists():
@@ -99,10 +61,8 @@ def query(
     results = results_of(used)
     known = results.kinds()
     if kind not in known:
-        from epilayer.store.records import RECORD_TYPES
-
-        if kind not in RECORD_TYPES:
-            raise UnknownNameError("kind of record", kind, {*known, *RECORD_TYPES})
+        if kind not in KINDS:
+            raise UnknownNameError("kind of record", kind, {*known, *KINDS})
         found: list[Record] = []
     else:
         filters = [parse_filter(text) for text in where or ()]
@@ -116,7 +76,7 @@ def query(
     elif not found:
         out.print(f"No {kind} records match.")
     else:
-        _print_table(found, fields or _SHOWN.get(kind) or tuple(found[0]["fields"]))
+        _print_table(found, fields or (KINDS[kind].shown if kind in KINDS else tuple(found[0]["fields"])))
 
 
 def report(

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from epilayer.model.surface import SurfaceEnergy, WulffShape
+from epilayer.store.kinds import Kind
 
 if TYPE_CHECKING:
     from epilayer.model.level import Scalar
 
 
-def asked(record: SurfaceEnergy | WulffShape) -> dict[str, Any]:
+def _asked(record: SurfaceEnergy | WulffShape) -> dict[str, Any]:
     """Return what identifies the question, so that its new answer replaces the old one."""
     question: dict[str, Any] = {
-        "kind": record.kind,
         "code_version": record.code_version,
         "cathode": record.cathode,
         # The name too: two levels may differ in their convergence alone.
@@ -29,7 +29,7 @@ def asked(record: SurfaceEnergy | WulffShape) -> dict[str, Any]:
     return question
 
 
-def fields(record: SurfaceEnergy | WulffShape) -> dict[str, Scalar]:
+def _fields(record: SurfaceEnergy | WulffShape) -> dict[str, Scalar]:
     """Return the flat fields that a query filters and sorts by."""
     common: dict[str, Scalar] = {
         "cathode": record.cathode,
@@ -78,3 +78,29 @@ def _surface(record: SurfaceEnergy) -> dict[str, Scalar]:
         "formula": record.structure.composition.reduced_formula,
         "atoms": len(record.structure),
     }
+
+
+KINDS = {
+    "surface": Kind(
+        SurfaceEnergy,
+        _asked,
+        _fields,
+        (
+            "termination",
+            "level",
+            "status",
+            "surface_energy_j_per_m2",
+            "uncertainty_j_per_m2",
+            "thickness_change_j_per_m2",
+            "without_dispersion_j_per_m2",
+            "unrelaxed_j_per_m2",
+            "refusal",
+        ),
+    ),
+    "wulff": Kind(
+        WulffShape,
+        _asked,
+        _fields,
+        ("cathode", "level", "status", "shape", "mean_surface_energy_j_per_m2", "left_out", "refusal"),
+    ),
+}

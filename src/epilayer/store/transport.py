@@ -5,20 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from epilayer.model.ion_transport import ArrheniusEstimate, IonTransport
+from epilayer.store.kinds import Kind
 
 if TYPE_CHECKING:
     from epilayer.model.level import Scalar
 
 
-def fields(record: IonTransport | ArrheniusEstimate) -> dict[str, Scalar]:
+def _fields(record: IonTransport | ArrheniusEstimate) -> dict[str, Scalar]:
     """Return the fields that can be searched."""
     return _transport_fields(record) if isinstance(record, IonTransport) else _arrhenius_fields(record)
 
 
-def asked(record: IonTransport | ArrheniusEstimate) -> dict[str, Any]:
+def _asked(record: IonTransport | ArrheniusEstimate) -> dict[str, Any]:
     """Return what was asked, of which the record's identity is the hash."""
     question: dict[str, Any] = {
-        "kind": record.kind,
         "code_version": record.code_version,
         "system": record.system,
         "parameters": record.parameters,
@@ -99,3 +99,27 @@ def _arrhenius_fields(record: ArrheniusEstimate) -> dict[str, Scalar]:
         "stand_in": record.level.stand_in,
         "code_version": record.code_version,
     }
+
+
+KINDS = {
+    "transport": Kind(
+        IonTransport,
+        _asked,
+        _fields,
+        (
+            "system",
+            "temperature_k",
+            "level",
+            "diffusion_cm2_per_s",
+            "first_peak_ang",
+            "coordination",
+            "statement",
+        ),
+    ),
+    "arrhenius": Kind(
+        ArrheniusEstimate,
+        _asked,
+        _fields,
+        ("system", "species", "level", "activation_energy_ev", "lower_ev", "upper_ev", "reason"),
+    ),
+}
