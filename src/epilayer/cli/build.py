@@ -15,6 +15,7 @@ from epilayer.cli.given import (
     MillerOption,
     OutputOption,
     cathode_of,
+    check_format,
     facet_of,
     is_file,
     ligand_of,
@@ -84,7 +85,7 @@ def slab(
     from epilayer.structures import charging, slabs, surfaces
 
     check_names(png, html)
-    _check_format(output)
+    check_format(output)
     material = cathode_of(source, oxidation, keep)
     facet = facet_of(material, miller, thickness_ang=thickness_ang, vacuum_ang=vacuum_ang, hold_ang=hold_ang)
     with err.status("Cutting ..."):
@@ -99,7 +100,7 @@ def slab(
     reason = shown.reason
     if termination is None and wanted is not None:
         reason += " Of the admissible ones it has the lowest recorded surface energy."
-    files = [] if output is None else [_write(held, output)]
+    files = [] if output is None else [write_structure(held, output)]
     title = f"{material.title or material.name} ({facet.label}), {shown.termination}"
     files += draw(held, png=png, html=html, title=title, facts=_facts(shown, reason))
     document = {
@@ -196,7 +197,7 @@ def adsorbates(
     files = []
     if output is not None:
         targets = [output] if single else [output / f"{p.label}.cif" for p in placed]
-        files = [_write(p.structure, target) for p, target in zip(placed, targets, strict=False)]
+        files = [write_structure(p.structure, target) for p, target in zip(placed, targets, strict=False)]
     first = placed[0]
     files += draw(
         first.structure,
@@ -381,18 +382,13 @@ def _pose_json(pose: Pose) -> dict[str, Any]:
     }
 
 
-def _check_format(path: Path | None) -> None:
-    """Refuse a file name of no known format before anything is built."""
-    if path is not None and (not is_file(str(path)) or path.suffix.lower() in {".xyz", ".mol", ".sdf"}):
-        raise InputError(f"{path}: cannot tell the format.", "Name it .cif, .vasp or POSCAR.")
-
-
-def _write(structure: Structure, path: Path) -> Path:
+def write_structure(structure: Structure, path: Path) -> Path:
+    """Write a structure as CIF or POSCAR, by the ending of the name, whole or not at all."""
     from pymatgen.io.cif import CifWriter
 
     from epilayer.model.files import write_atomic
 
-    _check_format(path)
+    check_format(path)
     plain = structure.copy()
     plain.remove_oxidation_states()
     if path.name.lower().endswith(".cif"):

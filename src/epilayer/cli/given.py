@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from epilayer.model.cathode import Cathode, Facet
     from epilayer.model.ligand import Ligand
+    from epilayer.model.mof import Mof
 
 MillerOption = Annotated[
     str, typer.Option("--miller", "-m", metavar="H K L", help="Miller index: 0 0 1, or 001, or 1-10.")
@@ -51,6 +52,12 @@ def is_file(name: str) -> bool:
     )
 
 
+def check_format(path: Path | None) -> None:
+    """Refuse a file name of no known format before anything is built."""
+    if path is not None and (not is_file(str(path)) or path.suffix.lower() in {".xyz", ".mol", ".sdf"}):
+        raise InputError(f"{path}: cannot tell the format.", "Name it .cif, .vasp or POSCAR.")
+
+
 def cathode_of(source: str, oxidation: str | None, keep: str | None) -> Cathode:
     """Return a cathode of the catalogue, or one made of a user's crystal."""
     from epilayer.structures import given
@@ -69,6 +76,25 @@ def cathode_of(source: str, oxidation: str | None, keep: str | None) -> Cathode:
         )
     material = study().catalogue.cathode(source)
     return material if bonds is None else material.model_copy(update={"keep_bonds": bonds})
+
+
+def mof_of(source: str) -> Mof:
+    """Return a framework of the catalogue, or one made of a user's crystal."""
+    from epilayer.model.mof import Mof
+    from epilayer.structures import given
+
+    if not is_file(source):
+        return study().catalogue.mof(source)
+    structure = given.ordered(_text(source), source, _form(source))
+    note = f"The crystal in {source}, as its user gave it."
+    return Mof.model_validate(
+        {
+            "name": given.slug(source),
+            "formula": structure.composition.reduced_formula,
+            "source": note,
+            "crystal": {"source": note, "cif": structure.to(fmt="cif", significant_figures=10)},
+        }
+    )
 
 
 def facet_of(

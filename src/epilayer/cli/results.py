@@ -196,6 +196,8 @@ _HEADINGS = {
     "thickness_change_j_per_m2": "twice as thick",
     "without_dispersion_j_per_m2": "less D3",
     "unrelaxed_j_per_m2": "unrelaxed",
+    "deformation_energy_ev": "W (eV/f.u.)",
+    "deformation_energy_ev_per_ang2": "W (eV/A2)",
     "mean_surface_energy_j_per_m2": "mean gamma (J/m2)",
     "left_out": "left out",
     "binding_facets": "holds on",

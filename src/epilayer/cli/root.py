@@ -8,8 +8,21 @@ from typing import Annotated
 import typer
 
 from epilayer import __version__
-from epilayer.cli import audit, build, imports, inputs, jobs, results, runs, studies, surfaces, watch
+from epilayer.cli import (
+    audit,
+    build,
+    build_match,
+    imports,
+    inputs,
+    jobs,
+    results,
+    runs,
+    studies,
+    surfaces,
+    watch,
+)
 from epilayer.cli.common import state
+from epilayer.cli.given import MillerCommand
 
 app = typer.Typer(
     name="epilayer",
@@ -51,6 +64,7 @@ STUDY, WORK, RESULTS = "Set up a study", "Submit, run and rerun", "Look at resul
 app.command(rich_help_panel=STUDY)(studies.init)
 app.command(rich_help_panel=STUDY)(studies.doctor)
 app.command("list", rich_help_panel=STUDY)(studies.list_inputs)
+build.app.command(cls=MillerCommand)(build_match.match)
 app.add_typer(build.app, name="build", rich_help_panel=STUDY)
 app.command(rich_help_panel=STUDY)(inputs.inputs)
 app.command(rich_help_panel=WORK)(runs.submit)

@@ -98,6 +98,8 @@ class RefusalCode(StrEnum):
     NEGATIVE_SURFACE_ENERGY = "negative_surface_energy"
     FACET_WITHOUT_VALUE = "facet_without_value"
     SHAPE_NOT_CLOSED = "shape_not_closed"
+    STRAIN_TOO_LARGE = "strain_too_large"
+    NOT_ELASTIC = "not_elastic"
 
 
 class Refusal(Frozen):

@@ -177,9 +177,9 @@ def orient(
     StructureError
         When the kept bonds run through every plane of this index.
     """
-    primitive, parents = _primitive(structure)
+    primitive, parents = primitive_of(structure)
     normal = plane @ structure.lattice.reciprocal_lattice_crystallographic.matrix
-    basis = _plane_basis(primitive.lattice, normal)
+    basis = plane_basis(primitive.lattice, normal)
     rows = basis @ primitive.lattice.matrix
     lattice = _upright(Lattice(rows))
     fractional = primitive.frac_coords @ np.linalg.inv(basis)
@@ -335,7 +335,7 @@ def reduce_in_plane(rows: NDArray[np.float64]) -> NDArray[np.int64]:
     return combination
 
 
-def _primitive(structure: Structure) -> tuple[Structure, tuple[int, ...]]:
+def primitive_of(structure: Structure) -> tuple[Structure, tuple[int, ...]]:
     """Return a primitive cell in the frame of ``structure`` with short vectors, and each atom's site."""
     whole = tuple(range(len(structure)))
     cell = crystals.spglib_cell(structure)
@@ -359,7 +359,7 @@ def _primitive(structure: Structure) -> tuple[Structure, tuple[int, ...]]:
     return Structure(lattice, [structure[i].specie for i in kept], fractional[kept]), tuple(kept)
 
 
-def _plane_basis(lattice: Lattice, normal: NDArray[np.float64]) -> NDArray[np.int64]:
+def plane_basis(lattice: Lattice, normal: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return integer rows a, b (in the plane, shortest) and w (to the next plane), (3, 3)."""
     raw = lattice.matrix @ normal
     raw = raw / np.abs(raw[np.abs(raw) > 1e-6 * np.abs(raw).max()]).min()
