@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from epilayer.model.cathode import Miller
+    from epilayer.model.units import Dimensionless
 
 Integers = tuple[tuple[int, int], tuple[int, int]]
 
@@ -158,7 +159,11 @@ def low_index_planes(structure: Structure, highest: int = 1) -> tuple[Miller, ..
 
 
 def matches(
-    cathode: Plane, mof: Plane, *, max_area_ang2: float = MAX_AREA_ANG2, max_strain: float = MAX_STRAIN
+    cathode: Plane,
+    mof: Plane,
+    *,
+    max_area_ang2: float = MAX_AREA_ANG2,
+    max_strain: Dimensionless = MAX_STRAIN,
 ) -> tuple[Match, ...]:
     """Return the matches that no other one beats in both area and strain, the chosen one first.
 
@@ -215,7 +220,7 @@ def matches(
 
 
 def strained(
-    mof: Structure, plane: Plane, strain: Sequence[Sequence[float]], *, normal_strain: float = 0.0
+    mof: Structure, plane: Plane, strain: Sequence[Sequence[float]], *, normal_strain: Dimensionless = 0.0
 ) -> Structure:
     """Return a crystal under a homogeneous strain given in the frame of one of its planes.
 
