@@ -107,6 +107,7 @@ def facet_slabs(cathode: Cathode, facets: Sequence[str], terminations: Sequence[
     InputError
         Where a label belongs to none of the facets.
     """
+    _each_once("facet", facets)
     rules = {facet: cathode.facet(miller_index(facet)) for facet in facets}
     own = {facet: [t for t in terminations if t.startswith(f"{r.label}-")] for facet, r in rules.items()}
     strangers = sorted(set(terminations) - {"lowest", "all"} - {t for ts in own.values() for t in ts})
