@@ -8,6 +8,8 @@ It is no DFT, and everything it writes says so. Environment:
 ``VASP_STANDIN_ONCE``
     A file: the fault strikes the first run that can create it, and no other. Without it, the fault
     strikes every run.
+``VASP_STANDIN_FAULTS``
+    A JSON file of faults by number of atoms; each strikes one run and leaves a file beside it.
 ``VASP_STANDIN_ONLY``
     ``slab`` or ``molecule``: the fault strikes cells with, or without, more than 30 atoms.
 ``VASP_STANDIN_EXPECT``
@@ -71,9 +73,15 @@ class Run:
         self.potentials = read_potcar(need(here / "POTCAR"))
         self.elements = [s for s, n in zip(self.symbols, self.counts, strict=True) for _ in range(n)]
         self.energies: list[float] = []
+        self.once = os.environ.get("VASP_STANDIN_ONCE", "")
         self.fault = self._fault()
 
     def _fault(self) -> str:
+        listed = os.environ.get("VASP_STANDIN_FAULTS")
+        if listed:
+            fault = json.loads(Path(listed).read_text(encoding="utf-8")).get(str(len(self.elements)), "")
+            self.once = f"{listed}.{len(self.elements)}.struck"
+            return fault
         fault = os.environ.get("VASP_STANDIN_FAULT", "")
         only = os.environ.get("VASP_STANDIN_ONLY")
         if not fault or (only and (only == "slab") != (len(self.elements) > 30)):
@@ -84,8 +92,8 @@ class Run:
         """Whether the fault strikes in this ionic step: the first for ``nan``, the third for all others."""
         if not self.fault or number != (1 if self.fault == "nan" else 3):
             return False
-        once = os.environ.get("VASP_STANDIN_ONCE")
-        if once:
+        if self.once:
+            once = self.once
             try:
                 os.close(os.open(once, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
             except FileExistsError:

@@ -179,7 +179,11 @@ def test_the_energy_is_the_free_energy_plus_the_smearing_correction_of_the_last_
             Finding.FILE_DAMAGED,
         ),
         (vasprun(step().replace("-2.00000000", "***********")), ImportStatus.FAILED, Finding.FILE_DAMAGED),
-        (vasprun(step().replace("-2.00000000", "        NaN")), ImportStatus.FAILED, Finding.FILE_DAMAGED),
+        (
+            vasprun(step().replace("-2.00000000", "        NaN")),
+            ImportStatus.FAILED,
+            Finding.ENERGY_NOT_READABLE,
+        ),
         (vasprun(step(), step(), nsw=9, ibrion=0), ImportStatus.INCOMPLETE, Finding.MD_SHORT),
         (
             vasprun(step(scf=10), step(), nsw=2, ibrion=0),

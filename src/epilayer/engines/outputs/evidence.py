@@ -9,7 +9,7 @@ from epilayer.engines.outputs import outcar as oc
 from epilayer.engines.outputs import settings as st
 from epilayer.engines.outputs.oszicar import Oszicar, read_oszicar
 from epilayer.engines.outputs.reading import ByteSource, FileState
-from epilayer.engines.outputs.vasprun import Vasprun, read_vasprun
+from epilayer.engines.outputs.vasprun import NO_NUMBER, Vasprun, read_vasprun
 from epilayer.model.errors import InputError
 from epilayer.model.files import sha256_file
 from epilayer.model.imported import Agreement, CalculationKind, EnergyWitness, Finding, Reason, Severity
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from epilayer.engines.outputs.discover import FoundFiles
 
 T = TypeVar("T")
+
+_DIVERGED = "The electronic loop diverged: look at the start's shortest distances, then at ALGO and mixing."
 
 
 @dataclass
@@ -92,7 +94,10 @@ def _read(seen: Evidence) -> None:
         for what in part.damage:
             cut = part.state is not FileState.CORRUPT and not _closed(part)
             code = Finding.FILE_TRUNCATED if cut else Finding.FILE_DAMAGED
-            seen.say(code, Severity.NOTE, f"{part.name}: {what}", file=part.name)
+            remedy = ""
+            if what.endswith(NO_NUMBER):
+                code, remedy = Finding.ENERGY_NOT_READABLE, _DIVERGED
+            seen.say(code, Severity.NOTE, f"{part.name}: {what}", remedy, part.name)
     for path in files.not_read:
         seen.say(
             Finding.NOT_READ,

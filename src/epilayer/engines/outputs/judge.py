@@ -108,7 +108,8 @@ def _status(seen: Evidence) -> ImportStatus:
     if not seen.finished:
         if Finding.SCF_NEVER_CONVERGES in codes:
             return ImportStatus.UNCONVERGED
-        return ImportStatus.FAILED if Finding.FILE_DAMAGED in codes else ImportStatus.INCOMPLETE
+        unreadable = {Finding.FILE_DAMAGED, Finding.ENERGY_NOT_READABLE} & codes
+        return ImportStatus.FAILED if unreadable else ImportStatus.INCOMPLETE
     moving = seen.kind in (CalculationKind.MD, CalculationKind.RELAX)
     stopped = Finding.STOPPED_ON_REQUEST in codes and not (seen.electronic and seen.ionic is not False)
     if stopped or (seen.kind is CalculationKind.MD and not seen.ionic):

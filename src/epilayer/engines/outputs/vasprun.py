@@ -472,6 +472,7 @@ def _fixed_width(text: bytes, start: int, end: int, count: int) -> Array | None:
     return rows
 
 
+NO_NUMBER = "its energy is no number (NaN)"
 _FREE = re.compile(rb'name="e_fr_energy">([^<]*)</i>')
 _ZERO = re.compile(rb'name="e_0_energy">([^<]*)</i>')
 _NOENTROPY = re.compile(rb'name="e_wo_entrp">([^<]*)</i>')
@@ -521,6 +522,12 @@ def _energies(step: VasprunStep, scf: bytes, block: bytes) -> str:
     free_text = _FREE.search(final)
     free = real(free_text[1]) if free_text else None
     if free is None or free_text is None:
+        if free_text is not None and free_text[1].strip().lower().lstrip(b"+-") in (
+            b"nan",
+            b"inf",
+            b"infinity",
+        ):
+            return NO_NUMBER
         return "its energy overflows (****)" if b"****" in final else "its energy cannot be read"
     step.free_energy_ev = free
     step.resolution_ev = 10.0 ** -decimals(free_text[1])
