@@ -372,10 +372,12 @@ def analyse_transport(
         trajectories=tuple(s.trajectory for s in last),
         jobs=tuple(s.provenance.job for part in replicas for s in part),
         code_version=__version__,
+        minimised_steps=len(minimised.energies_ev) - 1,
+        minimised_max_force_ev_per_ang=minimised.max_force_ev_per_ang,
         parameters={
-            **{f"plan_{k}": _scalar(v) for k, v in plan.model_dump(mode="json").items() if k != "dynamics"},
-            "minimised_max_force_ev_per_ang": minimised.max_force_ev_per_ang,
-            "minimised_steps": len(minimised.energies_ev) - 1,
+            f"plan_{k}": _scalar(v)
+            for k, v in plan.model_dump(mode="json").items()
+            if k not in {"dynamics", "segment_steps", "segment_wall_time_s"}  # no part of what was asked
         },
     )
 

@@ -10,7 +10,7 @@ from epilayer.model.base import Frozen
 from epilayer.model.dynamics import DynamicsSettings, FileReference, SegmentEnd
 from epilayer.model.level import LevelOfTheory, Scalar
 from epilayer.model.transport import Ps, TransportReport, Verdict
-from epilayer.model.units import Ang, Dimensionless, Ev, Fraction, Kelvin, Seconds, Unit
+from epilayer.model.units import Ang, Dimensionless, Ev, EvPerAng, Fraction, Kelvin, Seconds, Unit
 
 MevPerAtomPs = Annotated[float, Unit("meV/atom/ps")]
 
@@ -101,6 +101,8 @@ class IonTransport(Frozen):
         One trajectory each (replicas); all are analysed together.
     moves
         What was free to move, in words.
+    minimised_steps, minimised_max_force_ev_per_ang
+        What the minimisation before the dynamics did, and what force it left.
     nve_drift_mev_per_atom_ps
         Drift of the total energy in a stretch without thermostat, where one was asked for.
     warnings
@@ -128,6 +130,8 @@ class IonTransport(Frozen):
     solvation: Solvation
     segments: tuple[SegmentRow, ...]
     mean_temperature_k: Kelvin
+    minimised_steps: int
+    minimised_max_force_ev_per_ang: EvPerAng
     nve_drift_mev_per_atom_ps: MevPerAtomPs | None = None
     nve_drift_error_mev_per_atom_ps: MevPerAtomPs | None = None
     seconds_per_step: Annotated[float, Unit("s")]

@@ -115,11 +115,14 @@ def test_equipartition_and_the_canonical_spread_of_the_temperature(thermostat: T
     free[0] = False  # so that the centre of mass is free in both
     integrator = Integrator(settings, np.linspace(1.0, 30.0, n), free, forces)
     state = integrator.start(anchors, None)
-    kinetic, virial = [], []
+    kinetic, virial, light = [], [], []
+    masses = np.linspace(1.0, 30.0, n)[1:6, None] * EV_PER_AMU_ANG2_PER_FS2
     for step in range(22000):
         state = integrator.advance(state)
         if step >= 2000:
             kinetic.append(integrator.temperature_k(state))
+            twice = (masses * state.velocities_ang_per_fs[1:6] ** 2).sum()
+            light.append(twice / (3 * len(masses)) / K_B_EV_PER_K)
             away = (state.positions_ang - anchors)[free]
             virial.append(-(away * state.forces_ev_per_ang[free]).sum() / (3 * free.sum()) / K_B_EV_PER_K)
     warm = np.array(kinetic)
@@ -130,6 +133,7 @@ def test_equipartition_and_the_canonical_spread_of_the_temperature(thermostat: T
 
     for measured, expected in (
         (mean_and_error(warm), 353.15),
+        (mean_and_error(np.array(light)), 353.15),  # the five lightest by themselves
         (mean_and_error(np.array(virial)), 353.15),  # the virial theorem, a direction
         (mean_and_error((warm / 353.15 - 1.0) ** 2), 2 / (3 * free.sum())),
     ):
