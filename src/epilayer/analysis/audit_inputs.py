@@ -30,9 +30,12 @@ _NEUTRAL_E = 1e-3
 
 
 def audit_inputs(calculations: Sequence[InputFacts]) -> list[AuditFinding]:
-    """Return what is wrong in the inputs of calculations that belong together."""
+    """Return what is wrong in the inputs of calculations of one study."""
     found = [one for facts in calculations for rule in _RULES for one in rule(facts)]
-    return merged([*found, *_mixed(calculations)])
+    # Calculations of one level belong together; a study of several levels is no mixture.
+    levels = dict.fromkeys(facts.level for facts in calculations)
+    groups = [[facts for facts in calculations if facts.level == level] for level in levels]
+    return merged([*found, *(one for group in groups for one in _mixed(group))])
 
 
 def _readable(facts: InputFacts) -> Iterator[AuditFinding]:
@@ -88,10 +91,12 @@ def _dispersion(facts: InputFacts) -> Iterator[AuditFinding]:
 def _dipole(facts: InputFacts) -> Iterator[AuditFinding]:
     if facts.system is not SystemKind.SLAB or facts.unreadable:
         return
-    if facts.one_sided and not facts.dipole_correction:
-        yield _by_choice(
-            facts, "dipole", Code.MISSING_DIPOLE, "no dipole correction on a slab with two different faces"
-        )
+    if facts.one_sided and facts.dipole_axis is not None and not facts.dipole_correction:
+        what = "IDIPOL without LDIPOL corrects the energy alone, not potential and forces"
+        yield finding(Code.MISSING_DIPOLE, what, facts.where, severity=AuditSeverity.WARNING)
+    elif facts.one_sided and not facts.dipole_correction:
+        what = "no dipole correction on a slab with two different faces"
+        yield _by_choice(facts, "dipole", Code.MISSING_DIPOLE, what)
     if facts.dipole_correction and facts.dipole_axis not in (facts.vacuum_axis, None):
         what = f"the dipole is corrected along {facts.dipole_axis}, the vacuum lies along {facts.vacuum_axis}"
         yield finding(Code.WRONG_DIPOLE_AXIS, what, facts.where)
@@ -112,7 +117,7 @@ def _k_points(facts: InputFacts) -> Iterator[AuditFinding]:
     reached, wanted = min(lengths[k] for k in axes), _REACHED_ANG[facts.system]
     if reached < wanted:
         what = f"{shown} reaches {reached:.0f} A in a {facts.system.value} cell, {wanted:.0f} A are wanted"
-        yield finding(Code.K_MESH_TOO_COARSE, what, facts.where)
+        yield _by_choice(facts, "k_mesh", Code.K_MESH_TOO_COARSE, what)
 
 
 def _charge(facts: InputFacts) -> Iterator[AuditFinding]:

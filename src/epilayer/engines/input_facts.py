@@ -7,19 +7,19 @@ import os
 import re
 import warnings
 from collections import Counter
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from epilayer.engines import vasp_inputs
+from epilayer.engines import lobster, vasp_inputs
 from epilayer.engines.outputs import settings as st
 from epilayer.engines.outputs.discover import FoundFiles, Role, find_calculations
 from epilayer.engines.outputs.evidence import text_of
 from epilayer.engines.outputs.judge import import_vasp
 from epilayer.engines.vasp_executed import shared_tags
 from epilayer.model.audit import Difference, InputFacts
+from epilayer.model.errors import EngineError
 from epilayer.model.imported import Code, ExecutedLevel, Potcar
 from epilayer.model.level import MolecularDynamicsSettings
 from epilayer.model.vasp import SystemKind
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 _SAME_PLACE_ANG = 0.35
 """Atoms of the two faces of one slab, unrelaxed or relaxed, mirror each other to within this."""
-_SHELL_SIZES = {"s": 1, "p": 3, "d": 5, "f": 7}
 _MOLECULAR_DYNAMICS, _RESPONSE = 0, (5, 6, 7, 8)
 _STEPS_OF_MD = 1
 _NO_LEVEL = ExecutedLevel(
@@ -134,7 +133,7 @@ def _judged(
     task = _task(incar)
     dipole = executed.dipole_correction
     hubbard = {u.element: u.u_ev for u in executed.hubbard} if "hubbard" not in executed.unknown else None
-    lobster = files.folder / "lobsterin"
+    bonding = files.folder / "lobsterin"
     symbols = [potcar.titel for potcar in executed.potcars]
     lengths: Any = structure.lattice.abc if structure else None
     slab = kind is SystemKind.SLAB and structure is not None
@@ -150,7 +149,7 @@ def _judged(
         "hubbard_u_ev": hubbard,
         "dispersion": executed.dispersion,
         "dipole_axis": _integer(incar, "IDIPOL"),
-        "dipole_correction": dipole is not None and dipole != "none",
+        "dipole_correction": dipole is not None and dipole.startswith("along"),
         "one_sided": bool(slab and structure and axis is not None and one_sided(structure, axis)),
         "vacuum_axis": axis + 1 if axis is not None else None,
         "vacuum_ang": vasp_inputs.widest_gap_ang(structure) if slab and structure else None,
@@ -164,15 +163,15 @@ def _judged(
         "unreadable": tuple(unreadable),
         "frozen": _frozen(structure),
     }
-    if lobster.is_file() and structure:
-        values["bands_needed"] = bands_needed(text_of(lobster), structure, symbols)
+    if bonding.is_file() and structure:
+        values["bands_needed"] = bands_needed(text_of(bonding), structure, symbols)
         values["lobster_problems"] = tuple(_lobster_problems(incar))
     if task == "md":
         values |= {"time_step_fs": _number(incar, "POTIM"), "steps": _integer(incar, "NSW"),
                    "thermostat": thermostat(incar)}  # fmt: skip
     if level is not None and level.vasp is not None:
         values["level"] = level.name
-        values["level_leaves_out"] = tuple(_left_out(level, kind))
+        values["level_leaves_out"] = tuple(_left_out(level, structure, mesh))
         if structure is not None:
             values["differences"] = tuple(
                 _differences(level, structure, incar, executed, mesh, hubbard, task, allowed_u_ev)
@@ -227,29 +226,14 @@ def bands_needed(lobsterin: str, structure: Structure, potcars: list[str]) -> in
     given = {
         m[1]: m[2].split() for m in re.finditer(r"(?im)^\s*basisfunctions\s+([A-Z][a-z]?)\s+(.+)$", lobsterin)
     }
-    datasets = {re.split(r"[_ ]", name.removeprefix("PAW_PBE ").strip())[0]: name for name in potcars}
-    total = 0
-    for site in structure:
-        element = site.specie.symbol
-        shells = given.get(element)
-        if shells is None:
-            symbol = datasets.get(element, element).removeprefix("PAW_PBE ").split()[0]
-            shells = _standard_basis().get(symbol, "").split()
-        sizes = [_SHELL_SIZES.get(shell[-1:]) for shell in shells]
-        if not sizes or None in sizes:
-            return None
-        total += sum(size for size in sizes if size)
-    return total
-
-
-@cache
-def _standard_basis() -> dict[str, str]:
-    import pymatgen.io.lobster
-    from monty.serialization import loadfn
-
-    folder = Path(pymatgen.io.lobster.__file__).parent / "lobster_basis"
-    basis: dict[str, str] = loadfn(folder / "BASIS_PBE_54_standard.yaml")["BASIS"]
-    return basis
+    symbols = [name.removeprefix("PAW_PBE ").split()[0] for name in potcars if name.strip()]
+    datasets = {symbol.split("_")[0]: symbol for symbol in symbols}
+    elements = list(dict.fromkeys(site.specie.symbol for site in structure))
+    try:
+        basis = {e: given.get(e) or lobster.basis_of(datasets, [e])[e] for e in elements}
+        return lobster.count_functions(basis, structure)
+    except (EngineError, KeyError):  # a dataset or a shell that LOBSTER does not know
+        return None
 
 
 def _lobster_problems(incar: Mapping[str, Setting]) -> Iterator[str]:
@@ -316,7 +300,8 @@ def _frozen(structure: Structure | None) -> tuple[str, ...]:
     return tuple(sorted({site.specie.symbol for site in structure} - free))
 
 
-def _left_out(level: Level, kind: SystemKind | None) -> Iterator[str]:
+def _left_out(level: Level, structure: Structure | None, mesh: tuple[int, int, int] | None) -> Iterator[str]:
+    """Yield what a level leaves out by choice, and ``k_mesh`` where the mesh is its own."""
     settings = level.vasp
     if settings is None:
         return
@@ -324,9 +309,11 @@ def _left_out(level: Level, kind: SystemKind | None) -> Iterator[str]:
         yield "hubbard"
     if not settings.incar.get("IVDW"):
         yield "dispersion"
-    own = settings.systems[kind].incar if kind else {}
-    if not {**settings.incar, **own}.get("LDIPOL"):
+    system = settings.systems[vasp_inputs.system_kind(structure)] if structure else None
+    if not {**settings.incar, **(system.incar if system else {})}.get("LDIPOL"):
         yield "dipole"
+    if structure and system and mesh == system.k_points.mesh(structure.lattice.abc):
+        yield "k_mesh"
 
 
 def _differences(

@@ -110,7 +110,8 @@ class InputFacts(Frozen):
     level
         The level of theory that it was written for or is compared with.
     level_leaves_out
-        What that level leaves out by choice: ``hubbard``, ``dispersion``, ``dipole``.
+        What that level leaves out by choice (``hubbard``, ``dispersion``, ``dipole``), and ``k_mesh`` where
+        the mesh is its own.
     differences
         Settings that are not the level's; empty also where there is no level to compare with.
     one_sided
