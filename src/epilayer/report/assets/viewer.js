@@ -43,7 +43,7 @@
     }
     viewer.spin(false);
     viewer.zoomTo();
-    viewer.zoom(1.1);
+    viewer.zoom(1.35);
     upright = viewer.getView();
     viewer.render();
   }
