@@ -155,6 +155,46 @@ def covalent_radii_ang(sites: Iterable[Any]) -> Floats:
     return np.array([covalent_radii[atomic_numbers[site.specie.symbol]] for site in sites])
 
 
+def force_field(ligand: Ligand, coords: Floats) -> Any:  # noqa: ANN401  (RDKit has no types)
+    """Return RDKit's force field of one molecule: MMFF94s, or UFF where MMFF has no parameters.
+
+    Parameters
+    ----------
+    ligand
+        The molecule.
+    coords
+        Where its atoms are, A, shape (atoms, 3), in the order of :func:`build`.
+
+    Returns
+    -------
+    rdkit.ForceField.ForceField
+        ``CalcEnergy`` and ``CalcGrad`` take flat coordinates and answer in kcal/mol and kcal/mol/A.
+
+    Raises
+    ------
+    StructureError
+        If neither force field knows the molecule.
+    """
+    graph = _graph(ligand)
+    conformer = Chem.Conformer(graph.GetNumAtoms())
+    conformer.SetPositions(np.ascontiguousarray(coords, dtype=float))
+    graph.RemoveAllConformers()
+    graph.AddConformer(conformer, assignId=True)
+    field = None
+    if rdForceFieldHelpers.MMFFHasAllMoleculeParams(graph):
+        properties = rdForceFieldHelpers.MMFFGetMoleculeProperties(graph, mmffVariant="MMFF94s")
+        field = rdForceFieldHelpers.MMFFGetMoleculeForceField(graph, properties)
+    elif rdForceFieldHelpers.UFFHasAllMoleculeParams(graph):
+        field = rdForceFieldHelpers.UFFGetMoleculeForceField(graph)
+    if field is None:
+        raise StructureError(
+            f"Neither MMFF94s nor UFF has parameters for {ligand.name!r}.",
+            "Take a molecule of main-group elements.",
+        )
+    field.Initialize()
+    return field
+
+
 def in_box(molecule: Molecule, *, vacuum_ang: float = MIN_BOX_VACUUM_ANG) -> Structure:
     """Put a molecule into the middle of a cubic box for its own leg of an energy difference.
 
