@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from epilayer.cli.build_pore import pore
 from epilayer.cli.common import JsonOption, err, out, print_json
 from epilayer.cli.given import (
     MillerCommand,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from epilayer.structures.slab_types import SlabCut, Termination
 
 app = typer.Typer(no_args_is_help=True, help="Build a structure without computing anything.")
+app.command()(pore)
 
 CHARGED = "charged"
 """The charge state that ``--charged`` means."""

@@ -27,13 +27,16 @@ if TYPE_CHECKING:
     from epilayer.structures.void import DistanceField, Grid
 
     Floats = NDArray[np.float64]
+    Population = NDArray[np.float32]  # (members, atoms, 3), A; single precision, as many are kept
 
 #: Cations that bind their neighbours loosely enough to be a guest.
 CATIONS: Final = frozenset({"Li", "Na", "K", "Rb", "Cs"})
-#: What a loaded pore must keep between atoms that are not bonded, A; starts stay just above it.
+#: What a loaded pore must keep between atoms that are not bonded, A.
 MIN_HEAVY_ANG: Final = 2.5
 MIN_HYDROGEN_ANG: Final = 1.7
-_MARGIN_ANG: Final = 0.1
+#: A start may lie so far inside that: relaxation opens it, while a chain that had to keep it from the
+#: beginning would seldom find a way through the windows of a tight pore.
+_INSIDE_ANG: Final = 0.15
 #: Atoms up to so many bonds apart are held by the force field of the molecule, not by contacts.
 BONDED_REACH: Final = 3
 _POPULATION: Final = 384
@@ -42,11 +45,11 @@ _ROOT_TRIALS: Final = 12
 #: Within so much of their limit atoms lie close; every such pair raises the chance to be kept e^x-fold,
 #: which fills one cavity before the next and leaves room for what follows.
 _CLOSE_ANG: Final = 1.0
-_CLOSENESS: Final = 0.2
+_CLOSENESS: Final = 0.6
 _SPREAD_DEG: Final = 15.0
 #: Share of torsions drawn from the three staggered wells; the rest is uniform.
 _STAGGERED_SHARE: Final = 0.7
-_MAX_RETREATS: Final = 9
+_MAX_RETREATS: Final = 6
 
 
 def contact_limit_ang(first: str, second: str, scale_factor: float = 1.0) -> float:
@@ -54,16 +57,16 @@ def contact_limit_ang(first: str, second: str, scale_factor: float = 1.0) -> flo
 
     A guest cation may touch a donor at the sum of their covalent radii (Na...O 2.32 A); every other
     pair keeps the distance of :func:`~epilayer.structures.sites.contact_target_ang`, scaled, but never
-    less than what the judge of the finished pore asks for.
+    much less than what the judge of the finished pore asks for.
 
     >>> round(contact_limit_ang("Na", "O"), 2), round(contact_limit_ang("Zn", "O"), 2)
-    (2.32, 2.6)
+    (2.32, 2.35)
     """
     target_ang = contact_target_ang(first, second)
     if {first, second} & CATIONS and {first, second} & ACCEPTORS:
         return target_ang
     bar_ang = MIN_HYDROGEN_ANG if "H" in {first, second} else MIN_HEAVY_ANG
-    return max(scale_factor * target_ang, bar_ang + _MARGIN_ANG)
+    return max(scale_factor * target_ang, bar_ang - _INSIDE_ANG)
 
 
 @dataclass(frozen=True)
@@ -154,7 +157,9 @@ class Guest:
 
     def _reach(self, start: int, parent: int, neighbours: Sequence[Sequence[int]]) -> int:
         """Bonds from ``start`` to the furthest atom beyond it."""
-        return 1 + max((self._reach(n, start, neighbours) for n in neighbours[start] if n != parent), default=0)
+        return 1 + max(
+            (self._reach(n, start, neighbours) for n in neighbours[start] if n != parent), default=0
+        )
 
     def _local(self, grandparent: int | None, parent: int, centre: int, children: Sequence[int]) -> Floats:
         x = self.coords
@@ -260,12 +265,13 @@ class _Growth:
         return steps
 
     def run(self) -> Grown:
-        empty = np.zeros((1, len(self.symbols), 3), dtype=np.float32)
-        history = [empty]
+        history: list[Population] = [np.zeros((1, len(self.symbols), 3), dtype=np.float32)]
         deepest = retreats = 0
         while len(history) <= len(self.steps):
             step = self.steps[len(history) - 1]
-            grown = self._rooted(history[-1], step) if isinstance(step, _Root) else self._grown(history[-1], step)
+            grown = (
+                self._rooted(history[-1], step) if isinstance(step, _Root) else self._grown(history[-1], step)
+            )
             if len(grown):
                 history.append(grown)
                 deepest = max(deepest, sum(len(s.children) for s in self.steps[: len(history) - 1]))
@@ -277,7 +283,7 @@ class _Growth:
             del history[max(1, len(history) - 2**retreats) :]
         return Grown(history[-1].astype(float), deepest)
 
-    def _rooted(self, population: Floats, root: _Root) -> Floats:
+    def _rooted(self, population: Population, root: _Root) -> Population:
         """Place the first two atoms of a molecule anywhere, in any direction."""
         free = self.field.points(self.open[self.symbols[root.children[0]]] > 0)
         if not len(free):
@@ -289,7 +295,7 @@ class _Growth:
         children = np.stack([starts, starts + ways], axis=1)[:, : len(root.children)]
         return self._survivors(population, parents, children, root)
 
-    def _grown(self, population: Floats, step: _Step) -> Floats:
+    def _grown(self, population: Population, step: _Step) -> Population:
         """Place what follows a bond, at several torsions of it."""
         parents = np.repeat(np.arange(len(population)), _TORSIONS)
         at = population[parents].astype(float)
@@ -302,8 +308,8 @@ class _Growth:
         return self._survivors(population, parents, at[:, None, step.centre] + local @ frames, step)
 
     def _survivors(
-        self, population: Floats, parents: NDArray[np.int_], children: Floats, step: _Root | _Step
-    ) -> Floats:
+        self, population: Population, parents: NDArray[np.int_], children: Floats, step: _Root | _Step
+    ) -> Population:
         """Keep what touches nothing; of more than a population, those that lie closer by chance stay."""
         fits = np.arange(len(children))
         for column, atom in enumerate(step.children):
@@ -325,7 +331,7 @@ class _Growth:
         return np.where(self.rng.random(count) < _STAGGERED_SHARE, wells, anywhere)
 
     def _among_themselves(
-        self, children: Floats, before: Floats, step: _Root | _Step
+        self, children: Floats, before: Population, step: _Root | _Step
     ) -> tuple[NDArray[np.bool_], NDArray[np.int_]]:
         """Tell which touch nothing grown before, and count the atoms they lie close to."""
         clear = np.ones(len(children), dtype=bool)
@@ -374,4 +380,3 @@ def _turned(local: Floats, angle: Floats | float) -> Floats:
     cosine, sine = np.cos(angle), np.sin(angle)
     x, y, z = local[..., 0], local[..., 1], local[..., 2]
     return np.stack([x + 0 * cosine, cosine * y - sine * z, sine * y + cosine * z], axis=-1)
-

@@ -254,12 +254,16 @@ def _cation_checks(m: _Measured) -> list[Check]:
         nearest = donors[0] if donors else None
         symbol = str(m.symbols[atom])
         reach_ang = CATION_REACH_ANG[symbol]
-        floor_ang = 0.0 if nearest is None else _CATION_FLOOR_FRACTION * (m.radii[atom] + m.radii[nearest.atom])
+        floor_ang = (
+            0.0 if nearest is None else _CATION_FLOOR_FRACTION * (m.radii[atom] + m.radii[nearest.atom])
+        )
         checks.append(
             Check(
                 name=f"{_label(m, atom)} held",
                 asked=f"O, N or F within {reach_ang:g} A, none pressed in",
-                found=f"{nearest.element}{nearest.atom} at {nearest.distance_ang:.2f} A" if nearest else "none",
+                found=f"{nearest.element}{nearest.atom} at {nearest.distance_ang:.2f} A"
+                if nearest
+                else "none",
                 holds=nearest is not None and floor_ang <= nearest.distance_ang <= reach_ang,
             )
         )

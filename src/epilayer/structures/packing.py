@@ -3,7 +3,9 @@
 This cleans a start; its energy is not a result. Within a molecule MMFF94s (UFF where MMFF has no
 parameters) keeps bonds, angles and torsions. Between molecules, and between guest and host, atoms only
 repel, from the sum of their van der Waals radii inwards; a guest cation is drawn to O, N and F by a well
-at the sum of covalent radii. So nothing can react, and the host stays where it is.
+at the sum of covalent radii, which would press its donors together: so every pair that the judge of the
+finished pore measures, those of one molecule included, meets a stiff spring just outside the judge's bar.
+So nothing can react, and the host stays where it is.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from scipy.optimize import minimize
 
-from epilayer.structures.growth import CATIONS, MIN_HEAVY_ANG, MIN_HYDROGEN_ANG
+from epilayer.structures.growth import BONDED_REACH, CATIONS, MIN_HEAVY_ANG, MIN_HYDROGEN_ANG
 from epilayer.structures.molecules import force_field
 from epilayer.structures.sites import ACCEPTORS, contact_target_ang
 from epilayer.structures.void import widths_ang
@@ -38,8 +40,9 @@ _WALL_SCALE: Final = 1 / 0.85
 #: A cation's wall towards anything but a donor, as a multiple of its contact.
 _CATION_WALL_SCALE: Final = 1.1
 _WELL_REACH_ANG: Final = 5.0
-#: A wall begins at least so far outside what the judge of the finished pore asks for.
-_MARGIN_ANG: Final = 0.3
+#: The spring begins so far outside what the judge of the finished pore asks for.
+_MARGIN_ANG: Final = 0.2
+_SPRING_EV_PER_ANG2: Final = 5.0
 _SKIN_ANG: Final = 1.0
 _MAX_STEPS: Final = 1500
 _FORCE_EV_PER_ANG: Final = 0.03
@@ -100,9 +103,15 @@ class _Energy:
         mobile = set(symbols) & CATIONS
         radius = np.array([[_radius_ang(a, b, mobile) for b in kinds] for a in kinds])
         well = np.array([[_is_well(a, b, mobile) for b in kinds] for a in kinds])
+        spring = np.array([[_spring_ang(a, b, mobile) for b in kinds] for a in kinds])
         count = len(symbols)
-        self.radius, self.well = radius[np.ix_(kind[:count], kind)], well[np.ix_(kind[:count], kind)]
-        reach = np.where(self.well, _WELL_REACH_ANG, self.radius)
+        pairs = np.ix_(kind[:count], kind)
+        self.radius, self.well, self.spring = radius[pairs], well[pairs], spring[pairs]
+        self.bonded = np.zeros((count, count), dtype=bool)
+        for guest, low in zip(guests, self.bounds, strict=False):
+            inside = slice(low, low + len(guest.symbols))
+            self.bonded[inside, inside] = guest.distances <= BONDED_REACH
+        reach = np.where(self.well, _WELL_REACH_ANG, np.maximum(self.radius, self.spring))
         # Nearest images are all there is as long as no pair reaches over half the cell.
         self.reach = np.minimum(reach + _SKIN_ANG, float(widths_ang(host.lattice).min()) / 2)
         self.listed_at: Floats = np.empty((0, 3))
@@ -127,10 +136,13 @@ class _Energy:
         near = distances < self.reach
         # Atoms of one molecule are the force field's, unless they meet through another cell.
         count = len(x)
-        same = (self.owner[:, None] == self.owner[None, :]) & ~shift[:, :count].any(axis=2)
-        near[:, :count] &= ~same
+        same = np.zeros_like(near)
+        same[:, :count] = (self.owner[:, None] == self.owner[None, :]) & ~shift[:, :count].any(axis=2)
+        near[:, :count] &= ~(same[:, :count] & self.bonded)
         near[:, :count] &= np.triu(np.ones((count, count), dtype=bool), 1)
         self.i, self.j = np.nonzero(near)
+        self.pair_is_own = same[self.i, self.j]
+        self.pair_spring = self.spring[self.i, self.j]
         self.shift = shift[self.i, self.j] @ self.matrix
         self.pair_radius, self.pair_well = self.radius[self.i, self.j], self.well[self.i, self.j]
         self.listed_at = x.copy()
@@ -141,18 +153,21 @@ class _Energy:
         away = every[self.j] + self.shift - x[self.i]
         distance = np.maximum(np.linalg.norm(away, axis=1), 0.3)  # two atoms on one spot still part
         sixth = (self.pair_radius / distance) ** 6
-        wall = ~self.pair_well & (distance < self.pair_radius)
+        wall = ~self.pair_well & ~self.pair_is_own & (distance < self.pair_radius)
         depth = np.where(self.pair_well, _WELL_EV, _WALL_EV)
         active = wall | (self.pair_well & (distance < _WELL_REACH_ANG))
         at_reach = np.where(self.pair_well, (self.pair_radius / _WELL_REACH_ANG) ** 6, 1.0)
         energies = depth * ((sixth**2 - 2 * sixth) - (at_reach**2 - 2 * at_reach))
-        slope = depth * 12 * (sixth - sixth**2) / distance
-        pull = np.where(active, slope / distance, 0.0)[:, None] * away
+        slope = np.where(active, depth * 12 * (sixth - sixth**2) / distance, 0.0)
+        pressed_ang = np.maximum(self.pair_spring - distance, 0.0)
+        slope -= 2 * _SPRING_EV_PER_ANG2 * pressed_ang
+        pull = (slope / distance)[:, None] * away
         gradient = np.zeros((count, 3))
         np.add.at(gradient, self.i, -pull)
         guests = self.j < count
         np.add.at(gradient, self.j[guests], pull[guests])
-        return float(energies[active].sum()), gradient
+        energy_ev = energies[active].sum() + _SPRING_EV_PER_ANG2 * (pressed_ang**2).sum()
+        return float(energy_ev), gradient
 
 
 def _is_well(first: str, second: str, mobile: set[str]) -> bool:
@@ -163,6 +178,11 @@ def _radius_ang(first: str, second: str, mobile: set[str]) -> float:
     contact_ang = contact_target_ang(first, second)
     if _is_well(first, second, mobile):
         return contact_ang
-    scale = _CATION_WALL_SCALE if {first, second} & mobile else _WALL_SCALE
-    bar_ang = MIN_HYDROGEN_ANG if "H" in {first, second} else MIN_HEAVY_ANG
-    return max(scale * contact_ang, bar_ang + _MARGIN_ANG)
+    return contact_ang * (_CATION_WALL_SCALE if {first, second} & mobile else _WALL_SCALE)
+
+
+def _spring_ang(first: str, second: str, mobile: set[str]) -> float:
+    """Return where the spring of a pair begins, A; a cation and its donor have none."""
+    if _is_well(first, second, mobile):
+        return 0.0
+    return _MARGIN_ANG + (MIN_HYDROGEN_ANG if "H" in {first, second} else MIN_HEAVY_ANG)

@@ -34,12 +34,21 @@ if TYPE_CHECKING:
 #: 1, 2, ... for the guests, ``molecule_name`` what it is.
 SITE_PROPERTIES: Final = ("part", "molecule", "molecule_name")
 #: The contact table is scaled by the first of these at first, by the later ones when that fails.
-_SCALES: Final = (0.88, 0.86, 0.84, 0.82)
+_SCALES: Final = (0.82, 0.79, 0.76, 0.74)
 _ATTEMPTS: Final = 40
 _CATION_TRIALS: Final = 4000
 _CATION_SHELL_ANG: Final = 0.3
 #: Van der Waals volumes of atoms and the loss a bond, A^3 (Zhao 2003, doi 10.1021/jo034808o).
-_VOLUMES_ANG3: Final = {"H": 7.24, "C": 20.58, "N": 15.60, "O": 14.71, "F": 13.31, "Cl": 22.45, "S": 24.43, "P": 24.43}
+_VOLUMES_ANG3: Final = {
+    "H": 7.24,
+    "C": 20.58,
+    "N": 15.60,
+    "O": 14.71,
+    "F": 13.31,
+    "Cl": 22.45,
+    "S": 24.43,
+    "P": 24.43,
+}
 _BOND_ANG3: Final = 5.92
 _SALT = re.compile(r"(?P<cation>Li|Na|K|Rb|Cs)(?P<anion>[A-Za-z0-9_.-]+?)(?::(?P<count>[^:]*))?")
 _CHAIN = re.compile(r"(?P<repeat>[A-Za-z]+?)(?P<units>\d+)(?::(?P<count>[^:]*))?")
@@ -153,7 +162,14 @@ def parse_salt(text: str, anions: Mapping[str, Ligand]) -> tuple[Load, Load]:
         raise UnknownNameError("salt", text.partition(":")[0], examples)
     anion, count = known[match["anion"].lower()], _count(match["count"], text)
     symbol = match["cation"]
-    cation = Ligand(name=symbol.lower(), title=f"{symbol}+", formula=symbol, smiles=f"[{symbol}+]", charge=1, source="an alkali cation with its formal charge")
+    cation = Ligand(
+        name=symbol.lower(),
+        title=f"{symbol}+",
+        formula=symbol,
+        smiles=f"[{symbol}+]",
+        charge=1,
+        source="an alkali cation with its formal charge",
+    )
     return Load(ligand=cation, count=-anion.charge * count), Load(ligand=anion, count=count)
 
 
@@ -178,11 +194,13 @@ def _count(given: str | None, text: str) -> int:
     if given is None:
         return 1
     if not given.isascii() or not given.isdigit() or int(given) == 0:
-        raise InputError(f"{text!r}: {given!r} is no number of molecules.", "Give a whole number from 1 on, such as :2.")
+        raise InputError(
+            f"{text!r}: {given!r} is no number of molecules.", "Give a whole number from 1 on, such as :2."
+        )
     return int(given)
 
 
-def load(  # noqa: D417  (see Notes)
+def load(
     host: Structure,
     loads: Sequence[Load],
     *,
@@ -242,7 +260,9 @@ def load(  # noqa: D417  (see Notes)
         _say(tell, number, search.outcome or "valid")
         if not search.outcome:
             made = _Made(name, seed, number, scale_factor, relaxed.steps, relaxed.max_force_ev_per_ang)
-            return LoadedPore(structure=structure, report=_report(structure, host, listed, voids, checks, made))
+            return LoadedPore(
+                structure=structure, report=_report(structure, host, listed, voids, checks, made)
+            )
     raise search.refusal(attempts)
 
 
@@ -279,7 +299,7 @@ def _ready(host: Structure, loads: Sequence[Load], name: str) -> Voids:
     needed_ang3 = sum(_volume_ang3(entry.ligand) * entry.count for entry in loads)
     if needed_ang3 > room_ang3:
         raise StructureError(
-            f"The guests' atoms fill {needed_ang3:.0f} A^3, but {name} has only {room_ang3:.0f} A^3 free a cell.",
+            f"The guests' atoms fill {needed_ang3:.0f} A^3, but {name} has {room_ang3:.0f} A^3 free a cell.",
             _remedy_by_volume(loads, room_ang3),
         )
     return voids
@@ -313,7 +333,9 @@ class _Search:
         self.best: Counter[str] = Counter()
         self.stuck = self.kinds[0]
 
-    def place(self, field: DistanceField, rng: np.random.Generator, scale_factor: float) -> list[Floats] | None:
+    def place(
+        self, field: DistanceField, rng: np.random.Generator, scale_factor: float
+    ) -> list[Floats] | None:
         """Return coordinates of every guest in order, or nothing when one does not fit."""
         placed: dict[int, Floats] = {}
         salt, chains = self._order()
@@ -361,7 +383,9 @@ class _Search:
     ) -> Floats:
         """Find points that touch a donor of the anion placed last, and nothing else."""
         symbol = self.listed[index].symbols[0]
-        last = max((i for i in placed if self.listed[i].ligand.charge < 0), default=None, key=list(placed).index)
+        last = max(
+            (i for i in placed if self.listed[i].ligand.charge < 0), default=None, key=list(placed).index
+        )
         if last is None:
             return np.empty((0, 1, 3))
         anion = self.listed[last]
@@ -374,7 +398,7 @@ class _Search:
         points = placed[last][chosen] + reach[:, None] * ways
         limits = {x: contact_limit_ang(symbol, x, scale_factor) for x in field.symbols}
         clear = field.sample(field.clearance(limits), points) > 0
-        return points[clear][:, None]
+        return np.asarray(points[clear][:, None])
 
     def _note(self, growing: Sequence[int], placed: Mapping[int, Floats], reached: int) -> None:
         """Remember what did not fit, and how much of it did."""

@@ -155,7 +155,8 @@ class _Surface:
     def at(self, frac: Floats) -> Floats:
         """Clearance at fractional points, A, shape (n,)."""
         points = (frac % 1.0) @ self.lattice.matrix
-        return np.min([tree.query(points)[0] - radius for radius, tree in self.trees], axis=0)
+        distances = [tree.query(points)[0] - radius for radius, tree in self.trees]
+        return np.asarray(np.min(distances, axis=0))
 
     def grid(self, shape: tuple[int, int, int]) -> Floats:
         """Clearance on a grid over the cell, A."""
