@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from epilayer.cli.common import JsonOption, err, out, print_json, study
+from epilayer.cli.pictures import HtmlOption, PngOption, check_names, draw
 from epilayer.model.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ def pore(
             "--output", "-o", help="File to write; its ending tells the format (.cif, .json, .vasp)."
         ),
     ] = None,
+    png: PngOption = None,
+    html: HtmlOption = None,
     *,
     as_json: JsonOption = False,
 ) -> None:
@@ -57,6 +61,7 @@ def pore(
 
     if output is not None:
         _format_of(output)  # before the work, not after it
+    check_names(png, html)
     catalogue = study().catalogue
     host = crystals.framework(catalogue.mof(mof))
     anions: dict[str, Ligand] = {}
@@ -71,21 +76,25 @@ def pore(
         )
     if output is not None:
         _write(loaded.structure, output)
+    guests = range(loaded.report.host_atoms, loaded.report.atoms)
+    drawn = draw(loaded.structure, png=png, html=html, chosen_atoms=guests, title=f"Loaded {mof}")
     if as_json:
         print_json(loaded.report.model_dump(mode="json"))
         return
     _show(loaded.report, loaded)
-    if output is not None:
-        out.print(f"\nWritten: [bold]{output}[/]")
+    written = [*([output] if output is not None else []), *drawn]
+    if written:
+        out.print(f"\nWritten: [bold]{', '.join(map(str, written))}[/]")
 
 
 def _show(report: PoreReport, loaded: LoadedPore) -> None:
-    guests = ", ".join(f"{g.name} {g.formula}" for g in {g.name: g for g in report.guests}.values())
+    counts = Counter((g.name, g.formula) for g in report.guests)
+    guests = ", ".join(f"{count} {name} ({formula})" for (name, formula), count in counts.items())
     voids = report.voids
     widest = [c for c in voids.cavities if round(c.diameter_ang, 1) == round(voids.lcd_ang, 1)]
     rows = {
         "formula": f"{report.formula}: {report.atoms} atoms, {report.host_atoms} of them {report.host}",
-        "guests": f"{len(report.guests)} molecules: {guests}",
+        "guests": guests,
         "density": f"{report.density_g_per_cm3:.3f} g/cm3, total charge {report.charge:+d}",
         "empty pores": f"largest cavity {voids.lcd_ang:.2f} A ({len(widest)} a cell), "
         f"limiting diameter {voids.pld_ang:.2f} A",
@@ -138,12 +147,37 @@ def _write(structure: Structure, path: Path) -> None:
 
     kind = _format_of(path)
     if kind == "cif":
-        from pymatgen.io.cif import CifWriter
-
-        # Each atom on a line of its own, host first, with its part and molecule beside it.
-        text = str(CifWriter(structure, write_site_properties=True, significant_figures=10))
+        text = _cif(structure)
     elif kind == "json":
         text = structure.to_json()
     else:
         text = structure.to(fmt="poscar")
     write_atomic(path, text)
+
+
+def _cif(structure: Structure) -> str:
+    """Return a CIF of every atom in order, with its part and molecule in columns of our own."""
+    a, b, c, alpha, beta, gamma = structure.lattice.parameters
+    lines = [
+        f"data_{''.join(structure.composition.formula.split())}",
+        *(f"_cell_length_{name}  {value:.10g}" for name, value in zip("abc", (a, b, c), strict=True)),
+        f"_cell_angle_alpha  {alpha:.10g}",
+        f"_cell_angle_beta  {beta:.10g}",
+        f"_cell_angle_gamma  {gamma:.10g}",
+        "_symmetry_space_group_name_H-M  'P 1'",
+        "loop_\n_symmetry_equiv_pos_as_xyz\n  'x, y, z'",
+        "loop_",
+        *(
+            f"_atom_site_{key}"
+            for key in ("type_symbol", "label", "fract_x", "fract_y", "fract_z", "occupancy")
+        ),
+        *(f"_epilayer_atom_{key}" for key in ("part", "molecule", "molecule_name")),
+    ]
+    for number, site in enumerate(structure):
+        symbol, kept = site.specie.symbol, site.properties
+        x, y, z = site.frac_coords
+        lines.append(
+            f"  {symbol} {symbol}{number} {x:.10f} {y:.10f} {z:.10f} 1 "
+            f"{kept['part']} {kept['molecule']} {kept['molecule_name']}"
+        )
+    return "\n".join(lines) + "\n"

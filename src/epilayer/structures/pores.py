@@ -446,11 +446,13 @@ def _assembled(host: Structure, guests: Sequence[Guest], coords: Floats, name: s
         host.lattice,
         symbols,
         frac,
-        site_properties={
-            "part": ["guest" if m else "host" for m in molecule],
-            "molecule": molecule,
-            "molecule_name": [names[m] for m in molecule],
-        },
+        site_properties=dict(
+            zip(
+                SITE_PROPERTIES,
+                (["guest" if m else "host" for m in molecule], molecule, [names[m] for m in molecule]),
+                strict=True,
+            )
+        ),
     )
 
 
