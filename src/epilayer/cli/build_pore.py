@@ -70,9 +70,11 @@ def pore(
         anions = {ligand.name: ligand for ligand in ligands if ligand.charge < 0}
     loads = [load for text in salt or () for load in pores.parse_salt(text, anions)]
     loads += [pores.parse_chain(text) for text in chain or ()]
-    with err.status("Loading ...") as status:
+    with err.status("Measuring the pores ...") as status:
+        framework = pores.Framework(host, mof)
+        status.update("Loading ...")
         loaded = pores.load(
-            host, loads, name=mof, seed=seed, attempts=attempts, tell=lambda line: status.update(escape(line))
+            framework, loads, seed=seed, attempts=attempts, tell=lambda line: status.update(escape(line))
         )
     if output is not None:
         _write(loaded.structure, output)

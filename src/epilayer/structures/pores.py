@@ -36,6 +36,7 @@ SITE_PROPERTIES: Final = ("part", "molecule", "molecule_name")
 #: The contact table is scaled by the first of these at first, by the later ones when that fails.
 _SCALES: Final = (0.82, 0.79, 0.76, 0.74)
 _ATTEMPTS: Final = 40
+_ACRONYM: Final = 4
 _CATION_TRIALS: Final = 4000
 _CATION_SHELL_ANG: Final = 0.3
 #: Van der Waals volumes of atoms and the loss a bond, A^3 (Zhao 2003, doi 10.1021/jo034808o).
@@ -156,7 +157,8 @@ def parse_salt(text: str, anions: Mapping[str, Ligand]) -> tuple[Load, Load]:
         On an unknown cation or anion, or a count that is no positive number.
     """
     known = {name.lower(): ligand for name, ligand in anions.items() if ligand.charge < 0}
-    examples = [f"Na{name}" for name in known]
+    # Acronyms are written in capitals: NaFSI, but Naacetate.
+    examples = [f"Na{name.upper() if len(name) <= _ACRONYM else name}" for name in known]
     match = _SALT.fullmatch(text.strip())
     if match is None or match["anion"].lower() not in known:
         raise UnknownNameError("salt", text.partition(":")[0], examples)
@@ -200,11 +202,36 @@ def _count(given: str | None, text: str) -> int:
     return int(given)
 
 
+class Framework:
+    """An empty framework measured and made ready to be loaded, as often as one likes.
+
+    Parameters
+    ----------
+    structure
+        Ordered, porous, and at least 9 A wide in every direction.
+    name
+        What reports call it.
+
+    Raises
+    ------
+    StructureError
+        If it is disordered, too narrow, or has no pore.
+    """
+
+    def __init__(self, structure: Structure, name: str) -> None:
+        if not structure.is_ordered:
+            raise StructureError(f"{name} is disordered.", "Give an ordered framework.")
+        self.structure, self.name = structure, name
+        self.field = DistanceField(structure.lattice)
+        refuse_narrow(self.field, name)
+        self.voids: Voids = analyse(structure)
+        self.field.add([site.specie.symbol for site in structure], np.asarray(structure.cart_coords))
+
+
 def load(
-    host: Structure,
+    framework: Framework,
     loads: Sequence[Load],
     *,
-    name: str,
     seed: int,
     attempts: int = _ATTEMPTS,
     tell: Report | None = None,
@@ -219,18 +246,16 @@ def load(
 
     Parameters
     ----------
-    host
-        The empty framework: ordered and porous.
+    framework
+        The host.
     loads
         What goes in; the charges add up to zero.
-    name
-        What the report calls the host.
     seed
         The same seed gives the same structure.
     attempts
         How often to try.
     tell
-        Called with a line on the progress of every attempt.
+        Called with a line on the outcome of every attempt.
 
     Raises
     ------
@@ -239,29 +264,29 @@ def load(
     StructureError
         If it does not fit; the error says how much does.
     """
-    voids = _ready(host, loads, name)
+    _refuse(framework, loads)
+    host = framework.structure
     guests = {entry.ligand.name: Guest(entry.ligand) for entry in loads}
     listed = [guests[entry.ligand.name] for entry in loads for _ in range(entry.count)]
-    field = DistanceField(host.lattice)
-    refuse_narrow(field, name)
-    field.add([site.specie.symbol for site in host], np.asarray(host.cart_coords))
-    search = _Search(loads, listed, name)
+    search = _Search(loads, listed, framework.name)
     for number, source in enumerate(np.random.SeedSequence(seed).spawn(attempts), start=1):
         scale_factor = _SCALES[(number - 1) * len(_SCALES) // attempts]
         rng = np.random.default_rng(source)
-        placed = search.place(field.copy(), rng, scale_factor)
+        placed = search.place(framework.field.copy(), rng, scale_factor)
         if placed is None:
             _say(tell, number, search.outcome)
             continue
         relaxed = relax(host, listed, placed)
-        structure = _assembled(host, listed, relaxed.coords, name)
+        structure = _assembled(host, listed, relaxed.coords, framework.name)
         checks = judge(structure, host, listed)
         search.outcome = "; ".join(f"{c.name}: {c.found}" for c in checks if not c.holds)
         _say(tell, number, search.outcome or "valid")
         if not search.outcome:
-            made = _Made(name, seed, number, scale_factor, relaxed.steps, relaxed.max_force_ev_per_ang)
+            made = _Made(
+                framework.name, seed, number, scale_factor, relaxed.steps, relaxed.max_force_ev_per_ang
+            )
             return LoadedPore(
-                structure=structure, report=_report(structure, host, listed, voids, checks, made)
+                structure=structure, report=_report(structure, host, listed, framework.voids, checks, made)
             )
     raise search.refusal(attempts)
 
@@ -283,8 +308,8 @@ def _say(tell: Report | None, number: int, outcome: str) -> None:
         tell(f"attempt {number}: {outcome}")
 
 
-def _ready(host: Structure, loads: Sequence[Load], name: str) -> Voids:
-    """Refuse what can be told from the formulas, and measure the empty framework."""
+def _refuse(framework: Framework, loads: Sequence[Load]) -> None:
+    """Refuse what can be told from the formulas alone."""
     if not loads:
         raise InputError("Nothing is to be loaded.", "Name a salt or a chain, such as NaFSI:2 or pom15:2.")
     charge = sum(entry.ligand.charge * entry.count for entry in loads)
@@ -292,17 +317,13 @@ def _ready(host: Structure, loads: Sequence[Load], name: str) -> Voids:
         raise InputError(
             f"The guests carry a total charge of {charge:+d}.", "Load whole salts, cations and anions."
         )
-    if not host.is_ordered:
-        raise StructureError(f"{name} is disordered.", "Give an ordered framework.")
-    voids = analyse(host)
-    room_ang3 = voids.free_volume_fraction * host.volume
+    room_ang3 = framework.voids.free_volume_fraction * framework.structure.volume
     needed_ang3 = sum(_volume_ang3(entry.ligand) * entry.count for entry in loads)
     if needed_ang3 > room_ang3:
         raise StructureError(
-            f"The guests' atoms fill {needed_ang3:.0f} A^3, but {name} has {room_ang3:.0f} A^3 free a cell.",
+            f"The guests fill {needed_ang3:.0f} A^3, but {framework.name} has {room_ang3:.0f} A^3 free.",
             _remedy_by_volume(loads, room_ang3),
         )
-    return voids
 
 
 def _volume_ang3(ligand: Ligand) -> float:
