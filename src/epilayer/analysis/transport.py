@@ -46,6 +46,7 @@ _SURE = 0.985  # of a ranking: false in 3 % of equal pairs, either way round
 _ELEMENTARY_CHARGE_C = 1.602176634e-19
 _BOLTZMANN_J_PER_K = 1.380649e-23
 _DRAWS = 4000
+_ROUNDING_ANG2 = 1e-12
 
 
 @dataclass(frozen=True)
@@ -267,7 +268,7 @@ def _estimate(carrier: Carrier, step_ps: float, hop_ang: float) -> _Known:
         )
 
     if posterior is None:
-        still = msd.max(initial=0.0) == 0.0
+        still = msd.max(initial=0.0) < _ROUNDING_ANG2
         reason = "Nothing moves." if still else f"Too short: {len(tracks)} frames over {duration_ps:.3g} ps."
         return known(Verdict.REFUSED, reason, (None, None), None, 0.0)
     low, middle, high = (posterior.quantile(q) for q in (_TAIL, 0.5, 1.0 - _TAIL))

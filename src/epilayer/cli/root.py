@@ -9,6 +9,7 @@ import typer
 
 from epilayer import __version__
 from epilayer.cli import (
+    analyse,
     audit,
     build,
     build_match,
@@ -76,6 +77,7 @@ app.command(rich_help_panel=WORK)(runs.rerun)
 app.command(rich_help_panel=WORK)(runs.cancel)
 app.command(rich_help_panel=WORK)(runs.pause)
 app.command(rich_help_panel=WORK)(runs.resume)
+app.add_typer(analyse.app, name="analyse", rich_help_panel=RESULTS)
 app.command(rich_help_panel=RESULTS)(audit.audit)
 app.command("import", rich_help_panel=RESULTS)(imports.import_calculations)
 app.command(rich_help_panel=RESULTS)(results.query)
