@@ -108,13 +108,19 @@ def test_a_second_host_and_another_salt() -> None:
 
 
 def test_a_chain_too_long_is_refused_with_how_much_fits() -> None:
-    cube = pores.Framework(Structure(Lattice.cubic(10), ["C"], [[0, 0, 0]]), "cube")
+    """A closed hollow of some 7 A in a wall of atoms 3 A apart."""
+    grid = np.stack(np.meshgrid(*[np.arange(4)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    wall = grid[(grid < 2).any(axis=1)] / 4
+    hollow = pores.Framework(Structure(Lattice.cubic(12), ["C"] * len(wall), wall), "hollow")
     said: list[str] = []
-    with pytest.raises(StructureError, match=r"2 pom17 do not fit into cube \(3 attempts; ") as caught:
-        pores.load(cube, [pores.parse_chain("pom17:2")], seed=0, attempts=3, tell=said.append)
-    assert re.search(r"What did fit: .*\d+ of the 17 units of the next pom17", caught.value.remedy)
+    loads = [pores.parse_chain("pom1:1"), pores.parse_chain("pom14:1")]
+    with pytest.raises(
+        StructureError, match=r"1 pom1, 1 pom14 do not fit into hollow \(3 attempts; "
+    ) as caught:
+        pores.load(hollow, loads, seed=0, attempts=3, tell=said.append)
+    assert re.search(r"What did fit: .*\d+ of the 14 units of the next pom14", caught.value.remedy)
     assert len(said) == 3
-    assert re.match(r"attempt 1: pom17 [12] of 2 does not fit beyond \d+ of 17 units", said[0])
+    assert re.match(r"attempt 1: pom14 1 of 1 does not fit beyond \d+ of 14 units", said[0])
 
 
 def test_more_than_the_free_volume_is_refused_at_once(met6: pores.Framework) -> None:
