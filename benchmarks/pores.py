@@ -144,10 +144,12 @@ def packmol(host: Structure, guests: Sequence[Guest], seed: int) -> list[np.ndar
         for number, guest in enumerate(guests):
             write_xyz(folder / f"{number}.xyz", guest.symbols, guest.coords)
             text += [f"structure {number}.xyz", "  number 1", "end structure"]
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        (folder / "pack.inp").write_text("\n".join(text) + "\n", encoding="utf-8")
+        # packmol reads its input twice: it wants a file there, not a pipe.
+        with contextlib.suppress(subprocess.TimeoutExpired), (folder / "pack.inp").open() as given:
             subprocess.run(
                 [packmol_binary() or "packmol"],
-                input="\n".join(text) + "\n",
+                stdin=given,
                 cwd=folder,
                 capture_output=True,
                 text=True,
