@@ -171,9 +171,9 @@ def admissible_of(
     made = [_finish(oriented, draft, facet, repeats) for draft in drafts]
     slabs = [slab for slab in made if not is_polar(slab.dipole_e_ang, slab.area_ang2)]
     if not slabs:
-        raise _refusal(oriented, every, name)
+        raise _refusal(oriented, every, name, keep)
     ranked = _distinct(sorted(slabs, key=_rank))
-    kinds = f"{len(every)} cuts of ({facet.label}), {len(whole)} keep every polyanion and metal-oxo bond, "
+    kinds = f"{len(every)} cuts of ({facet.label}), {len(whole)} keep every {_kept(keep)} bond, "
     return tuple(
         replace(slab, reason=f"{kinds}{len(ranked)} distinct slabs are non-polar. {slab.reason}")
         for slab in ranked
@@ -537,12 +537,23 @@ def _distinct(ranked: Sequence[SlabCut]) -> list[SlabCut]:
     return distinct
 
 
-def _refusal(oriented: Oriented, every: Sequence[Cut], name: str) -> StructureError:
+def _kept(keep: Sequence[KeepBond] | None) -> str:
+    """Say which bonds no cut may sever."""
+    if keep is None:
+        return "polyanion and metal-oxo"
+    return " and ".join(
+        f"{k.a}-{k.b}" + (f" (up to {k.max_length_ang:g} A)" if k.max_length_ang else "") for k in keep
+    )
+
+
+def _refusal(
+    oriented: Oriented, every: Sequence[Cut], name: str, keep: Sequence[KeepBond] | None
+) -> StructureError:
     index = " ".join(str(i) for i in oriented.miller)
     whole = [c for c in every if not c.severed]
     if not whole:
         return StructureError(
-            f"Every ({index}) cut of {name} severs a polyanion or metal-oxo bond ({len(every)} cuts tried).",
+            f"Every ({index}) cut of {name} severs a {_kept(keep)} bond ({len(every)} cuts tried).",
             "Choose another Miller index, or give keep_bonds (--keep) that a cut can respect.",
         )
     dipoles = ", ".join(
