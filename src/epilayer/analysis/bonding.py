@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 #: Two atoms are bonded within this multiple of the sum of their covalent radii (doi 10.1039/b801115j).
 BONDED_SCALE: Final = 1.25
-#: More electrons than this in partly filled orbitals: no single configuration to speak of.
+#: Occupations further than this from whole ones, summed: no single configuration to speak of.
 MOST_FRACTIONAL_ELECTRONS: Final = 0.5
 _PERCENT: Final = 100.0
 _OH_ANG: Final = 0.98
@@ -65,8 +65,8 @@ def strengths(found: Bonding | ElectronicStructure | BondsRefused) -> Strengths:
     if isinstance(found, ElectronicStructure):
         loose = found.fractional_electrons > MOST_FRACTIONAL_ELECTRONS
         refusal = (
-            f"{found.fractional_electrons:.1f} electrons are in partly filled orbitals: the state is not one "
-            "configuration. Measure this one with LOBSTER."
+            f"Orbitals are partly filled ({found.fractional_electrons:.1f} electrons from whole): not one "
+            "configuration. Measure this state with LOBSTER."
             if loose
             else None
         )

@@ -35,7 +35,6 @@ _KELVIN_HARTREE: Final = 3.166811563e-6
 _MEASURE: Final = {"GFN1-xTB": BondMeasure.INDEX_GFN1, "GFN2-xTB": BondMeasure.INDEX_GFN2}
 _LARGEST_RESIDUAL_EV: Final = 1e-5
 _SMALLEST_OVERLAP: Final = 1e-7
-_EMPTY: Final = 1e-3
 _CLOSEST_ANG: Final = 0.5
 _TIGHT: Final = 1e-2
 _SMALL: Final = 40
@@ -169,7 +168,6 @@ def bond_indices(
                 bond_order=float((density[block] ** 2).sum()),
             )
         )
-    partly = (solved.occupations > _EMPTY) & (solved.occupations < 2.0 - _EMPTY)
     filled = solved.energies_ev[solved.occupations > 1.0]
     empty = solved.energies_ev[solved.occupations <= 1.0]
     return ElectronicStructure(
@@ -182,7 +180,7 @@ def bond_indices(
         energy_ev=solved.total_ev,
         fock_residual_ev=residual_ev,
         gap_ev=float(empty.min() - filled.max()) if len(filled) and len(empty) else 0.0,
-        fractional_electrons=float(solved.occupations[partly].sum()),
+        fractional_electrons=float(np.minimum(solved.occupations, 2.0 - solved.occupations).sum()),
         bonds=tuple(found),
     )
 

@@ -64,7 +64,8 @@ class ElectronicStructure(Frozen):
     gap_ev
         Between the highest occupied and lowest empty orbital; fractional occupation closes it.
     fractional_electrons
-        Electrons in partly filled orbitals: many of them mean that the state is not one configuration.
+        How far the occupations are from 0 and 2, summed: much of it means that the state is not one
+        configuration.
     """
 
     measure: BondMeasure

@@ -1,0 +1,96 @@
+"""The bonding study end to end on a small oxide: scan, relaxation (toy), indices (GFN1-xTB), judgement."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from jobflow import JobStore, run_locally
+from maggma.stores import MemoryStore
+from pymatgen.core import Lattice, Structure
+
+from epilayer.config import Catalogue, shipped
+from epilayer.engines.xtb import XtbBonds
+from epilayer.flows.adsorption import FacetSlab
+from epilayer.flows.bonding import BondStudyMaker, OrientationScan, bond_study
+from epilayer.model.bonding import BondMeasure, BondStudy
+from epilayer.model.errors import InputError
+from epilayer.model.records import Status
+from epilayer.store.records import document_of, record_of
+from epilayer.structures import molecules
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CATALOGUE = Catalogue([shipped("configs")])
+
+
+def magnesia() -> Structure:
+    """Return two layers of MgO (001), 8.4 x 8.4 A."""
+    corners = np.array([[i, j, k] for k in range(2) for i in range(4) for j in range(4)])
+    species = ["Mg" if sum(c) % 2 == 0 else "O" for c in corners]
+    slab = Structure(
+        Lattice.orthorhombic(8.424, 8.424, 24.0),
+        species,
+        corners * 2.106 + [0, 0, 1.0],
+        coords_are_cartesian=True,
+    )
+    slab.add_site_property("selective_dynamics", [[k > 0] * 3 for _, _, k in corners.tolist()])
+    return slab
+
+
+@pytest.mark.slow
+def test_the_whole_study_on_magnesia(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tblite", reason="tblite is not installed (pip install 'epilayer[bonding]')")
+    monkeypatch.chdir(tmp_path)
+    segment = molecules.chain("pom", 1, ends="methyl")
+    study = BondStudyMaker(
+        engine=CATALOGUE.engine("toy"),
+        meter=XtbBonds(),
+        scan=OrientationScan(turns_deg=(0, 180), tilts_deg=(0,)),
+    )
+    flow = study.make(
+        "magnesia",
+        {"as cut": [FacetSlab("001", "001-t0", magnesia())]},
+        [segment],
+        {segment.name: molecules.in_box(molecules.build(segment))},
+    )
+    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+    ran = run_locally(flow, store=store, ensure_success=True, log=False)
+    record = next(
+        outputs[max(outputs)].output
+        for outputs in ran.values()
+        if isinstance(outputs[max(outputs)].output, BondStudy)
+    )
+    assert record.measure is BondMeasure.INDEX_GFN1
+    assert record.status is Status.CERTIFIED, record.refusal
+    assert record.stand_in  # the toy relaxed it: never a result
+    assert [o.label for o in record.orientations] == ["turn0-tilt0", "turn180-tilt0"]
+    backbone = [b for b in record.orientations[0].bonds if "H" not in b.elements]
+    assert len(backbone) == 4
+    assert all(9.0 < b.free_ev < 12.0 for b in backbone)
+    assert all(abs(b.change_ratio) < 0.1 for b in backbone)
+    assert record.strongest_weakening_ratio == min(o.weakest.change_ratio for o in record.orientations)
+    assert record.abstraction.donor
+    assert record.abstraction.donor.startswith("C")
+    document = document_of(record, created="2026-01-01T00:00:00", job="x")
+    assert document["fields"]["measure"] == record.measure.value
+    assert record_of(document).statement == record.statement
+
+
+def test_a_chain_that_is_none_is_refused() -> None:
+    with pytest.raises(InputError, match="'pvdf3' is no chain"):
+        bond_study(
+            CATALOGUE,
+            level="toy",
+            cathode="nvopf",
+            facets=["001"],
+            states=["charged"],
+            chains=["pvdf3"],
+            turns=1,
+            tilts_deg=[0.0],
+            max_steps=5,
+            seed=0,
+            narrow=True,
+        )
