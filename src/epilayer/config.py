@@ -248,7 +248,7 @@ class Catalogue:
                 "Remove one parent.",
             )
         base = self._inherited(kind, read_yaml(known[parent]), (*chain, parent))
-        for own in ("name", "title", "source"):  # a level says for itself what it is
+        for own in ("name", "title", "source", "variations"):  # a level says for itself what it is
             base.pop(own, None)
         return _laid_over(base, data)
 

@@ -18,6 +18,7 @@ from epilayer.cli import (
     jobs,
     results,
     runs,
+    sensitivity,
     studies,
     surfaces,
     watch,
@@ -82,4 +83,5 @@ app.command(rich_help_panel=RESULTS)(audit.audit)
 app.command("import", rich_help_panel=RESULTS)(imports.import_calculations)
 app.command(rich_help_panel=RESULTS)(results.query)
 app.command(rich_help_panel=RESULTS)(results.report)
+app.command(rich_help_panel=RESULTS)(sensitivity.sensitivity)
 app.command(rich_help_panel=RESULTS)(surfaces.surfaces)

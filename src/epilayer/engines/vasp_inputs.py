@@ -270,6 +270,9 @@ def start_moments(settings: VaspSettings, moments: Mapping[str, float], structur
                 own if own is not None else known.get(name, known.get(element, settings.default_moment_mu_b))
             )
         )
+    if settings.magnetic_order == "antiferro":
+        for turn, place in enumerate([i for i, moment in enumerate(out) if moment]):
+            out[place] *= (-1) ** turn
     return out
 
 

@@ -109,6 +109,9 @@ class Level(Frozen):
         The level that this one inherits from; it states only what differs.
     choices
         What the source of the method leaves open and how it was chosen here, by topic.
+    variations
+        By axis (U, D3, dipole, spin order, engine), the level that differs from this one in that choice
+        alone; a child does not inherit them.
     dispersion
         A correction added by this package; VASP's own is a tag of ``vasp.incar``.
     vasp
@@ -121,6 +124,7 @@ class Level(Frozen):
     source: str
     parent: str | None = None
     choices: dict[str, str] = Field(default_factory=dict)
+    variations: dict[str, str] = Field(default_factory=dict)
     dispersion: Dispersion | None = None
     convergence: Convergence
     molecule_vacuum_ang: PositiveAng = 15.0

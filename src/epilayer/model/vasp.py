@@ -105,6 +105,8 @@ class VaspSettings(Frozen):
         ``none``, ``cathode`` (each cathode's own values), or values by element.
     moments
         Start moments (mu_B) by element or species (``V4+``); the cathode's own come first.
+    magnetic_order
+        ``antiferro`` turns every second start moment, in the order of the atoms, which all legs share.
     default_moment_mu_b
         Start moment of every other atom.
     incar
@@ -119,6 +121,7 @@ class VaspSettings(Frozen):
     potcars: dict[Element, str]
     hubbard: Literal["none", "cathode"] | dict[Element, HubbardTerm] = "none"
     moments: dict[str, MuB] = Field(default_factory=dict)
+    magnetic_order: Literal["ferro", "antiferro"] = "ferro"
     default_moment_mu_b: MuB = 0.0
     incar: dict[str, Tag]
     systems: dict[SystemKind, SystemSettings]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from epilayer.model.base import Frozen, fingerprint, parse
 from epilayer.model.errors import StoreError
-from epilayer.store import adsorption, bonding, epitaxy, imports, surfaces, transport
+from epilayer.store import adsorption, bonding, epitaxy, imports, sensitivity, surfaces, transport
 
 if TYPE_CHECKING:
     from epilayer.store.kinds import Kind
@@ -20,6 +20,7 @@ KINDS: dict[str, Kind] = {
     **transport.KINDS,
     **bonding.KINDS,
     **epitaxy.KINDS,
+    **sensitivity.KINDS,
     **imports.KINDS,
 }
 """Every kind of record, by name; to add one, write its module and its line here."""
