@@ -105,7 +105,7 @@ def bond_changes(
     """
     changes = []
     for k, (i, j) in enumerate(bonds):
-        before = free.values_ev[k]
+        before = free.values_ev[k] if free.refusal is None else None
         if before is None:
             continue
         elements = (str(molecule[i].specie.symbol), str(molecule[j].specie.symbol))

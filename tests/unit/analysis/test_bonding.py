@@ -86,6 +86,8 @@ def test_a_measurement_that_is_refused_gives_no_change() -> None:
     refused = measured(8, 12, 12, 12, 13, refusal="no gap")
     changes = bond_changes(BONDS, FREE, measured(10, 12, 12, 12, 13), ADSLAB, refused, 2)
     assert all(c.change_ratio is None for c in changes)
+    nothing = strengths(BondsRefused(measure=BondMeasure.INDEX_GFN1, what="Did not converge.", remedy="Try."))
+    assert bond_changes(BONDS, FREE, nothing, ADSLAB, refused, 2) == ()
 
 
 def test_partly_filled_orbitals_and_failed_cycles_refuse_with_a_reason() -> None:
