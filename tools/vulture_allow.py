@@ -15,3 +15,4 @@ _.all_exist  # noqa: B018, F821
 _.function_args  # noqa: B018, F821
 # Named by a study's configuration.
 _.FaultyEngine  # noqa: B018, F821
+_.LennardJonesEngine  # noqa: B018, F821
