@@ -45,9 +45,11 @@ def normalised(text: str) -> str:
 
 def sentences(text: str) -> list[str]:
     """Return the sentences, list items and ``key: value`` lines of a normalised text."""
-    pieces = re.split(
-        r"(?<=[a-z0-9)%\]A-Z][.;!?])\s+(?=[A-Z0-9(])|;\s|\n\s*\n|\n(?=\s*[-*•]\s)|\n(?=[^\n:]{2,50}:\s)", text
-    )
+    lines = [line for line in text.splitlines() if line.strip()]
+    listed = sum(bool(re.match(r"[^\n:]{2,50}:\s", line)) for line in lines) * 2 > len(lines)
+    # In running prose a colon near the start of a line is chance.
+    keys = r"|\n(?=[^\n:]{2,50}:\s)" if listed else ""
+    pieces = re.split(r"(?<=[a-z0-9)%\]A-Z][.;!?])\s+(?=[A-Z0-9(])|;\s|\n\s*\n|\n(?=\s*[-*•]\s)" + keys, text)
     return [one for piece in pieces if (one := " ".join(piece.split()))]
 
 
@@ -121,6 +123,12 @@ def _cutoff(parts: Sequence[str], evidence: dict[str, str]) -> float | None:
             value, _ = min(fit, key=lambda one: abs(one[1] - word.start()))
             evidence["cutoff_ev"] = excerpt(part, word)
             return value
+    for part in parts:  # "VASP, PBE, 500 eV"
+        word = re.search(r"\bVASP\b|\bPBE\b|\bPAW\b", part)
+        fit = [n for n, _ in numbers(part, r"eV\b(?!\s*[/ ]\s*(?:Å|A\b|atom))") if low <= n <= high]
+        if word and len(fit) == 1:
+            evidence["cutoff_ev"] = excerpt(part, word)
+            return fit[0]
     return None
 
 

@@ -35,9 +35,9 @@ HUBBARD = (
     r"|\bU\s?\(|Dudarev|on-site Coulomb|Liechtenstein"
 )
 DIPOLE = (
-    r"dipole\b[^.;]{0,30}correct|correct[^.;]{0,50}dipole|dipole layer|L?I?DIPOL\b|both (?:faces|sides) of",
+    r"(?i)dipole\b[^.;]{0,30}correct|correct[^.;]{0,50}dipole|dipole layer|L?I?DIPOL\b|both (?:faces|sides) of",
 )
-SPIN = (r"spin[- ]polari[sz]|spin[- ]unrestricted|collinear spin|ISPIN\s?=\s?2|open[- ]shell",)
+SPIN = (r"(?i)spin[- ]polari[sz]|spin[- ]unrestricted|collinear spin|ISPIN\s?=\s?2|open[- ]shell",)
 CHARGED = (
     r"(?<!un)(?<!un-)(?<!dis)(?<!ly )(?<!dis-)\bcharged\b(?! (?:species|particle|ion|defect|cell|group))"
     r"|fully charged|desodiat|delithiat|deintercalat|state of charge|de-?sodiated"
@@ -63,7 +63,7 @@ _ORDERED = r"(?:Na|Li|K|sodium|lithium|alkali|cation|ion|site|vacanc\w+)"
 STATED: dict[str, tuple[str, ...]] = {
     "dispersion": (
         (
-            r"\bDFT-?D\d?|\bD[234]\b(?:\s?\(\w+\))?|Grimme|\bvan der Waals\b(?! (?:radi|sphere|gap|surface))|\bvdW\b(?! radi)"
+            r"\bDFT-?D\d?|\bD[234]\b(?:\s?\(\w+\))?|Grimme|\b[Vv]an der Waals\b(?! (?:radi|sphere|gap|surface))|\bvdW\b(?! radi)"
             r"|(?i:\bdispersion (?:correct|interact|force|energ|term))|(?i:\bdispersion\b(?=\s*[:=]))"
             r"|Tkatchenko|\bMBD\b|rVV10|Becke-?\s?Johnson|(?i:\bdispersion\b)"
         ),
@@ -98,7 +98,9 @@ _DENIED_AFTER = re.compile(
     re.IGNORECASE,
 )
 _DENIED_ALL = re.compile(
-    r"\b(?:not|nor|nowhere) (?:stated|mentioned|given|specified|reported|described|said)\b|\bunstated\b|\bsilent (?:on|about)\b",
+    r"^\W{0,3}(?:no|neither|none)\b[^.;]*\b(?:is|are|was|were) (?:given|stated|specified|mentioned|reported|described"
+    r"|applied|included|used|considered)\b"
+    r"|\b(?:not|nor|nowhere) (?:stated|mentioned|given|specified|reported|described|said)\b|\bunstated\b|\bsilent (?:on|about)\b",
     re.IGNORECASE,
 )
 _VACUUM = re.compile(

@@ -81,6 +81,13 @@ AS_A_LIST = """\
 - ICOHP of C-O on charged NVOPF; composition and COHP program not stated
 """
 
+IN_ONE_SENTENCE = """\
+Calculations used spin-polarised VASP with PBE (500 eV). k-mesh 2x2x1 for every system. No Hubbard U, dispersion, dipole
+correction, Na ordering, termination, slab thickness, magnetic order, thermostat, charged composition or COHP code is given.
+Ligands on NVOPF surfaces (adsorption): C2N3H3 and C3N2H2-CH3. Polymer "PEO": HO-(CH2O)15-H. AIMD: 13000 steps, timestep = 1 fs,
+equilibration = 3 fs, MSD window = 10 ps, 2 Na+ ions, framework atoms Zn, C, N frozen. ICOHP of charged NVOPF.
+"""
+
 
 def found(text: str) -> set[Code]:
     return {f.code for f in audit_methods(read_methods(text, MOLECULES, CATHODES), MOLECULES)}
@@ -93,8 +100,8 @@ def test_every_code_says_why_it_matters_and_what_to_do() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [(FIXTURES / "as_published.txt").read_text(), OTHER_WORDS, AS_A_LIST],
-    ids=["prose", "other words", "list"],
+    [(FIXTURES / "as_published.txt").read_text(), OTHER_WORDS, AS_A_LIST, IN_ONE_SENTENCE],
+    ids=["prose", "other words", "list", "one sentence"],
 )
 @pytest.mark.parametrize("item", SEVEN)
 def test_the_seven_items_are_found_in_prose(text: str, item: int) -> None:
@@ -192,6 +199,18 @@ def test_what_is_no_formula(text: str) -> None:
 def test_an_ion_is_not_a_molecule_with_a_hydrogen_too_few() -> None:
     assert Code.FORMULA_WRONG not in found("PBE with the anion C4H5N2- and 2-methylimidazolate (C4H5N2).")
     assert Code.FORMULA_WRONG in found("PBE with 2-methylimidazole (C4H5N2).")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [(FIXTURES / "as_published.txt").read_text(), OTHER_WORDS, IN_ONE_SENTENCE],
+    ids=["prose", "other", "one"],
+)
+def test_what_the_paper_does_state_is_read(text: str) -> None:
+    facts = read_methods(text, MOLECULES, CATHODES)
+    assert (facts.functional, facts.cutoff_ev, facts.spin_polarised) == ("PBE", 500.0, True)
+    assert facts.dynamics is not None
+    assert (facts.dynamics.time_step_fs, facts.dynamics.steps) == (1.0, 13_000)
 
 
 def test_denials_are_no_statements() -> None:
