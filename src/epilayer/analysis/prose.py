@@ -124,11 +124,11 @@ def _cutoff(parts: Sequence[str], evidence: dict[str, str]) -> float | None:
             evidence["cutoff_ev"] = excerpt(part, word)
             return value
     for part in parts:  # "VASP, PBE, 500 eV"
-        word = re.search(r"\bVASP\b|\bPBE\b|\bPAW\b", part)
-        fit = [n for n, _ in numbers(part, r"eV\b(?!\s*[/ ]\s*(?:Å|A\b|atom))") if low <= n <= high]
-        if word and len(fit) == 1:
-            evidence["cutoff_ev"] = excerpt(part, word)
-            return fit[0]
+        method = re.search(r"\bVASP\b|\bPBE\b|\bPAW\b", part)
+        alone = [n for n, _ in numbers(part, r"eV\b(?!\s*[/ ]\s*(?:Å|A\b|atom))") if low <= n <= high]
+        if method is not None and len(alone) == 1:
+            evidence["cutoff_ev"] = excerpt(part, method)
+            return alone[0]
     return None
 
 
