@@ -39,7 +39,7 @@ def sensitivity(
         If a record is of another facet.
     """
     shifts = [_shift(base, axis, record) for axis, record in varied]
-    shifts.sort(key=lambda s: (s.shift_ev is None, -abs(s.shift_ev or 0.0), s.axis, s.choice))
+    shifts.sort(key=lambda s: (not s.in_band, s.shift_ev is None, -abs(s.shift_ev or 0.0), s.axis, s.choice))
     counted = [s for s in shifts if s.in_band]
     base_ev = _value_ev(base)
     values = [v for v in (base_ev, *(s.value_ev for s in counted)) if v is not None]

@@ -42,7 +42,7 @@ class Sensitivity(Frozen):
     low_ev, high_ev
         Over the base and every choice in the band that has a value; ``None`` where the base is refused.
     shifts
-        The largest first; refused ones last.
+        The largest first, then refused ones, then those outside the band.
     not_applicable
         Axes that this engine cannot vary, and why.
     complete
