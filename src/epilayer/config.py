@@ -8,6 +8,7 @@ does not hold itself is taken from the material that ships with the package.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from epilayer.engines.base import Engine
     from epilayer.model.cathode import Cathode
+    from epilayer.model.cluster import Cluster, Recovery
     from epilayer.model.level import EngineSpec, Level
     from epilayer.model.ligand import Ligand
     from epilayer.model.mof import Mof
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 STUDY_FILE = "epilayer.yaml"
 STUDY_VARIABLE = "EPILAYER_STUDY"
+EMBEDDED = "embedded"
 
 FrozenT = TypeVar("FrozenT", bound=Frozen)
 
@@ -43,7 +46,8 @@ class Settings(Frozen):
     level
         Level of theory that workflows use unless told otherwise; unset, each workflow's own.
     queue
-        ``embedded``: a SQLite file and worker processes on this machine.
+        ``embedded``: a SQLite file and worker processes on this machine; or the name of a cluster
+        (``configs/clusters``): FireWorks and a MongoDB, with the outputs there too.
     store
         ``embedded``: SQLite files inside the study.
     workers
@@ -51,7 +55,7 @@ class Settings(Frozen):
     """
 
     level: str | None = None
-    queue: Literal["embedded"] = "embedded"
+    queue: str = EMBEDDED
     store: Literal["embedded"] = "embedded"
     workers: int | None = Field(default=None, gt=0)
 
@@ -92,6 +96,34 @@ class Study:
     def workers(self) -> int:
         """Worker processes to start unless told otherwise."""
         return self.settings.workers or min(4, os.cpu_count() or 1)
+
+    @cached_property
+    def cluster(self) -> Cluster | None:
+        """The cluster that the study's queue is on; None for the embedded queue."""
+        return None if self.settings.queue == EMBEDDED else self.catalogue.cluster(self.settings.queue)
+
+    def batch_text(self, name: str) -> str:
+        """Return a file of the study's ``slurm/``, or the shipped one.
+
+        Raises
+        ------
+        InputError
+            If there is no such file.
+        """
+        for folder in (self.root / "slurm", shipped("slurm")):
+            if (folder / name).is_file():
+                return (folder / name).read_text(encoding="utf-8")
+        raise InputError(
+            f"There is no {name} in the study's slurm/ folder.", f"Write {self.root / 'slurm' / name}."
+        )
+
+    def recovery(self) -> Recovery:
+        """Return what happens to failed jobs: the study's ``configs/recovery.yaml``, or the shipped one."""
+        from epilayer.model.cluster import Recovery
+
+        own = self.root / "configs" / "recovery.yaml"
+        file = own if own.is_file() else shipped("configs") / "recovery.yaml"
+        return parse(Recovery, read_yaml(file), str(file))
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -265,6 +297,17 @@ class Catalogue:
 
         return self._load(EngineSpec, "engines", name, beside)
 
+    def cluster(self, name: str) -> Cluster:
+        """Return a cluster's profile, with variables of the environment filled into its database's address."""
+        from epilayer.model.cluster import Cluster
+
+        def filled(data: dict[str, Any], _folder: Path) -> dict[str, Any]:
+            if isinstance(data.get("database"), str):
+                data["database"] = _filled(data["database"], f"the cluster {name!r}")
+            return data
+
+        return self._load(Cluster, "clusters", name, filled)
+
     def reference(self, name: str) -> Reference:
         """Return the published values of one paper."""
         from epilayer.model.reference import Reference
@@ -316,6 +359,15 @@ class Catalogue:
                 "Give both the same name.",
             )
         return value
+
+
+def _filled(text: str, where: str) -> str:
+    """Fill ``${VARIABLE}`` in from the environment."""
+    found = re.findall(r"\$\{(\w+)\}", text)
+    missing = next((name for name in found if not os.environ.get(name)), None)
+    if missing is not None:
+        raise InputError(f"The variable {missing} of {where} is not set.", f"export {missing}=...")
+    return re.sub(r"\$\{(\w+)\}", lambda match: os.environ[match[1]], text)
 
 
 def _laid_over(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from epilayer.config import open_study
+from epilayer.model.errors import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from epilayer.config import Study
     from epilayer.launch.embedded import EmbeddedQueue
+    from epilayer.launch.fireworks import FireworksQueue
     from epilayer.model.errors import EpilayerError
     from epilayer.store.results import ResultsStore
 
@@ -46,17 +48,40 @@ def study() -> Study:
 
 
 def queue_of(used: Study) -> EmbeddedQueue:
-    """Open (or create) the queue of a study."""
+    """Open (or create) the queue of a study: the embedded one, or a cluster's."""
+    if used.cluster is not None:
+        return cluster_queue_of(used)
     from epilayer.launch.embedded import EmbeddedQueue
 
     used.state.mkdir(parents=True, exist_ok=True)
     return EmbeddedQueue(used.queue_file, runs=used.runs)
 
 
+def cluster_queue_of(used: Study, *, patience_s: float | None = None) -> FireworksQueue:
+    """Open (or create) the queue of a study that is on a cluster.
+
+    Raises
+    ------
+    InputError
+        If the study's queue is the embedded one.
+    """
+    if used.cluster is None:
+        raise InputError(
+            "This study's queue is the embedded one, of this machine.",
+            "Name a cluster in epilayer.yaml (queue: NAME; epilayer list clusters shows them).",
+        )
+    from epilayer.launch.fireworks import FireworksQueue
+    from epilayer.store.journal import PATIENCE_S
+
+    return FireworksQueue(used.cluster.database, runs=used.runs, patience_s=patience_s or PATIENCE_S)
+
+
 def jobstore_of(used: Study) -> JobStore:
     """Open (or create) the store of a study's job outputs."""
-    from epilayer.store.jobs import embedded_jobstore
+    from epilayer.store.jobs import embedded_jobstore, mongo_jobstore
 
+    if used.cluster is not None:
+        return mongo_jobstore(used.cluster.database)
     used.state.mkdir(parents=True, exist_ok=True)
     return embedded_jobstore(used.outputs_file)
 

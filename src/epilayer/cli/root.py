@@ -13,6 +13,7 @@ from epilayer.cli import (
     audit,
     build,
     build_match,
+    cluster,
     imports,
     inputs,
     jobs,
@@ -75,6 +76,7 @@ app.command(rich_help_panel=WORK)(runs.status)
 app.add_typer(jobs.app, name="jobs", rich_help_panel=WORK)
 app.command(rich_help_panel=WORK)(watch.watch)
 app.command(rich_help_panel=WORK)(runs.rerun)
+app.add_typer(cluster.app, name="cluster", rich_help_panel=WORK)
 app.command(rich_help_panel=WORK)(runs.cancel)
 app.command(rich_help_panel=WORK)(runs.pause)
 app.command(rich_help_panel=WORK)(runs.resume)

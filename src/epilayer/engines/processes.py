@@ -15,3 +15,10 @@ def end_children() -> None:
             with contextlib.suppress(OSError):
                 if os.getpgid(child) == child:
                     os.killpg(child, signal.SIGKILL)
+
+
+def ask_to_stop(directory: Path) -> None:
+    """Ask the VASP of a directory to stop after the ionic step it is in; any other program takes no notice."""
+    if (directory / "INCAR").exists():
+        with contextlib.suppress(OSError):
+            (directory / "STOPCAR").write_text("LSTOP = .TRUE.\n", encoding="ascii")

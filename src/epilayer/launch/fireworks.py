@@ -18,6 +18,7 @@ import io
 import json
 import os
 import tempfile
+import time
 from contextlib import redirect_stderr
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,7 +30,7 @@ from fireworks.core.rocket_launcher import launch_rocket
 
 from epilayer import __version__
 from epilayer.launch import ledger
-from epilayer.launch.base import JobState
+from epilayer.launch.base import JobState, Outcome
 from epilayer.launch.claims import Claim, Claims, Done
 from epilayer.launch.embedded import EmbeddedQueue
 from epilayer.launch.replica import ReplicatedFile
@@ -226,6 +227,33 @@ class BoardClaims(Claims):
             self.board.project()
         return following, ready
 
+    def end(self, token: str, cause: str) -> list[int]:
+        """Close what a worker of the scheduler has open: its jobs have FAILED, by this cause.
+
+        Returns
+        -------
+        list of int
+            The jobs concerned; none where the worker has finished after all.
+        """
+        with self.file.writing() as db:
+            rows = db.execute(
+                "SELECT a.id, a.job, j.cancel FROM attempts a JOIN jobs j ON j.id = a.job"
+                " WHERE a.worker = ? AND a.outcome = ?",
+                (token, Outcome.RUNNING),
+            ).fetchall()
+            for row in rows:
+                outcome, state = Outcome.INTERRUPTED, JobState.FAILED
+                if row["cancel"]:
+                    outcome, state, cause = Outcome.CANCELLED, JobState.CANCELLED, "cancelled while it ran"
+                ledger.close_attempt(db, row["id"], outcome, cause)
+                ledger.fail(db, row["job"], cause, state)
+            if rows:
+                db.execute("UPDATE workers SET ended = ? WHERE token = ?", (time.time(), token))
+        jobs = [row["job"] for row in rows]
+        if jobs:
+            self.board.project(lost=jobs)
+        return jobs
+
     def lost(self, token: str, cause: str, *, crash: bool, max_crashes: int) -> list[int]:
         """Put back, or fail, the jobs of a worker that is gone."""
         jobs = super().lost(token, cause, crash=crash, max_crashes=max_crashes)
@@ -340,8 +368,7 @@ class FireworksWorker(Worker):
 
     def run(self) -> int:
         """Launch rockets until told to stop, or until the supervisor is gone; return the exit code."""
-        global _flying  # noqa: PLW0603  (FireWorks makes the task itself; it must find its worker)
-        _flying = self
+        fly_with(self)
         self.begin()
         board = self.claims.board
         board.project()
@@ -401,6 +428,12 @@ class FireworksWorker(Worker):
 
 
 _flying: FireworksWorker | None = None
+
+
+def fly_with(worker: FireworksWorker) -> None:
+    """Let this process's Firetasks be run by a worker: FireWorks makes the task itself, and it must find it."""
+    global _flying  # noqa: PLW0603
+    _flying = worker
 
 
 class JobFailedError(Exception):

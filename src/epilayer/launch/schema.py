@@ -112,6 +112,27 @@ CREATE TABLE rerun_items (
 ) WITHOUT ROWID
 """
 
+_VERSION_2 = """
+CREATE TABLE verdicts (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  job INTEGER NOT NULL,
+  attempt INTEGER NOT NULL,
+  class TEXT NOT NULL,
+  why TEXT NOT NULL,
+  action TEXT NOT NULL,
+  rerun INTEGER,
+  created REAL NOT NULL
+);
+CREATE INDEX verdicts_job ON verdicts (job);
+CREATE TABLE wishes (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  job INTEGER NOT NULL,
+  rerun INTEGER NOT NULL,
+  resources TEXT NOT NULL
+);
+CREATE INDEX wishes_job ON wishes (job)
+"""
+
 
 class QueueFile(Database):
     """The queue's SQLite file; errors name it and say what to do.
@@ -126,7 +147,11 @@ class QueueFile(Database):
 
     def __init__(self, path: str | Path, **options: Any) -> None:  # noqa: ANN401  (they differ in type)
         super().__init__(
-            path, kind="job queue", application_id=APPLICATION_ID, migrations=(_VERSION_1,), **options
+            path,
+            kind="job queue",
+            application_id=APPLICATION_ID,
+            migrations=(_VERSION_1, _VERSION_2),
+            **options,
         )
 
     def _open(self) -> sqlite3.Connection:

@@ -105,7 +105,7 @@ class Worker:
         """Make ready for the first job."""
         self.claims.register(self.told.token, os.getpid(), self.told.supervisor)
         self.store = open_store(self.told.jobstore)
-        signal.signal(signal.SIGTERM, self._on_term)
+        signal.signal(signal.SIGTERM, self.on_term)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         threading.Thread(target=self._heartbeat, daemon=True).start()
         from jobflow import initialize_logger
@@ -148,7 +148,7 @@ class Worker:
                     with suppress(OSError):  # the log's disk may be the full one
                         traceback.print_exc()
                     self._stop_if_full(error)
-                    cause = one_line(error)
+                    cause = self.cause_of(error)
                     leftovers = _has_children()
         except Interrupted:
             self.interrupted(claim)
@@ -169,6 +169,10 @@ class Worker:
         if leftovers:  # a failed job that left processes behind: the supervisor ends them with the worker
             sys.exit(EXIT_REPLACE)
         return following
+
+    def cause_of(self, error: BaseException) -> str:
+        """Return why the job failed, in one line."""
+        return one_line(error)
 
     def interrupted(self, claim: Claim) -> None:
         """Put back a job that was told to stop."""
@@ -223,7 +227,7 @@ class Worker:
         self._inbox += data
         return bool(data) and b"stop" not in self._inbox
 
-    def _on_term(self, _signal: int, _frame: object) -> None:
+    def on_term(self, _signal: int, _frame: object) -> None:
         self.stopping = True
         if self.in_job:
             self.in_job = False  # once: a second signal must not cut the clean-up short

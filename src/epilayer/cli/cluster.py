@@ -1,0 +1,338 @@
+"""``epilayer cluster``: submit what is ready, watch it, reconcile, and check the cluster."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from epilayer.cli.common import JsonOption, cluster_queue_of, jobstore_of, out, print_json, study
+from epilayer.cli.harvest import harvest
+from epilayer.model.errors import EpilayerError, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from epilayer.config import Study
+    from epilayer.launch.cluster import ClusterLauncher, Submission, SyncReport
+    from epilayer.launch.fireworks import FireworksQueue
+    from epilayer.model.cluster import Recovery
+
+app = typer.Typer(help="Run the queue on a SLURM cluster: launch, watch, sync, doctor.", no_args_is_help=True)
+
+LimitOption = Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Submit at most so many.")]
+RecoverOption = Annotated[
+    bool,
+    typer.Option("--recover/--no-recover", help="Rerun failed jobs as configs/recovery.yaml says."),
+]
+FAILED_EXIT = 3
+UNFINISHED_EXIT = 6
+_PATIENCE_S = 1800.0
+
+
+@app.command()
+def launch(
+    limit: LimitOption = None,
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the batch scripts; submit nothing.")
+    ] = False,
+    recover: RecoverOption = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Submit what is ready, once; ``watch`` goes on until all is done.
+
+    Example: [cyan]epilayer cluster launch --dry-run[/]
+    """
+    used = study()
+    launcher = _launcher(used, cluster_queue_of(used))
+    if dry_run:
+        _show_scripts(launcher.plan(limit), as_json=as_json)
+        return
+    report = launcher.sync(used.recovery() if recover else None)
+    submitted = launcher.launch(limit)
+    if as_json:
+        print_json({"sync": dataclasses.asdict(report), "submitted": [_plain(one) for one in submitted]})
+        return
+    _show_sync(report)
+    _show_submitted(submitted)
+
+
+@app.command()
+def watch(
+    *,
+    recover: RecoverOption = True,
+    limit: LimitOption = None,
+    poll_s: Annotated[
+        float | None, typer.Option("--poll", min=0.1, help="Seconds between looks (default: the cluster's).")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Submit, reconcile and recover until nothing is left that can run; Ctrl-C loses nothing.
+
+    Exit code 0: all is done; 3: a job failed for good; 6: jobs remain that are paused or wait.
+
+    Example: [cyan]epilayer cluster watch[/]
+    """
+    used = study()
+    queue = cluster_queue_of(used, patience_s=_PATIENCE_S)
+    launcher = _launcher(used, queue)
+    policies = used.recovery() if recover else None
+    shown = ""
+    while True:
+        _step(launcher, policies, limit, as_json=as_json)
+        counts = {state.value: n for state, n in queue.counts().items() if n}
+        line = ", ".join(f"{n} {state.lower()}" for state, n in counts.items())
+        if line != shown:
+            shown = line
+            _say(f"{time.strftime('%H:%M:%S')} {line}", as_json=as_json)
+        if not counts.get("READY") and not counts.get("RUNNING"):
+            break
+        time.sleep(poll_s or launcher.cluster.poll_s)
+    stored = harvest(used, queue)
+    if as_json:
+        print_json({"counts": counts, "records_stored": stored})
+    else:
+        out.print(f"Nothing is left that can run; {stored} new records.")
+        for line in queue.why_left():
+            out.print(f"  {escape(line)}")
+    if counts.get("FAILED"):
+        raise typer.Exit(FAILED_EXIT)
+    if counts.get("WAITING") or counts.get("PAUSED"):
+        raise typer.Exit(UNFINISHED_EXIT)
+
+
+def _step(launcher: ClusterLauncher, policies: Recovery | None, limit: int | None, *, as_json: bool) -> None:
+    """Reconcile and submit once; where the scheduler or the database is away, say so: it comes back."""
+    try:
+        report = launcher.sync(policies)
+        submitted = launcher.launch(limit)
+    except InputError:
+        raise
+    except EpilayerError as error:
+        _say(str(error), as_json=as_json)
+        return
+    if not as_json:
+        _show_sync(report, quiet=True)
+        _show_submitted(submitted)
+
+
+@app.command()
+def sync(*, recover: RecoverOption = True, as_json: JsonOption = False) -> None:
+    """Bring queue, LaunchPad and scheduler into line; nothing is submitted.
+
+    Example: [cyan]epilayer cluster sync[/]
+    """
+    used = study()
+    queue = cluster_queue_of(used)
+    report = _launcher(used, queue).sync(used.recovery() if recover else None)
+    stored = harvest(used, queue)
+    if as_json:
+        print_json({**dataclasses.asdict(report), "records_stored": stored})
+        return
+    _show_sync(report)
+    out.print(f"{report.queued} at the scheduler, {report.running} running; {stored} new records.")
+
+
+@app.command()
+def doctor(*, as_json: JsonOption = False) -> None:
+    """Check scheduler, partition, account, database, folders and clock, each with the fix.
+
+    Example: [cyan]epilayer cluster doctor[/]
+    """
+    rows = list(_checks(study()))
+    if as_json:
+        print_json([{"check": c, "ok": ok, "found": found, "fix": fix} for c, ok, found, fix in rows])
+    else:
+        table = Table(box=None, pad_edge=False)
+        for heading in ("", "check", "found", "how to mend it"):
+            table.add_column(heading)
+        for check, ok, found, fix in rows:
+            mark = "[green]ok[/]" if ok else "[bold red]no[/]"
+            table.add_row(mark, escape(check), escape(found), "" if ok else escape(fix))
+        out.print(table)
+    if not all(ok for _, ok, _, _ in rows):
+        raise typer.Exit(1)
+
+
+@app.command(hidden=True)
+def rocket(fw_id: Annotated[int, typer.Option("--fw-id", help="The Firework to run.")]) -> None:
+    """Run one Firework; a batch job calls this."""
+    from epilayer.launch.rocket import Place, fly
+
+    used = study()
+    queue = cluster_queue_of(used, patience_s=_PATIENCE_S)
+    if used.cluster is None:  # said by cluster_queue_of; for the type checker
+        raise typer.Exit(2)
+    place = Place(os.environ.get("SLURM_JOB_ID", "0"), fw_id, used.cluster.signal_ahead_s)
+    code, said = fly(queue, jobstore_of(used).as_dict(), place, _ask_to_stop)
+    sys.stdout.write(said + "\n")
+    raise typer.Exit(code)
+
+
+def _ask_to_stop(directory: Path) -> None:
+    from epilayer.engines.processes import ask_to_stop
+
+    ask_to_stop(directory)
+
+
+def _launcher(used: Study, queue: FireworksQueue) -> ClusterLauncher:
+    from epilayer.launch.cluster import ClusterLauncher
+    from epilayer.launch.slurm import Slurm
+
+    cluster = used.cluster
+    if cluster is None:
+        raise InputError(
+            "This study's queue is not on a cluster.", "Name one in epilayer.yaml (queue: NAME)."
+        )
+    program = cluster.epilayer
+    beside = Path(sys.executable).with_name(program)
+    if beside.is_file():  # the very one that submits, unless the profile says otherwise
+        program = shlex.quote(str(beside))
+    return ClusterLauncher(
+        queue,
+        cluster,
+        Slurm(),
+        template=used.batch_text("job.sh.j2"),
+        preamble=used.batch_text(cluster.preamble),
+        command=f"{program} -C {shlex.quote(str(used.root))} cluster rocket --fw-id {{fw_id}}",
+        output_of=_outputs(used),
+    )
+
+
+def _outputs(used: Study) -> Callable[[str], Any]:
+    """Return a look into the JobStore that connects on first use, and forgives what is not there."""
+    stores: list[Any] = []
+
+    def output_of(uuid: str) -> Any:  # noqa: ANN401  (whatever a job put out)
+        if not stores:
+            stores.append(jobstore_of(used))
+            stores[0].connect()
+        found = stores[0].query_one({"uuid": uuid}, ["output"], sort={"index": -1})
+        return found["output"] if found else None
+
+    return output_of
+
+
+def _checks(used: Study) -> Iterator[tuple[str, bool, str, str]]:
+    import shutil
+
+    from epilayer.launch.slurm import Slurm
+
+    cluster = used.cluster
+    if cluster is None:
+        yield "queue", False, "embedded", "Name a cluster in epilayer.yaml (queue: NAME)."
+        return
+    slurm = Slurm(timeout_s=15)
+    for program in ("sbatch", "squeue", "sacct", "scancel", "scontrol"):
+        found = shutil.which(program)
+        yield program, bool(found), found or "not found", "Run this on a login node of the cluster."
+        if not found:
+            return
+    yield _answer(
+        "scheduler", slurm, ["scontrol", "ping"], "Ask the cluster's operators: the controller is down."
+    )
+    yield _answer("accounting", slurm, ["sacct", "-n", "-X"], "Ask the operators: slurmdbd does not answer.")
+    partition = cluster.resources.partition
+    if partition:
+        code, said, _ = slurm.ask(["sinfo", "-h", "-o", "%P %a %l", "-p", partition])
+        known = code == 0 and bool(said.strip())
+        yield (
+            "partition",
+            known,
+            said.strip() or partition,
+            "Name one that sinfo lists, in the cluster's YAML.",
+        )
+    yield _database_check(used)
+    used.runs.mkdir(parents=True, exist_ok=True)
+    free_gb = shutil.disk_usage(used.runs).free / 1e9
+    yield "runs folder", free_gb > 1, f"{free_gb:.0f} GB free at {used.runs}", "Free at least 1 GB."
+    for name in ("job.sh.j2", cluster.preamble):
+        try:
+            used.batch_text(name)
+        except EpilayerError as error:
+            yield f"slurm/{name}", False, error.what, error.remedy
+        else:
+            yield f"slurm/{name}", True, "found", ""
+
+
+def _answer(title: str, slurm: Any, command: list[str], fix: str) -> tuple[str, bool, str, str]:  # noqa: ANN401
+    try:
+        code, said, wrong = slurm.ask(command)
+    except EpilayerError as error:
+        return title, False, error.what, error.remedy
+    text = " ".join((said or wrong).split())[:80]
+    return title, code == 0, text or "answers", fix
+
+
+def _database_check(used: Study) -> tuple[str, bool, str, str]:
+    from epilayer.store.jobs import without_password
+
+    try:
+        queue = cluster_queue_of(used, patience_s=3.0)
+        database = queue.board.journal.database
+        skew_s = abs(database.client.admin.command("hello")["localTime"].timestamp() - _utc_s())
+    except EpilayerError as error:
+        return "database", False, error.what, error.remedy
+    shown = without_password(queue.uri)
+    note = f"{shown} answers; clocks differ by {skew_s:.0f} s"
+    return "database and clock", skew_s < 60, note, "Set the clock (NTP); times in reports would mislead."  # noqa: PLR2004
+
+
+def _utc_s() -> float:
+    from datetime import UTC, datetime
+
+    return datetime.now(tz=UTC).replace(tzinfo=None).timestamp()
+
+
+def _plain(submission: Submission) -> dict[str, Any]:
+    from epilayer.launch.cluster import as_json
+
+    return as_json(submission)
+
+
+def _show_scripts(planned: list[Submission], *, as_json: bool) -> None:
+    if as_json:
+        print_json([_plain(one) for one in planned])
+        return
+    if not planned:
+        out.print("Nothing is ready. Submit a workflow: [cyan]epilayer submit paper_adsorption[/]")
+    for one in planned:
+        out.print(f"[bold]#{one.job} {escape(one.name)}[/]")
+        sys.stdout.write(one.script + "\n")
+
+
+def _show_submitted(submitted: list[Submission]) -> None:
+    for one in submitted:
+        size = f", {one.atoms} atoms" if one.atoms else ""
+        out.print(
+            f"Submitted #{one.job} {escape(one.name)}{size}: SLURM job {one.scheduler_id}", soft_wrap=True
+        )
+
+
+def _show_sync(report: SyncReport, *, quiet: bool = False) -> None:
+    for job, why in report.ended:
+        out.print(f"Ended #{job}: {escape(why)}", soft_wrap=True)
+    for job, kind, what in report.recovered:
+        out.print(f"Judged #{job}: {kind}; {escape(what)}", soft_wrap=True)
+    for number in report.cancelled:
+        out.print(f"Cancelled SLURM job {number}: nobody wants it any more")
+    for note in report.notes:
+        out.print(escape(note), soft_wrap=True)
+    if not quiet and not (report.ended or report.recovered or report.cancelled or report.notes):
+        out.print("Queue, LaunchPad and scheduler agree.")
+
+
+def _say(line: str, *, as_json: bool) -> None:
+    if as_json:
+        sys.stderr.write(line + "\n")
+    else:
+        out.print(escape(line), soft_wrap=True)

@@ -1,0 +1,455 @@
+"""Submit what is ready to the scheduler, and bring the queue into line with what the scheduler did.
+
+Four witnesses are joined: the queue's tables, the LaunchPad, ``squeue`` with ``sacct``, and the job's own last
+word. The queue's tables rule; nothing is concluded from a scheduler that does not answer; a job is declared
+dead only when the scheduler says it is over *and* the queue, asked again after that, still has it open.
+"""
+
+
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fireworks import FWorker
+
+from epilayer.launch import batch, ledger, processes, recovery
+from epilayer.launch.base import JobState, Outcome
+from epilayer.launch.failures import classify
+from epilayer.launch.rocket import job_id_of
+from epilayer.model.cluster import Resources
+from epilayer.model.errors import QueueError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from epilayer.launch.fireworks import FireworksQueue, Launched
+    from epilayer.launch.scheduler import Accounted, Queued
+    from epilayer.launch.slurm import Slurm
+    from epilayer.model.cluster import Cluster, Recovery
+
+_UNNUMBERED_S = 60.0
+"""A launch whose number at the scheduler is not known is looked for by name after so long."""
+_MOST_LAUNCHES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A job that was, or would be, submitted."""
+
+    job: int
+    name: str
+    atoms: int
+    resources: Resources
+    script: str
+    scheduler_id: str = ""
+
+
+@dataclass(slots=True)
+class SyncReport:
+    """What a sync found and did."""
+
+    queued: int = 0
+    running: int = 0
+    ended: list[tuple[int, str]] = field(default_factory=list)
+    """Jobs whose end the queue had not heard of, with the cause."""
+    released: list[int] = field(default_factory=list)
+    """Jobs that can be submitted again, since their launch came to nothing."""
+    cancelled: list[str] = field(default_factory=list)
+    """Jobs of the scheduler that were cancelled, since the queue does not want them."""
+    recovered: list[tuple[int, str, str]] = field(default_factory=list)
+    """Failed jobs that were judged: job, class, what was done."""
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Launch:
+    """A launch of FireWorks and the scheduler's number of it."""
+
+    row: Launched
+    launch_id: int
+    scheduler_id: str | None
+    name: str
+    age_s: float
+
+
+class ClusterLauncher:
+    """Submits to, and listens to, one cluster for one queue.
+
+    Parameters
+    ----------
+    queue
+        The queue.
+    cluster
+        The cluster's profile.
+    slurm
+        The scheduler.
+    template, preamble
+        Texts of the batch script's template and of the cluster's preamble.
+    command
+        What starts a rocket, with ``{fw_id}`` to be filled in.
+    output_of
+        Gives a job's output by uuid, to learn the size of what is to be computed.
+    """
+
+    def __init__(
+        self,
+        queue: FireworksQueue,
+        cluster: Cluster,
+        slurm: Slurm,
+        *,
+        template: str,
+        preamble: str,
+        command: str,
+        output_of: Callable[[str], Any],
+    ) -> None:
+        self.queue, self.cluster, self.slurm = queue, cluster, slurm
+        self.template, self.preamble, self.command = template, preamble, command
+        self.output_of = output_of
+        self.board = queue.board
+        self.folder = queue.claims.runs / "batch"
+
+    # Submitting
+
+    def plan(self, limit: int | None = None) -> list[Submission]:
+        """Return what would be submitted now, with the scripts; nothing is changed."""
+        ready = self.board.find({"state": "READY"})[:limit]
+        return [self._submission(row, launch_id=0) for row in ready]
+
+    def launch(self, limit: int | None = None) -> list[Submission]:
+        """Submit what is ready, up to the cluster's limit.
+
+        Raises
+        ------
+        QueueError, InputError
+            If the scheduler refuses, or a job asks for what its partition cannot give; what was submitted
+            before stays.
+        """
+        room = self.cluster.most_queued - len(self.board.find({"state": {"$in": ["RESERVED", "RUNNING"]}}))
+        room = room if limit is None else min(room, limit)
+        done: list[Submission] = []
+        for row in self.board.find({"state": "READY"})[: max(0, room)]:
+            submitted = self._submit(row)
+            if submitted is not None:
+                done.append(submitted)
+        return done
+
+    def _submission(self, row: Launched, launch_id: int, *, any_node: bool = False) -> Submission:
+        with self.queue.file.reading() as db:
+            job = ledger.select(db, "id, name", [row.job])[0]
+            spec = db.execute("SELECT spec FROM specs WHERE job = ?", (row.job,)).fetchone()[0]
+            wish = recovery.wish_of(db, row.job)
+        atoms = batch.atoms_of(spec, self.output_of)
+        resources = self.cluster.resources_for(job["name"], atoms)
+        resources = resources.overlaid(Resources.model_validate(wish)) if wish else resources
+        resources = resources.model_copy(update={"exclude": None}) if any_node else resources
+        batch.check_fits(self.cluster, resources, job["name"])
+        name = batch.job_name(job["name"], self.queue.file.identity, row.fw_id, launch_id)
+        folder = self.folder / name
+        script = batch.render(
+            self.template,
+            title=f"{job['name']}: {atoms} atoms" if atoms else job["name"],
+            fw_id=row.fw_id,
+            job=row.job,
+            options=batch.options(resources, name, folder, self.cluster.signal_ahead_s),
+            preamble=self.preamble,
+            preamble_name=self.cluster.preamble,
+            signal_ahead_s=self.cluster.signal_ahead_s,
+            command=self.command.format(fw_id=row.fw_id),
+        )
+        return Submission(row.job, job["name"], atoms, resources, script)
+
+    def _submit(self, row: Launched) -> Submission | None:
+        pad = self.board.launchpad
+        checked = self._submission(row, launch_id=0)  # refused before anything is reserved
+        self.folder.mkdir(parents=True, exist_ok=True)
+        _, launch_id = pad.reserve_fw(FWorker(name=self.cluster.name), str(self.folder), fw_id=row.fw_id)
+        if launch_id is None:
+            return None  # another launcher has it
+        found = self._submission(row, launch_id=launch_id)
+        name = batch.job_name(checked.name, self.queue.file.identity, row.fw_id, launch_id)
+        folder = self.folder / name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            script = folder / "job.sh"
+            script.write_text(found.script, encoding="utf-8")
+            try:
+                number = self.slurm.submit(script)
+            except QueueError:
+                if found.resources.exclude is None:
+                    raise
+                found = self._submission(row, launch_id=launch_id, any_node=True)  # it may be the only node
+                script.write_text(found.script, encoding="utf-8")
+                number = self.slurm.submit(script)
+        except (QueueError, OSError) as error:
+            if not self._got_there_after_all(name, launch_id):
+                pad.cancel_reservation(launch_id)
+                shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(error, QueueError):
+                raise
+            raise QueueError(
+                f"The batch script of job {checked.name!r} cannot be written to {folder} ({error.strerror}).",
+                "Free space and check the permissions of that folder; the job stays ready.",
+            ) from error
+        self._number(launch_id, number)
+        return Submission(found.job, found.name, found.atoms, found.resources, found.script, number)
+
+    def _got_there_after_all(self, name: str, launch_id: int) -> bool:
+        """Whether a submission without an answer is in the scheduler's queue: it must not be made twice."""
+        try:
+            there = next((job for job in self.slurm.queued().values() if job.name == name), None)
+        except QueueError:
+            return True  # not known: the reservation stays until a sync can tell
+        if there is not None:
+            self._number(launch_id, there.job_id)
+        return there is not None
+
+    def _number(self, launch_id: int, number: str) -> None:
+        pad = self.board.launchpad
+        self.board.journal.patiently(lambda: pad.set_reservation_id(launch_id, number))
+
+    # Listening
+
+    def sync(self, policies: Recovery | None = None) -> SyncReport:
+        """Bring queue, LaunchPad and scheduler into line, and apply the policies to what failed.
+
+        Raises
+        ------
+        QueueError
+            If the scheduler does not answer: nothing was concluded then.
+        """
+        report = SyncReport()
+        self.board.project()
+        launches = self._launches()
+        open_attempts = self._open_attempts()
+        queued = self.slurm.queued()
+        self._find_numbers(launches, queued)
+        launches = self._launches()
+        wanted = {one.scheduler_id for one in launches if one.scheduler_id}
+        wanted |= {number for number in open_attempts.values() if number}
+        accounted = self.slurm.accounted(wanted - set(queued))
+        over = {n: job for n, job in accounted.items() if n not in queued and job.state.over}
+        over |= {n: accounted[n] for n, job in queued.items() if job.state.over and n in accounted}
+        report.queued = sum(not job.state.over for job in queued.values())
+        self._end_attempts(open_attempts, queued, over, accounted, report)
+        self._end_launches(launches, queued, over, report)
+        self._cancel_unwanted(launches, open_attempts, queued, report)
+        if policies is not None:
+            report.recovered = self._recover(policies)
+        report.running = len(self._open_attempts())
+        return report
+
+    def _launches(self) -> list[_Launch]:
+        rows = {
+            row.launches[-1]: row
+            for row in self.board.find({"state": {"$in": ["RESERVED", "RUNNING"]}})
+            if row.launches
+        }
+        pad = self.board.launchpad
+        fields = {"launch_id": 1, "state_history": 1}
+
+        def ask() -> list[dict[str, Any]]:
+            return list(pad.launches.find({"launch_id": {"$in": list(rows)}}, fields))
+
+        found = []
+        for document in self.board.journal.patiently(ask):
+            history = document.get("state_history") or []
+            number = next((h["reservation_id"] for h in history if h.get("reservation_id")), None)
+            created = history[0]["created_on"].timestamp() if history else 0.0
+            row = rows[document["launch_id"]]
+            name = self._name_of(row, int(document["launch_id"]))
+            age_s = max(0.0, _utc_now() - created)
+            found.append(
+                _Launch(row, int(document["launch_id"]), str(number) if number else None, name, age_s)
+            )
+        return found
+
+    def _name_of(self, row: Launched, launch_id: int) -> str:
+        with self.queue.file.reading() as db:
+            job = ledger.select(db, "name", [row.job])[0]["name"]
+        return batch.job_name(job, self.queue.file.identity, row.fw_id, launch_id)
+
+    def _open_attempts(self) -> dict[str, str]:
+        """Return the workers of the scheduler that have a job open, with the scheduler's numbers."""
+        with self.queue.file.reading() as db:
+            rows = db.execute("SELECT DISTINCT worker FROM attempts WHERE outcome = ?", (Outcome.RUNNING,))
+            tokens = [row[0] for row in rows]
+        return {token: number for token in tokens if (number := job_id_of(token)) is not None}
+
+    def _find_numbers(self, launches: Sequence[_Launch], queued: dict[str, Queued]) -> None:
+        """Find launches whose number was lost (the launcher was killed in between) by their names."""
+        nameless = [one for one in launches if one.scheduler_id is None and one.row.state == "RESERVED"]
+        if not nameless:
+            return
+        by_name = {job.name: number for number, job in queued.items()}
+        late = [one for one in nameless if one.name not in by_name and one.age_s > _UNNUMBERED_S]
+        ended = self.slurm.accounted(names=[one.name for one in late]) if late else {}
+        by_name |= {job.name: number for number, job in ended.items()}
+        for one in nameless:
+            if one.name in by_name:
+                self._number(one.launch_id, by_name[one.name])
+            elif one.age_s > _UNNUMBERED_S:
+                self.board.launchpad.cancel_reservation(one.launch_id)
+
+    def _end_attempts(
+        self,
+        open_attempts: dict[str, str],
+        queued: dict[str, Queued],
+        over: dict[str, Accounted],
+        accounted: dict[str, Accounted],
+        report: SyncReport,
+    ) -> None:
+        """Close the attempts of batch jobs that are over."""
+        for token, number in open_attempts.items():
+            if number in queued and number not in over:
+                continue
+            if number not in over and number in accounted:
+                report.notes.append(f"SLURM job {number} is {accounted[number].state.value}: waiting")
+                continue
+            if self._still_alive(token, report):
+                continue
+            verdict = classify(None, over.get(number), raised=False)
+            for job in self.queue.claims.end(token, f"{verdict.kind.value}: {verdict.why}"):
+                report.ended.append((job, verdict.why))
+
+    def _still_alive(self, token: str, report: SyncReport) -> bool:
+        """Guard against two writers: end what a batch job left on this machine; wait where that fails."""
+        with self.queue.file.reading() as db:
+            row = db.execute("SELECT pid, host, machine FROM workers WHERE token = ?", (token,)).fetchone()
+        if row is None or row["machine"] != processes.machine():
+            return False
+        left = processes.end_family(token, row["pid"])
+        if left:
+            report.notes.append(f"processes {left} of a job that is over will not die: waiting")
+        return bool(left)
+
+    def _end_launches(
+        self,
+        launches: Sequence[_Launch],
+        queued: dict[str, Queued],
+        over: dict[str, Accounted],
+        report: SyncReport,
+    ) -> None:
+        """Settle Fireworks whose batch job is over: their jobs' states say how."""
+        pad = self.board.launchpad
+        with self.queue.file.reading() as db:
+            states = {
+                row["id"]: JobState(row["state"])
+                for row in ledger.select(db, "id, state", {one.row.job for one in launches})
+            }
+        for one in launches:
+            if one.scheduler_id is None or one.scheduler_id in queued or one.scheduler_id not in over:
+                continue
+            match states[one.row.job]:
+                case JobState.READY:
+                    self._came_to_nothing(one, over[one.scheduler_id], report)
+                case JobState.COMPLETED:
+                    pad.complete_launch(one.launch_id, state="COMPLETED")
+                case JobState.RUNNING:
+                    pass  # another launch of the same job, or its end is being written down
+                case (
+                    JobState.FAILED
+                    | JobState.CANCELLED
+                    | JobState.STOPPED
+                    | JobState.WAITING
+                    | JobState.PAUSED
+                ):
+                    if one.row.state == "RUNNING":
+                        pad.mark_fizzled(one.launch_id)
+                    else:
+                        pad.cancel_reservation(one.launch_id)
+
+    def _came_to_nothing(self, one: _Launch, job: Accounted, report: SyncReport) -> None:
+        """A batch job ended before it claimed its job: judge it like a failure, or submit it again."""
+        verdict = classify(None, job, raised=False)
+        with self.queue.file.writing() as db:
+            row = ledger.select(db, "state", [one.row.job])[0]
+            if row["state"] != JobState.READY:
+                return
+            cause = f"{verdict.kind.value}: {verdict.why}, before the job began"
+            ledger.fail(db, one.row.job, cause)
+        report.ended.append((one.row.job, verdict.why))
+        if one.row.state == "RUNNING":
+            self.board.launchpad.mark_fizzled(one.launch_id)
+        else:
+            self.board.launchpad.cancel_reservation(one.launch_id)
+        self.board.project()
+
+    def _cancel_unwanted(
+        self,
+        launches: Sequence[_Launch],
+        open_attempts: dict[str, str],
+        queued: dict[str, Queued],
+        report: SyncReport,
+    ) -> None:
+        """Cancel batch jobs of jobs that a person cancelled or paused, and doubles of a launch."""
+        with self.queue.file.reading() as db:
+            rows = db.execute(
+                "SELECT worker FROM attempts a JOIN jobs j ON j.id = a.job WHERE outcome = ? AND j.cancel",
+                (Outcome.RUNNING,),
+            )
+            unwanted = {open_attempts[row[0]] for row in rows if row[0] in open_attempts}
+        known = {one.scheduler_id for one in launches} | set(open_attempts.values())
+        mark = f".{self.queue.file.identity[:6]}."
+        strays = {
+            number
+            for number, job in queued.items()
+            if mark in job.name
+            and number not in known
+            and not job.state.over
+            and job.state.value == "PENDING"
+        }
+        # What is pending now may have been submitted by another launcher a moment ago.
+        strays -= {one.scheduler_id for one in self._launches()}
+        for number in sorted((unwanted | strays) & set(queued)):
+            if self.slurm.cancel(number):
+                report.cancelled.append(number)
+
+    def _recover(self, policies: Recovery) -> list[tuple[int, str, str]]:
+        """Judge failed jobs, and rerun those whose policy says so."""
+        with self.queue.file.reading() as db:
+            waiting = recovery.unjudged(db)
+        numbers = {number for case in waiting if case.token and (number := job_id_of(case.token))}
+        accounted = self.slurm.accounted(numbers)
+        done = []
+        for case in waiting:
+            number = job_id_of(case.token) if case.token else None
+            job = accounted.get(number) if number else None
+            if number and (job is None or not job.state.over) and case.token:
+                continue  # the accounting is behind; next time
+            verdict = classify(case.cause, job, raised=case.outcome is Outcome.FAILED)
+            planned = self.cluster.resources_for(case.name, self._atoms(case.job))
+            node = job.nodes if job is not None else ""
+            what = recovery.judge(self.queue, case, verdict, policies, planned, node)
+            done.append((case.job, verdict.kind.value, what))
+        if done:
+            self.board.project()
+        return done
+
+    def _atoms(self, job: int) -> int:
+        with self.queue.file.reading() as db:
+            spec = db.execute("SELECT spec FROM specs WHERE job = ?", (job,)).fetchone()[0]
+        return batch.atoms_of(spec, self.output_of)
+
+
+def _utc_now() -> float:
+    """Return the time as FireWorks writes it: UTC, taken for local by ``timestamp`` of a naive date."""
+    from datetime import UTC, datetime
+
+    return datetime.now(tz=UTC).replace(tzinfo=None).timestamp()
+
+
+def as_json(submission: Submission) -> dict[str, Any]:
+    """Return a submission as JSON values."""
+    resources = json.loads(submission.resources.model_dump_json(exclude_none=True))
+    return {
+        "job": submission.job,
+        "name": submission.name,
+        "atoms": submission.atoms,
+        "resources": resources,
+        "scheduler_id": submission.scheduler_id,
+        "script": submission.script,
+    }

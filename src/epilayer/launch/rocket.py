@@ -1,0 +1,156 @@
+"""What runs inside a batch job: one rocket, which turns the scheduler's signals into an end with a cause."""
+
+from __future__ import annotations
+
+import os
+import signal
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from epilayer.launch import fireworks, processes
+from epilayer.launch.failures import TOLD_TO_STOP
+from epilayer.launch.worker import Instructions, Interrupted, one_line, open_store
+from epilayer.model.errors import EpilayerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from epilayer.launch.claims import Claim
+    from epilayer.launch.fireworks import FireworksQueue
+
+TOKEN = "slurm"  # noqa: S105  (begins the name of a worker that the scheduler runs)
+_CLEAN_UP_S = 30.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a rocket runs, as the batch job's environment tells."""
+
+    job_id: str
+    """The scheduler's number of the job."""
+    fw_id: int
+    signal_ahead_s: float
+    """How long before the limit USR1 comes."""
+
+
+def job_id_of(token: str) -> str | None:
+    """Return the scheduler's number in a worker's name; None for a worker of this machine.
+
+    >>> job_id_of("slurm-1234-0c1d")
+    '1234'
+    """
+    kind, _, rest = token.partition("-")
+    return rest.rpartition("-")[0] if kind == TOKEN else None
+
+
+class Rocket(fireworks.FireworksWorker):
+    """A worker for one Firework in a batch job.
+
+    Parameters
+    ----------
+    queue
+        The queue, as configured for the study.
+    jobstore
+        Description of the JobStore.
+    place
+        Where it runs.
+    ask_to_stop
+        Asks the program in a job's directory to stop at a whole step; called when the time is nearly up.
+    """
+
+    def __init__(
+        self,
+        queue: FireworksQueue,
+        jobstore: dict[str, Any],
+        place: Place,
+        ask_to_stop: Callable[[Path], None],
+    ) -> None:
+        token = f"{TOKEN}-{place.job_id}-{uuid.uuid4().hex[:12]}"
+        os.environ[processes.MARK] = token  # what the job starts is found by it
+        read_end, write_end = os.pipe()
+        os.close(read_end)
+        super().__init__(
+            Instructions(
+                queue=queue.address,
+                runs=str(queue.claims.runs),
+                jobstore=jobstore,
+                code_version=queue.code_version,
+                token=token,
+                supervisor=os.getppid(),
+                events_fd=write_end,
+            )
+        )
+        self.place = place
+        self.ask_to_stop = ask_to_stop
+        self.warned = False
+        self.directory: Path | None = None
+
+    def begin(self) -> None:
+        """Write down who the worker is, and take the signals."""
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, self.on_term)
+        signal.signal(signal.SIGUSR1, self._on_warning)
+        signal.signal(signal.SIGALRM, self.on_term)
+        self.claims.register(self.told.token, os.getpid(), self.told.supervisor)
+        self.store = open_store(self.told.jobstore)
+
+    def run(self) -> int:
+        """Run the Firework; return 0 if its job completed or was not to be run any more, else 1."""
+        fireworks.fly_with(self)
+        self.begin()
+        self.launch(self.place.fw_id)
+        return 0 if self.failure is None else 1
+
+    def work(self, claim: Claim, *, take_next: bool = False) -> Claim | None:
+        """Run one job; know where, so that its program can be asked to stop."""
+        self.directory = claim.directory
+        return super().work(claim, take_next=take_next)
+
+    def cause_of(self, error: BaseException) -> str:
+        """Return why the job failed: a job that was asked to stop ahead of its limit failed of that."""
+        said = one_line(error)
+        return f"walltime: asked to stop ahead of the limit, and said: {said}" if self.warned else said
+
+    def interrupted(self, claim: Claim) -> None:
+        """Close the attempt of a job that was told to stop: it has failed, with a cause."""
+        if self.warned:
+            self.failure = f"walltime: stopped {self.place.signal_ahead_s:.0f} s ahead of the limit"
+        else:
+            self.failure = f"{TOLD_TO_STOP} by the scheduler (SIGTERM) in attempt {claim.number}"
+        self.claims.end(self.told.token, self.failure)
+
+    def _on_warning(self, _signal: int, _frame: object) -> None:
+        """Ask for a whole last step; where that takes too long, stop all the same."""
+        if self.warned:
+            return
+        self.warned = True
+        patience_s = max(1.0, self.place.signal_ahead_s - _CLEAN_UP_S)
+        signal.setitimer(signal.ITIMER_REAL, patience_s)
+        if not self.in_job:
+            self.stopping = True
+        elif self.directory is not None:
+            self.ask_to_stop(self.directory)
+
+
+def fly(
+    queue: FireworksQueue, jobstore: dict[str, Any], place: Place, ask_to_stop: Callable[[Path], None]
+) -> tuple[int, str]:
+    """Run one Firework in this batch job.
+
+    Returns
+    -------
+    code : int
+        Exit code of the batch job.
+    said : str
+        One line for the batch job's log.
+    """
+    rocket = Rocket(queue, jobstore, place, ask_to_stop)
+    try:
+        code = rocket.run()
+    except (EpilayerError, OSError) as error:
+        return 3, f"epilayer: {one_line(error)}"
+    except Interrupted:
+        return 1, "epilayer: told to stop before the job began"
+    return code, f"epilayer: {rocket.failure or 'completed'}"

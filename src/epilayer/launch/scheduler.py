@@ -1,0 +1,300 @@
+"""What SLURM prints, read by pure functions: text in, values out. A state that is not known is refused.
+
+Covers SLURM 20.11 to 25.05: ``sbatch --parsable`` and plain, ``squeue`` and ``sacct`` in the formats asked for
+here, ``scontrol show job``, ``scancel``. States: https://slurm.schedmd.com/job_state_codes.html.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from epilayer.model.errors import InputError, QueueError
+
+
+class SchedulerState(StrEnum):
+    """Every state, and every flag shown as one, that SLURM prints for a job."""
+
+    BOOT_FAIL = "BOOT_FAIL"
+    CANCELLED = "CANCELLED"
+    COMPLETED = "COMPLETED"
+    COMPLETING = "COMPLETING"
+    CONFIGURING = "CONFIGURING"
+    DEADLINE = "DEADLINE"
+    EXPEDITING = "EXPEDITING"
+    FAILED = "FAILED"
+    LAUNCH_FAILED = "LAUNCH_FAILED"
+    NODE_FAIL = "NODE_FAIL"
+    OUT_OF_MEMORY = "OUT_OF_MEMORY"
+    PENDING = "PENDING"
+    POWER_UP_NODE = "POWER_UP_NODE"
+    PREEMPTED = "PREEMPTED"
+    RECONFIG_FAIL = "RECONFIG_FAIL"
+    REQUEUED = "REQUEUED"
+    REQUEUE_FED = "REQUEUE_FED"
+    REQUEUE_HOLD = "REQUEUE_HOLD"
+    RESIZING = "RESIZING"
+    RESV_DEL_HOLD = "RESV_DEL_HOLD"
+    REVOKED = "REVOKED"
+    RUNNING = "RUNNING"
+    SIGNALING = "SIGNALING"
+    SPECIAL_EXIT = "SPECIAL_EXIT"
+    STAGE_OUT = "STAGE_OUT"
+    STOPPED = "STOPPED"
+    SUSPENDED = "SUSPENDED"
+    TIMEOUT = "TIMEOUT"
+    UPDATE_DB = "UPDATE_DB"
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing of the job runs any more, or will."""
+        return self in _OVER
+
+
+_OVER = frozenset(
+    SchedulerState[name]
+    for name in ["BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "LAUNCH_FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "RECONFIG_FAIL", "REVOKED", "TIMEOUT"]
+)
+_COMPACT = {
+    "BF": "BOOT_FAIL",
+    "CA": "CANCELLED",
+    "CD": "COMPLETED",
+    "CF": "CONFIGURING",
+    "CG": "COMPLETING",
+    "DL": "DEADLINE",
+    "F": "FAILED",
+    "NF": "NODE_FAIL",
+    "OOM": "OUT_OF_MEMORY",
+    "PD": "PENDING",
+    "PR": "PREEMPTED",
+    "R": "RUNNING",
+    "RD": "RESV_DEL_HOLD",
+    "RF": "REQUEUE_FED",
+    "RH": "REQUEUE_HOLD",
+    "RQ": "REQUEUED",
+    "RS": "RESIZING",
+    "RV": "REVOKED",
+    "SI": "SIGNALING",
+    "SE": "SPECIAL_EXIT",
+    "SO": "STAGE_OUT",
+    "ST": "STOPPED",
+    "S": "SUSPENDED",
+    "TO": "TIMEOUT",
+}
+
+SACCT_FORMAT = "JobIDRaw,JobName%250,State%40,ExitCode,Elapsed,Timelimit,ReqMem,MaxRSS,NodeList"
+SQUEUE_FORMAT = "%i|%T|%r|%j"
+_SACCT_FIELDS = len(SACCT_FORMAT.split(","))
+_JOB_ID = re.compile(r"(\d+)(?:_(?:\d+|\[[^\]]*\]))?(?:\+\d+)?")
+_SUBMITTED = re.compile(r"(?:submitted batch job|granted job allocation) (\d+)", re.IGNORECASE)
+_PARSABLE = re.compile(r"(\d+)(?:;\S+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step of a job, as accounted for."""
+
+    name: str
+    """``batch``, ``extern``, ``0``, ..."""
+    state: SchedulerState
+    exit_code: int
+    signal: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accounted:
+    """A job as ``sacct`` tells of it."""
+
+    job_id: str
+    name: str
+    state: SchedulerState
+    exit_code: int
+    signal: int
+    by: str = ""
+    """User id of who cancelled it."""
+    nodes: str = ""
+    steps: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A job as ``squeue`` tells of it."""
+
+    job_id: str
+    name: str
+    state: SchedulerState
+    reason: str
+
+
+@dataclass(slots=True)
+class _Open:
+    row: Accounted
+    steps: list[Step] = field(default_factory=list)
+
+
+def parse_state(text: str) -> tuple[SchedulerState, str]:
+    """Read a state, long or compact, and who cancelled the job.
+
+    >>> parse_state("CANCELLED by 1000")
+    (<SchedulerState.CANCELLED: 'CANCELLED'>, '1000')
+
+    Raises
+    ------
+    QueueError
+        On a state that is not known.
+    """
+    word, _, rest = text.strip().partition(" ")
+    name = _COMPACT.get(word, word).rstrip("+")
+    try:
+        return SchedulerState(name), rest.removeprefix("by ").strip()
+    except ValueError:
+        raise QueueError(
+            f"SLURM tells of a state {text!r}, which is not known here.",
+            "Nothing was changed. Update epilayer, or report the state with the version of SLURM.",
+        ) from None
+
+
+def parse_sbatch(exit_code: int, stdout: str, stderr: str) -> str:
+    """Return the job's number from what ``sbatch`` (or ``salloc``) said.
+
+    Raises
+    ------
+    QueueError
+        If the job was not submitted, with the scheduler's reason.
+    """
+    if exit_code == 0:
+        found = _SUBMITTED.search(stdout)
+        lines = [_PARSABLE.fullmatch(line.strip()) for line in stdout.splitlines()]
+        plain = next((line for line in lines if line), None)
+        if found or plain:
+            return str((found or plain)[1])  # type: ignore[index]  # one of them is there
+        raise QueueError(
+            f"sbatch succeeded but named no job ({_brief(stdout, stderr)}).",
+            "Look for the job in squeue; epilayer cluster sync finds it by its name.",
+        )
+    raise QueueError(f"The scheduler refused the job ({_brief(stderr, stdout)}).", _remedy(stderr))
+
+
+_REMEDIES = (
+    ("partition", "Name one that sinfo lists, in the cluster's YAML (resources: partition)."),
+    (
+        "account",
+        "Name one of yours (sacctmgr show assoc user=$USER) in the cluster's YAML (resources: account).",
+    ),
+    ("qos", "Name one of yours (sacctmgr show assoc user=$USER format=qos) in the cluster's YAML."),
+    ("time limit", "Ask for less time in the cluster's YAML (walltime), or name a longer partition."),
+    ("qosmax", "Lower most_queued in the cluster's YAML, or wait: the limit of your group is reached."),
+    ("submit limit", "Lower most_queued in the cluster's YAML, or wait: the limit of your group is reached."),
+    ("node configuration", "Ask for less than a node has (memory, tasks, nodes) in the cluster's YAML."),
+    ("memory", "Ask for less memory in the cluster's YAML."),
+    ("unable to contact", "Wait for the scheduler to answer (scontrol ping), then give the command again."),
+    ("timed out", "Wait for the scheduler to answer (scontrol ping), then give the command again."),
+    ("no space", "Free space in the folder of the batch scripts."),
+)
+
+
+def _remedy(text: str) -> str:
+    lower = text.lower()
+    return next(
+        (remedy for mark, remedy in _REMEDIES if mark in lower),
+        "Try the script by hand: epilayer cluster launch --dry-run prints it.",
+    )
+
+
+def parse_squeue(text: str) -> list[Queued]:
+    """Read ``squeue --noheader --format=SQUEUE_FORMAT``; array jobs count once an element."""
+    found = []
+    for line in text.splitlines():
+        if not line.strip():
+            continue
+        parts = line.strip().split("|", 3)
+        if len(parts) != len(SQUEUE_FORMAT.split("|")):
+            raise _unreadable("squeue", line)
+        state, _ = parse_state(parts[1])
+        found.append(Queued(_job_id(parts[0], "squeue"), parts[3], state, parts[2]))
+    return found
+
+
+def parse_sacct(text: str) -> list[Accounted]:
+    """Read ``sacct --noheader --parsable2 --format=SACCT_FORMAT``, the steps with their job.
+
+    A job that was requeued may be told of twice; the last counts.
+    """
+    jobs: dict[str, _Open] = {}
+    for line in text.splitlines():
+        if not line.strip():
+            continue
+        parts = line.rstrip("\n").split("|")
+        if len(parts) < _SACCT_FIELDS:
+            raise _unreadable("sacct", line)
+        # A job's name may hold the separator; the fields after it are counted from the end.
+        rest = parts[-(_SACCT_FIELDS - 2) :]
+        name = "|".join(parts[1 : -(_SACCT_FIELDS - 2)])
+        state, by = parse_state(rest[0])
+        code, signal = _exit_code(rest[1], line)
+        whole, dot, step = parts[0].partition(".")
+        number = _job_id(whole, "sacct")
+        if dot:
+            if number in jobs:
+                jobs[number].steps.append(Step(step, state, code, signal))
+            continue
+        jobs[number] = _Open(Accounted(number, name, state, code, signal, by, rest[6]))
+    return [
+        Accounted(r.job_id, r.name, r.state, r.exit_code, r.signal, r.by, r.nodes, tuple(found.steps))
+        for found in jobs.values()
+        for r in (found.row,)
+    ]
+
+
+def parse_scontrol(text: str) -> dict[str, str]:
+    """Read ``scontrol --oneliner show job N``, or the same on many lines; values may hold blanks."""
+    found: dict[str, str] = {}
+    starts = list(re.finditer(r"(?:^|\s)([A-Za-z][\w:/.&-]*)=", text))
+    for this, following in zip(starts, [*starts[1:], None], strict=True):
+        end = following.start() if following is not None else len(text)
+        found.setdefault(this[1], text[this.end() : end].strip())
+    if "JobId" not in found or "JobState" not in found:
+        raise _unreadable("scontrol", text[:80])
+    parse_state(found["JobState"])
+    return found
+
+
+def parse_scancel(exit_code: int, stdout: str, stderr: str) -> bool:
+    """Whether ``scancel --verbose`` took effect, or the job was over already.
+
+    Raises
+    ------
+    QueueError
+        If it was refused.
+    """
+    said = f"{stdout}\n{stderr}".lower()
+    if exit_code == 0 or "already completing or completed" in said or "invalid job id specified" in said:
+        return "terminating job" in said and "error" not in said
+    raise QueueError(f"scancel was refused ({_brief(stderr, stdout)}).", "Cancel it as the user who owns it.")
+
+
+def _job_id(text: str, source: str) -> str:
+    found = _JOB_ID.fullmatch(text.strip())
+    if found is None:
+        raise _unreadable(source, text)
+    return found[0] if "_" in text or "+" in text else found[1]
+
+
+def _exit_code(text: str, line: str) -> tuple[int, int]:
+    code, _, signal = text.partition(":")
+    if not code.isdigit() or not (signal or "0").isdigit():
+        raise _unreadable("sacct", line)
+    return int(code), int(signal or 0)
+
+
+def _unreadable(source: str, line: str) -> InputError:
+    return InputError(
+        f"{source} printed a line that cannot be read: {line.strip()[:120]!r}.",
+        "Nothing was changed. Report it with the version of SLURM.",
+    )
+
+
+def _brief(first: str, second: str) -> str:
+    lines = [line.split("error: ")[-1].strip() for line in (first or second).splitlines() if line.strip()]
+    return "; ".join(dict.fromkeys(lines))[:300] or "it said nothing"

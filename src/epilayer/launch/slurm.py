@@ -1,0 +1,93 @@
+"""The commands of SLURM: run here, read by `epilayer.launch.scheduler`."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+from epilayer.launch import scheduler
+from epilayer.model.errors import QueueError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from epilayer.launch.scheduler import Accounted, Queued
+
+TIMEOUT_S = 60.0
+_CHUNK = 200
+
+
+class Slurm:
+    """The scheduler, asked through its own commands.
+
+    Parameters
+    ----------
+    timeout_s
+        How long a command may take, in seconds.
+    """
+
+    def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
+        self.timeout_s = timeout_s
+
+    def submit(self, script: Path) -> str:
+        """Submit a batch script; return the job's number."""
+        return scheduler.parse_sbatch(*self._run(["sbatch", "--parsable", str(script)]))
+
+    def cancel(self, job_id: str) -> bool:
+        """Cancel a job; whether there was something to cancel."""
+        return scheduler.parse_scancel(*self._run(["scancel", "--verbose", job_id]))
+
+    def queued(self) -> dict[str, Queued]:
+        """Return this user's jobs that wait or run."""
+        code, out, err = self._run(
+            ["squeue", "--me", "--noheader", "--array", f"--format={scheduler.SQUEUE_FORMAT}"]
+        )
+        if code:
+            raise self._silent("squeue", err)
+        return {job.job_id: job for job in scheduler.parse_squeue(out)}
+
+    def accounted(self, job_ids: Iterable[str] = (), names: Iterable[str] = ()) -> dict[str, Accounted]:
+        """Return what the accounting knows of jobs, by number; found by number or by name."""
+        found: dict[str, Accounted] = {}
+        for option, wanted in (("--jobs", sorted(set(job_ids))), ("--name", sorted(set(names)))):
+            for start in range(0, len(wanted), _CHUNK):
+                part = ",".join(wanted[start : start + _CHUNK])
+                since = ["--starttime=now-30days"]
+                code, out, err = self._run(
+                    [
+                        *("sacct", "--noheader", "--parsable2", f"--format={scheduler.SACCT_FORMAT}"),
+                        *(*since, f"{option}={part}"),
+                    ]
+                )
+                if code:
+                    raise self._silent("sacct", err)
+                found |= {job.job_id: job for job in scheduler.parse_sacct(out)}
+        return found
+
+    def ask(self, command: Sequence[str]) -> tuple[int, str, str]:
+        """Run any of its commands (for the doctor)."""
+        return self._run(command)
+
+    def _run(self, command: Sequence[str]) -> tuple[int, str, str]:
+        try:
+            done = subprocess.run(  # noqa: S603  (commands of the scheduler, arguments as a list)
+                list(command), capture_output=True, text=True, timeout=self.timeout_s, check=False
+            )
+        except FileNotFoundError as error:
+            raise QueueError(
+                f"There is no {command[0]} on this machine.", "Run this on a login node of the cluster."
+            ) from error
+        except subprocess.TimeoutExpired as error:
+            raise QueueError(
+                f"{command[0]} gave no answer within {self.timeout_s:.0f} s.",
+                "Nothing was concluded from that; give the command again when the scheduler answers.",
+            ) from error
+        return done.returncode, done.stdout, done.stderr
+
+    @staticmethod
+    def _silent(command: str, said: str) -> QueueError:
+        return QueueError(
+            f"{command} failed ({' '.join(said.split())[:200] or 'without a word'}).",
+            "Nothing was concluded from that; give the command again when the scheduler answers.",
+        )
