@@ -298,7 +298,7 @@ class Catalogue:
         return self._load(EngineSpec, "engines", name, beside)
 
     def cluster(self, name: str) -> Cluster:
-        """Return a cluster's profile, with variables of the environment filled into its database's address."""
+        """Return a cluster's profile, its database's address completed from the environment."""
         from epilayer.model.cluster import Cluster
 
         def filled(data: dict[str, Any], _folder: Path) -> dict[str, Any]:

@@ -172,7 +172,7 @@ def rocket(fw_id: Annotated[int, typer.Option("--fw-id", help="The Firework to r
     queue = cluster_queue_of(used, patience_s=_PATIENCE_S)
     if used.cluster is None:  # said by cluster_queue_of; for the type checker
         raise typer.Exit(2)
-    place = Place(os.environ.get("SLURM_JOB_ID", "0"), fw_id, used.cluster.signal_ahead_s)
+    place = Place(os.environ.get("SLURM_JOB_ID", "0"), fw_id, used.cluster.signal_ahead_s, used.cluster.pack)
     code, said = fly(queue, jobstore_of(used).as_dict(), place, _ask_to_stop)
     sys.stdout.write(said + "\n")
     raise typer.Exit(code)

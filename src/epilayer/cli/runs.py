@@ -68,7 +68,7 @@ def submit(
         return
     _show_submitted(flow.name, report)
     if report.completed < len(report.reused) + len(report.new):
-        out.print("Next: [cyan]epilayer run[/]")
+        out.print(f"Next: [cyan]epilayer {'cluster watch' if used.cluster else 'run'}[/]")
 
 
 def run(

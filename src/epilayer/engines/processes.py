@@ -18,7 +18,7 @@ def end_children() -> None:
 
 
 def ask_to_stop(directory: Path) -> None:
-    """Ask the VASP of a directory to stop after the ionic step it is in; any other program takes no notice."""
+    """Ask the VASP of a directory to stop after the ionic step it is in; others take no notice."""
     if (directory / "INCAR").exists():
         with contextlib.suppress(OSError):
             (directory / "STOPCAR").write_text("LSTOP = .TRUE.\n", encoding="ascii")

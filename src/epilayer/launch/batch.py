@@ -25,7 +25,7 @@ def job_name(name: str, queue: str, fw_id: int, launch_id: int) -> str:
     >>> job_name("slab nvopf (001) " + "x" * 300, "1f3a77", 12, 40)
     'slab-nvopf-001-xxxxxxxxxxxxxxxxxxxxxxxxx.1f3a77.12.40'
     """
-    slug = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:_NAME_LENGTH].strip("-") or "job"
+    slug = re.sub(r"[^A-Za-z0-9_]+", "-", name).strip("-")[:_NAME_LENGTH].strip("-") or "job"
     return f"{slug}.{queue[:6]}.{fw_id}.{launch_id}"
 
 
@@ -40,7 +40,8 @@ def options(resources: Resources, name: str, folder: Path, signal_ahead_s: int) 
     r = resources
     if r.walltime is not None and r.walltime <= signal_ahead_s:
         raise InputError(
-            f"A walltime of {walltime_text(r.walltime)} is over before the job is told to stop, {signal_ahead_s} s ahead.",
+            f"A walltime of {walltime_text(r.walltime)} is no longer than the {signal_ahead_s} s by which"
+            " a job is told to stop ahead of it.",
             "Ask for more walltime, or lower signal_ahead_s in the cluster's YAML.",
         )
     stated: list[tuple[str, Any]] = [

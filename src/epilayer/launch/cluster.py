@@ -1,17 +1,17 @@
 """Submit what is ready to the scheduler, and bring the queue into line with what the scheduler did.
 
-Four witnesses are joined: the queue's tables, the LaunchPad, ``squeue`` with ``sacct``, and the job's own last
-word. The queue's tables rule; nothing is concluded from a scheduler that does not answer; a job is declared
-dead only when the scheduler says it is over *and* the queue, asked again after that, still has it open.
+Four witnesses are joined: the queue's tables, the LaunchPad, ``squeue`` with ``sacct``, and the job's own
+last word. The queue's tables rule; nothing is concluded from a scheduler that does not answer; a job is
+declared dead only when the scheduler says it is over *and* the queue, asked again, still has it open.
 """
-
-
 
 from __future__ import annotations
 
 import json
 import shutil
+import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from fireworks import FWorker
@@ -56,8 +56,6 @@ class SyncReport:
     running: int = 0
     ended: list[tuple[int, str]] = field(default_factory=list)
     """Jobs whose end the queue had not heard of, with the cause."""
-    released: list[int] = field(default_factory=list)
-    """Jobs that can be submitted again, since their launch came to nothing."""
     cancelled: list[str] = field(default_factory=list)
     """Jobs of the scheduler that were cancelled, since the queue does not want them."""
     recovered: list[tuple[int, str, str]] = field(default_factory=list)
@@ -258,10 +256,10 @@ class ClusterLauncher:
         for document in self.board.journal.patiently(ask):
             history = document.get("state_history") or []
             number = next((h["reservation_id"] for h in history if h.get("reservation_id")), None)
-            created = history[0]["created_on"].timestamp() if history else 0.0
+            created = _stamp(history[0]["created_on"]) if history else 0.0
             row = rows[document["launch_id"]]
             name = self._name_of(row, int(document["launch_id"]))
-            age_s = max(0.0, _utc_now() - created)
+            age_s = max(0.0, time.time() - created)
             found.append(
                 _Launch(row, int(document["launch_id"]), str(number) if number else None, name, age_s)
             )
@@ -363,7 +361,7 @@ class ClusterLauncher:
                         pad.cancel_reservation(one.launch_id)
 
     def _came_to_nothing(self, one: _Launch, job: Accounted, report: SyncReport) -> None:
-        """A batch job ended before it claimed its job: judge it like a failure, or submit it again."""
+        """Let a job fail whose batch job ended before it began."""
         verdict = classify(None, job, raised=False)
         with self.queue.file.writing() as db:
             row = ledger.select(db, "state", [one.row.job])[0]
@@ -435,11 +433,9 @@ class ClusterLauncher:
         return batch.atoms_of(spec, self.output_of)
 
 
-def _utc_now() -> float:
-    """Return the time as FireWorks writes it: UTC, taken for local by ``timestamp`` of a naive date."""
-    from datetime import UTC, datetime
-
-    return datetime.now(tz=UTC).replace(tzinfo=None).timestamp()
+def _stamp(written: Any) -> float:  # noqa: ANN401  (FireWorks writes texts and dates, in UTC)
+    moment = datetime.fromisoformat(written) if isinstance(written, str) else written
+    return float(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp())
 
 
 def as_json(submission: Submission) -> dict[str, Any]:

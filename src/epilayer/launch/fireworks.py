@@ -21,6 +21,7 @@ import tempfile
 import time
 from contextlib import redirect_stderr
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +41,7 @@ from epilayer.model.errors import EpilayerError, QueueError
 from epilayer.store.journal import PATIENCE_S
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from epilayer.launch.base import ChangeReport, Ref, RerunReport, SubmitReport
 
@@ -60,6 +61,7 @@ class Launched:
     job: int
     priority: int
     launches: tuple[int, ...]
+    name: str
 
 
 class Board:
@@ -96,7 +98,7 @@ class Board:
     def find(self, query: Mapping[str, Any]) -> list[Launched]:
         """Return this queue's Fireworks that match, best first."""
         wanted = {"spec.epilayer.queue": self.file.identity, **query}
-        fields = {"fw_id": 1, "state": 1, "spec.epilayer": 1, "spec._priority": 1, "launches": 1, "_id": 0}
+        fields = {"fw_id": 1, "name": 1, "state": 1, "spec.epilayer": 1, "spec._priority": 1, "launches": 1}
 
         def ask() -> list[Launched]:
             rows = self.launchpad.fireworks.find(wanted, fields)
@@ -107,16 +109,23 @@ class Board:
                     int(row["spec"]["epilayer"]["job"]),
                     int(row["spec"].get("_priority", 0)),
                     tuple(row["launches"]),
+                    str(row["name"]),
                 )
                 for row in rows
             ]
 
         return sorted(self.journal.patiently(ask), key=lambda row: (-row.priority, row.job, row.fw_id))
 
-    def next_ready(self) -> int | None:
-        """Return the Firework to run next: highest priority first, then the oldest job."""
-        found = self.find({"state": "READY"})
-        return found[0].fw_id if found else None
+    def next_ready(self, names: Sequence[str] = ("*",)) -> int | None:
+        """Return the Firework to run next: highest priority first, then the oldest job.
+
+        Parameters
+        ----------
+        names
+            Glob patterns, one of which its name must match.
+        """
+        ready = self.find({"state": "READY"})
+        return next((row.fw_id for row in ready if any(fnmatchcase(row.name, n) for n in names)), None)
 
     def project(self, lost: Iterable[int] = ()) -> None:
         """Bring the Fireworks into line with the queue; doing it again changes nothing.
@@ -282,6 +291,7 @@ class FireworksQueue(EmbeddedQueue):
     """
 
     worker_module = "epilayer.launch.fireworks"
+    claims: BoardClaims
 
     def __init__(
         self,
@@ -431,7 +441,7 @@ _flying: FireworksWorker | None = None
 
 
 def fly_with(worker: FireworksWorker) -> None:
-    """Let this process's Firetasks be run by a worker: FireWorks makes the task itself, and it must find it."""
+    """Let a worker run this process's Firetasks: FireWorks makes the task, and the task must find it."""
     global _flying  # noqa: PLW0603
     _flying = worker
 

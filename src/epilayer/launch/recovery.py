@@ -1,8 +1,8 @@
 """Failed jobs come back by themselves, by a policy for the class of their failure.
 
-Every step is written down before it takes effect (the table ``verdicts``), counted per job and class, and can be
-undone like any rerun. A rerun may ask for other resources (the table ``wishes``); those of an undone rerun count
-no more.
+Every step is written down in the transaction in which it takes effect (the table ``verdicts``), counted per
+job and class, and can be undone like any rerun. A rerun may ask for other resources (the table ``wishes``);
+those of an undone rerun count no more.
 """
 
 from __future__ import annotations

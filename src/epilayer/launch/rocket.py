@@ -6,7 +6,6 @@ import os
 import signal
 import uuid
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from epilayer.launch import fireworks, processes
@@ -16,12 +15,14 @@ from epilayer.model.errors import EpilayerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from epilayer.launch.claims import Claim
     from epilayer.launch.fireworks import FireworksQueue
 
 TOKEN = "slurm"  # noqa: S105  (begins the name of a worker that the scheduler runs)
 _CLEAN_UP_S = 30.0
+_MOST_REFUSED = 10
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Place:
     fw_id: int
     signal_ahead_s: float
     """How long before the limit USR1 comes."""
+    pack: tuple[str, ...] = ()
+    """Patterns of names of short jobs to run after the first, while there are any."""
 
 
 def job_id_of(token: str) -> str | None:
@@ -97,11 +100,18 @@ class Rocket(fireworks.FireworksWorker):
         self.store = open_store(self.told.jobstore)
 
     def run(self) -> int:
-        """Run the Firework; return 0 if its job completed or was not to be run any more, else 1."""
+        """Run the Firework, then short ones that are ready; return 1 if a job failed, else 0."""
         fireworks.fly_with(self)
         self.begin()
         self.launch(self.place.fw_id)
-        return 0 if self.failure is None else 1
+        failure, refused = self.failure, 0
+        while not (self.stopping or self.warned or failure) and self.place.pack and refused < _MOST_REFUSED:
+            fw_id = self.claims.board.next_ready(self.place.pack)
+            if fw_id is None:
+                break
+            refused += not self.launch(fw_id)
+            failure = self.failure
+        return 0 if failure is None else 1
 
     def work(self, claim: Claim, *, take_next: bool = False) -> Claim | None:
         """Run one job; know where, so that its program can be asked to stop."""

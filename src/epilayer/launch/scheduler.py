@@ -1,7 +1,7 @@
 """What SLURM prints, read by pure functions: text in, values out. A state that is not known is refused.
 
-Covers SLURM 20.11 to 25.05: ``sbatch --parsable`` and plain, ``squeue`` and ``sacct`` in the formats asked for
-here, ``scontrol show job``, ``scancel``. States: https://slurm.schedmd.com/job_state_codes.html.
+Covers SLURM 20.11 to 25.05: ``sbatch --parsable`` and plain, ``squeue`` and ``sacct`` in the formats asked
+for here, ``scontrol show job``, ``scancel``. States: https://slurm.schedmd.com/job_state_codes.html.
 """
 
 from __future__ import annotations
@@ -53,8 +53,20 @@ class SchedulerState(StrEnum):
 
 
 _OVER = frozenset(
-    SchedulerState[name]
-    for name in ["BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "LAUNCH_FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "RECONFIG_FAIL", "REVOKED", "TIMEOUT"]
+    {
+        SchedulerState.BOOT_FAIL,
+        SchedulerState.CANCELLED,
+        SchedulerState.COMPLETED,
+        SchedulerState.DEADLINE,
+        SchedulerState.FAILED,
+        SchedulerState.LAUNCH_FAILED,
+        SchedulerState.NODE_FAIL,
+        SchedulerState.OUT_OF_MEMORY,
+        SchedulerState.PREEMPTED,
+        SchedulerState.RECONFIG_FAIL,
+        SchedulerState.REVOKED,
+        SchedulerState.TIMEOUT,
+    }
 )
 _COMPACT = {
     "BF": "BOOT_FAIL",
@@ -251,8 +263,8 @@ def parse_scontrol(text: str) -> dict[str, str]:
     """Read ``scontrol --oneliner show job N``, or the same on many lines; values may hold blanks."""
     found: dict[str, str] = {}
     starts = list(re.finditer(r"(?:^|\s)([A-Za-z][\w:/.&-]*)=", text))
-    for this, following in zip(starts, [*starts[1:], None], strict=True):
-        end = following.start() if following is not None else len(text)
+    ends = [*(start.start() for start in starts[1:]), len(text)]
+    for this, end in zip(starts, ends, strict=False):  # no start, one end
         found.setdefault(this[1], text[this.end() : end].strip())
     if "JobId" not in found or "JobState" not in found:
         raise _unreadable("scontrol", text[:80])

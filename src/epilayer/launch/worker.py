@@ -228,6 +228,7 @@ class Worker:
         return bool(data) and b"stop" not in self._inbox
 
     def on_term(self, _signal: int, _frame: object) -> None:
+        """Stop: the job that runs is told by an exception."""
         self.stopping = True
         if self.in_job:
             self.in_job = False  # once: a second signal must not cut the clean-up short

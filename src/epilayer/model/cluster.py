@@ -1,4 +1,4 @@
-"""A cluster as a study sees it: the scheduler, the database, what a job asks for, and what a failure calls for."""
+"""A cluster as a study sees it: its database, what a job asks for, and what a failure calls for."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ class Cluster(Frozen):
     source: str
     scheduler: Literal["slurm"] = "slurm"
     database: str
-    """``mongodb://`` address with the name of the database; ``${VARIABLE}`` is filled in from the environment."""
+    """``mongodb://`` address with the name of the database; ``${NAME}`` is taken from the environment."""
     preamble: str
     """File in the study's ``slurm/``, or the shipped one: modules, VASP, LOBSTER, scratch."""
     epilayer: str = "epilayer"
@@ -144,9 +144,11 @@ class Cluster(Frozen):
     most_queued: int = Field(default=50, gt=0)
     """Jobs of this study at the scheduler at one time."""
     poll_s: float = Field(default=30.0, gt=0)
-    partitions: dict[str, Partition] = {}
+    partitions: dict[str, Partition] = Field(default_factory=dict)
     resources: Resources
     rules: tuple[Rule, ...] = ()
+    pack: tuple[str, ...] = ()
+    """Patterns of names of jobs that take seconds: a batch job runs what is ready of them after its own."""
 
     def resources_for(self, name: str, atoms: int) -> Resources:
         """Return what a job of this name and number of atoms asks for."""
