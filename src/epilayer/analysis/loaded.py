@@ -29,6 +29,7 @@ HOST = "host"
 DONORS = ("O", "N", "F")
 _CUSTOMARY_ANG = 3.2  # first minimum of Na-O in ether and carbonate electrolytes, where none is found
 _FURTHEST_ANG = 6.0
+_BIN_ANG = 0.05
 _MOST_SHARES = 12
 
 
@@ -142,11 +143,12 @@ def solvation_of(loaded: Loaded, runs: Sequence[Run]) -> Solvation:
     inverse = np.linalg.inv(cell)
     positions = np.concatenate([run.positions_ang @ inverse for run in runs])
     heights = 1.0 / np.linalg.norm(inverse, axis=0)
-    furthest = min(_FURTHEST_ANG, 0.5 * float(heights.min()) - 1e-6)
+    # Whole bins, so that the last one ends within half the cell.
+    furthest = min(_FURTHEST_ANG, _BIN_ANG * np.floor(0.5 * float(heights.min()) / _BIN_ANG - 1e-6))
     shells = []
     everything = {f"all {e}": np.flatnonzero(symbols == e) for e in DONORS if e in loaded.symbols}
     for partner, atoms in {**everything, **groups}.items():
-        found = radial_distribution(positions, cell, centre, atoms, furthest_ang=furthest)
+        found = radial_distribution(positions, cell, centre, atoms, furthest_ang=furthest, bin_ang=_BIN_ANG)
         shells.append(
             PairShell(
                 centre=loaded.cation,
@@ -157,7 +159,7 @@ def solvation_of(loaded: Loaded, runs: Sequence[Run]) -> Solvation:
             )
         )
     donors = np.unique(np.concatenate([*groups.values()]))
-    whole = radial_distribution(positions, cell, centre, donors, furthest_ang=furthest)
+    whole = radial_distribution(positions, cell, centre, donors, furthest_ang=furthest, bin_ang=_BIN_ANG)
     if whole.first_minimum_ang is not None:
         cutoff, source = whole.first_minimum_ang, "first minimum of the pair distribution with O, N and F"
     else:

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from epilayer.cli.common import err, jobstore_of, out, print_json, queue_of, results_of, study
 from epilayer.cli.harvest import harvest
+from epilayer.cli.transport_rows import show_transport, transport_rows
 from epilayer.model.errors import UnknownNameError
 
 if TYPE_CHECKING:
@@ -98,12 +99,16 @@ def report(
     adsorption, growth = _records("adsorption"), _records("growth")
     reference = used.catalogue.reference(_REFERENCE)
     comparison = compare(adsorption, growth, reference)
+    ions = transport_rows(used, queue_of(used)) if used.queue_file.exists() else []
     if as_json:
-        print_json(to_json(comparison))
+        print_json({**to_json(comparison), "transport": ions})
         return
     out.print(to_rich(comparison))
-    if not adsorption:
+    show_transport(ions)
+    if not adsorption and not ions:
         out.print("Nothing is computed yet. Begin with: [cyan]epilayer run paper_adsorption[/]")
+        return
+    if not adsorption:  # the page shows adsorption; ions are told above
         return
     path = output or used.root / "report.html"
     with err.status("Drawing the report ..."):

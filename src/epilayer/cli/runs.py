@@ -13,6 +13,7 @@ from rich.table import Table
 from epilayer.cli.common import JsonOption, err, jobstore_of, out, print_json, queue_of, study
 from epilayer.cli.harvest import harvest
 from epilayer.cli.progress import Progress
+from epilayer.cli.transport_rows import show_transport, transport_rows
 from epilayer.model.errors import InputError
 
 if TYPE_CHECKING:
@@ -112,10 +113,12 @@ def run(
                 "submitted": dataclasses.asdict(submitted) if submitted else None,
                 "run": dataclasses.asdict(report),
                 "records_stored": stored,
+                "transport": transport_rows(used, queue, submitted.ref if submitted else None),
             }
         )
     else:
         _show_ran(report, time.monotonic() - started, stored)
+        show_transport(transport_rows(used, queue, submitted.ref if submitted else None))
     _exit_by(queue.status(submitted.ref if submitted else None), interrupted=report.interrupted)
 
 

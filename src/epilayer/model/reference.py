@@ -51,6 +51,25 @@ class PublishedGrowth(Frozen):
     note: str = ""
 
 
+class PublishedTransport(Frozen):
+    """What a paper says about ions in the pores of a MOF, in its own words: it prints no interval.
+
+    Attributes
+    ----------
+    mof
+        The framework.
+    quantity
+        What a record is compared by.
+    said
+        The paper's words or number.
+    """
+
+    id: str
+    mof: str
+    quantity: Literal["first peak of Na-O", "ranking", "solvation", "protocol"]
+    said: str
+
+
 class SilentChoice(Frozen):
     """Something that a paper does not state, so that whoever repeats it has to choose.
 
@@ -78,8 +97,8 @@ class Reference(Frozen):
     ----------
     method
         The paper's method as single facts, in its own terms.
-    values, growth
-        Every number and growth mode that a result is compared with.
+    values, growth, transport
+        Every number, growth mode and statement on ions that a result is compared with.
     silent
         Choices that the paper leaves open.
     """
@@ -92,6 +111,7 @@ class Reference(Frozen):
     method: tuple[str, ...] = ()
     values: tuple[PublishedValue, ...] = ()
     growth: tuple[PublishedGrowth, ...] = ()
+    transport: tuple[PublishedTransport, ...] = ()
     silent: tuple[SilentChoice, ...] = ()
 
     @model_validator(mode="after")
@@ -114,3 +134,7 @@ class Reference(Frozen):
     def growth_of(self, cathode: str, ligand: str) -> PublishedGrowth | None:
         """Return the printed growth mode of a ligand's MOF on a cathode, if there is one."""
         return next((g for g in self.growth if (g.cathode, g.ligand) == (cathode, ligand)), None)
+
+    def transport_of(self, mof: str, quantity: str) -> PublishedTransport | None:
+        """Return what the paper says about ions in a MOF, if it does."""
+        return next((t for t in self.transport if (t.mof, t.quantity) == (mof, quantity)), None)

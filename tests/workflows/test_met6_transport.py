@@ -1,0 +1,43 @@
+"""``workflows/met6_transport.py``: from names to a refused record beside the paper."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner
+
+from epilayer.cli.root import app
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SHORT = ["equilibration_steps=2", "production_steps=6", "minimise_steps=1", "segment_steps=5"]
+SMALL = ["primitive=true", "salt=NaFSI:1", "chains=pom4:1", "checkpoint_every=3"]
+
+
+@pytest.mark.slow
+def test_from_names_to_a_refusal_beside_the_paper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "epilayer.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    settings = [part for text in (*SHORT, *SMALL) for part in ("--set", text)]
+    command = ["run", "met6_transport", "--level", "toy", "--workers", "1", *settings]
+    done = CliRunner().invoke(app, command, env={"COLUMNS": "200"})
+    assert done.exit_code == 0, done.output
+    for text in ("119 atoms, 2 + 6 steps of 1 fs in 2 segments", "refused: too short", "about 2 A"):
+        assert text in done.output
+    assert "the guests and the host's H; the host's C, N, Zn are held" in done.output
+    (row,) = json.loads(CliRunner().invoke(app, ["report", "--json"]).stdout)["transport"]
+    assert row["first_peak_ang"] is None or 1.8 < row["first_peak_ang"] < 3.2
+    assert row["paper"]["first_peak_ang"] == "about 2 A"
+    assert row["stand_in"]
+    assert row["frames"] == 9
+    again = CliRunner().invoke(app, command, env={"COLUMNS": "200"})
+    assert "0 new records" in again.output
+
+
+def test_an_unknown_salt_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["submit", "met6_transport", "--set", "salt=NaXYZ:1", "--dry-run"])
+    assert "NaXYZ" in str(done.exception)
