@@ -173,7 +173,7 @@ class VaspMaker(BaseVaspMaker):  # type: ignore[misc]  # atomate2 is untyped
         self.engine.check({e.symbol for e in placed.composition.elements}, gamma=gamma)
         vasp_inputs.parallel_updates()
         write_vasp_input_set(placed, inputs, **self.write_input_set_kwargs)
-        resumed = vasp_resume.resume(directory, placed, moving=self.task not in ("static", "bonding"))
+        resumed = vasp_resume.resume(directory, placed, moving=self.task == "relax")
         problem: Exception | None = None
         try:
             run_vasp(**self._run_settings())

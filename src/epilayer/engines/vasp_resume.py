@@ -32,7 +32,8 @@ def resume(directory: Path, placed: Structure, *, moving: bool) -> tuple[str, ..
     Parameters
     ----------
     moving
-        Whether atoms move; a single point starts from its own structure.
+        Whether to take the structure over: a relaxation's. A single point starts from its own, and a
+        trajectory without its velocities and step count would be another one.
     """
     if not directory.name.startswith("attempt-"):
         return ()
