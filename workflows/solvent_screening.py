@@ -33,6 +33,7 @@ def build(
     max_steps: int = 400,
     seed: int = 0,
     quick: bool = False,
+    thorough: bool = False,
 ) -> Flow:
     """Build the flow.
 
@@ -51,6 +52,8 @@ def build(
         A ligand holds where its adsorption energy is below this.
     quick
         The first facet only, two poses, one relaxed, no check: shows the way, not the minimum.
+    thorough
+        A longer search, at about seven times the cost: poses, patience and keep are then its own.
     """
     return adsorption_study(
         catalogue,
@@ -67,4 +70,5 @@ def build(
         max_steps=max_steps,
         seed=seed,
         quick=quick,
+        thorough=thorough,
     )

@@ -82,3 +82,14 @@ def test_the_search_stands_in_the_verdict() -> None:
     (verdict,) = (job for job, _ in flow.iterflow() if job.name.startswith("growth"))
     given: Any = verdict.function_args
     assert given[2]["search_poses"] == 3
+
+
+def test_a_thorough_search_has_settings_of_its_own_and_a_quick_one_stays_quick() -> None:
+    small = ("ligands=triazole", "facets=001")
+    for settings, poses in (("thorough=true", 48), ("quick=true", 2), ("poses=5", 5)):
+        (search,) = (
+            j
+            for j, _ in build("paper_adsorption", settings, *small).iterflow()
+            if j.name.startswith("search")
+        )
+        assert search.function_args[1].poses == poses

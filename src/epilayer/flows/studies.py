@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from epilayer.flows.adsorption import AdsorptionStudyMaker, facet_slabs
-from epilayer.flows.search import PoseSearch
+from epilayer.flows.search import THOROUGH, PoseSearch
 from epilayer.structures import molecules
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def adsorption_study(
     max_steps: int,
     seed: int,
     quick: bool,
+    thorough: bool = False,
 ) -> Flow:
     """Build the adsorption study of some ligands on some facets of a cathode.
 
@@ -64,6 +65,8 @@ def adsorption_study(
         ``level`` only stand-ins check.
     quick
         Two poses, one relaxed, no check: shows the way, not the minimum.
+    thorough
+        Search by :data:`~epilayer.flows.search.THOROUGH`, whatever ``poses``, ``patience`` and ``keep`` say.
 
     Other parameters are those of :class:`~epilayer.flows.adsorption.AdsorptionStudyMaker`.
     """
@@ -83,11 +86,17 @@ def adsorption_study(
     study = AdsorptionStudyMaker(
         engine=engine,
         checks=() if quick else tuple(checks),
-        search=PoseSearch(
-            poses=2 if quick else poses, patience=patience, keep=1 if quick else keep, seed=seed
-        ),
+        search=_search(poses, patience, keep, seed, quick=quick, thorough=thorough),
         binding_threshold_ev=binding_threshold_ev,
         name=f"adsorption on {cathode}",
     )
     slabs = facet_slabs(material, facets, terminations)
     return study.make(cathode, slabs, studied, boxes, competing)
+
+
+def _search(poses: int, patience: int, keep: int, seed: int, *, quick: bool, thorough: bool) -> PoseSearch:
+    if quick:
+        return PoseSearch(poses=2, keep=1, seed=seed)
+    if thorough:
+        return THOROUGH.model_copy(update={"seed": seed})
+    return PoseSearch(poses=poses, patience=patience, keep=keep, seed=seed)
