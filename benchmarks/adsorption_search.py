@@ -407,7 +407,8 @@ def _print(figures: dict[str, Any], true: dict[str, Any], elapsed_s: float) -> N
     best, peer = figures["epilayer, thorough"], figures["AdsorbateSiteFinder, one orientation a site"]
     print(
         f"bar: {BAR_HITS:.0%} within {WITHIN_EV} eV at {BAR_COST:.0%} of the force calls; thorough "
-        f"{best['hits']:.0%} at {best['cost']:.1%} ({best['largest_cost']:.1%} at most); force calls of the peer over ours "
+        f"{best['hits']:.0%} at {best['cost']:.1%} ({best['largest_cost']:.1%} at most); "
+        "force calls of the peer over ours "
         f"{peer['mean_force_calls'] / best['mean_force_calls']:.1f}; {elapsed_s:.0f} s"
     )
 
