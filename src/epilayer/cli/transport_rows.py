@@ -80,6 +80,7 @@ def _row(record: IonTransport, reference: Reference) -> dict[str, Any]:
         "share_with_anion_and_chain": solvation.share_with_anion_and_chain,
         "nve_drift_mev_per_atom_ps": record.nve_drift_mev_per_atom_ps,
         "seconds_per_step": record.seconds_per_step,
+        "cpu_seconds_per_step": record.cpu_seconds_per_step,
         "peak_memory_mb": record.peak_memory_mb,
         "warnings": list(record.warnings),
         "trajectories": [f.path for f in record.trajectories],
@@ -139,7 +140,9 @@ def _lines(row: dict[str, Any]) -> list[tuple[str, str, str]]:
     if row["nve_drift_mev_per_atom_ps"] is not None:
         lines.append(("NVE drift", f"{row['nve_drift_mev_per_atom_ps']:+.3f} meV/atom/ps", ""))
     memory = "" if row["peak_memory_mb"] is None else f", {row['peak_memory_mb'] / 1024:.1f} GB"
-    lines.append(("cost", f"{row['seconds_per_step']:.2g} s a step{memory}", ""))
+    cpu_s = row["cpu_seconds_per_step"]
+    cpu = "" if cpu_s is None else f" ({cpu_s:.2g} s of CPU)"
+    lines.append(("cost", f"{row['seconds_per_step']:.2g} s a step{cpu}{memory}", ""))
     lines += [("trajectory", escape(path), "") for path in row["trajectories"]]
     return lines
 

@@ -57,7 +57,8 @@ class _Run:
     """One segment, from the checkpoint (or the start) to its end."""
 
     def __init__(self, maker: MlipSegmentMaker, start: Structure, previous: Segment | None) -> None:
-        self.began = time.monotonic()
+        self.began, self.began_cpu = time.monotonic(), time.process_time()
+        self.computed = 0
         self.maker, self.start, self.previous = maker, start, previous
         self.settings, self.limit = maker.settings, maker.limit
         self.level = maker.engine.executed()
@@ -151,6 +152,7 @@ class _Run:
             else:
                 tick = time.monotonic()
                 state = self.integrator.advance(state)
+                self.computed += 1
                 self._sound(state)
                 if state.step % self.settings.frame_every == 0:
                     self._store(log, state)
@@ -247,6 +249,8 @@ class _Run:
             trajectory=trajectory,
             resumed=resumed,
             wall_time_s=time.monotonic() - self.began,
+            cpu_time_s=time.process_time() - self.began_cpu,
+            computed_steps=self.computed,
             peak_memory_mb=_peak_memory_mb(),
             provenance=provenance_of([Path(checkpoint.path)], self.level),
         )

@@ -71,7 +71,8 @@ def transport_study(
     engine = inputs.engine(level)
     if not isinstance(engine, MdEngine):
         raise EngineError(
-            f"The engine of level {level!r} runs no dynamics in segments.", "Choose another level (--level)."
+            f"The engine of level {level!r} runs no dynamics in segments.",
+            "Choose another level (--level); input files alone (epilayer inputs) cannot be written for it.",
         )
     host = crystals.framework(inputs.mof(mof))
     if primitive:

@@ -343,7 +343,9 @@ def analyse_transport(
     report = transport_of(loaded, runs, temperature_k, plan.hop_length_ang)
     estimate = report.of(loaded.cation)
     drift, drift_error = _nve_drift(nve) if nve else (None, None)
-    computed = sum(s.last_step for s in last)
+    every = [s for part in replicas for s in part]
+    computed = max(sum(_computed(s) for s in every), 1)
+    known_cpu_s = [s.cpu_time_s for s in every if s.cpu_time_s is not None]
     return IonTransport(
         system=system,
         formula=start.composition.reduced_formula,
@@ -365,7 +367,8 @@ def analyse_transport(
         mean_temperature_k=float(np.concatenate(warm).mean()),
         nve_drift_mev_per_atom_ps=drift,
         nve_drift_error_mev_per_atom_ps=drift_error,
-        seconds_per_step=sum(s.wall_time_s for part in replicas for s in part) / max(computed, 1),
+        seconds_per_step=sum(s.wall_time_s for s in every) / computed,
+        cpu_seconds_per_step=sum(known_cpu_s) / computed if len(known_cpu_s) == len(every) else None,
         peak_memory_mb=max((s.peak_memory_mb for s in last if s.peak_memory_mb is not None), default=None),
         warnings=tuple(warnings),
         lost=tuple(dict.fromkeys(text for part in replicas for s in part for text in s.lost)),
@@ -380,6 +383,12 @@ def analyse_transport(
             if k not in {"dynamics", "segment_steps", "segment_wall_time_s"}  # no part of what was asked
         },
     )
+
+
+def _computed(segment: Segment) -> int:
+    """Return the steps that the segment's time was spent on."""
+    known = segment.computed_steps
+    return segment.last_step - segment.first_step if known is None else known
 
 
 def _statement(verdict: Verdict, reason: str) -> str:

@@ -127,6 +127,8 @@ class Segment(Frozen):
         The last configuration with its velocities (site property ``velocities``) and held atoms.
     degrees_of_freedom
         Of the atoms that move; the stored temperatures are 2 E_kin / (this x k_B).
+    wall_time_s, cpu_time_s, computed_steps
+        Of the attempt that ended the segment: a killed one before it took its own time.
     lost
         What the checkpoint's format could not carry over into this segment, one line each.
     resumed
@@ -153,6 +155,8 @@ class Segment(Frozen):
     lost: tuple[str, ...] = ()
     resumed: str = ""
     wall_time_s: Seconds
+    cpu_time_s: Seconds | None = None
+    computed_steps: int | None = None
     peak_memory_mb: Annotated[float, Unit("MB")] | None = None
     provenance: Provenance
 

@@ -135,6 +135,7 @@ class IonTransport(Frozen):
     nve_drift_mev_per_atom_ps: MevPerAtomPs | None = None
     nve_drift_error_mev_per_atom_ps: MevPerAtomPs | None = None
     seconds_per_step: Annotated[float, Unit("s")]
+    cpu_seconds_per_step: Annotated[float, Unit("s")] | None = None
     peak_memory_mb: Annotated[float, Unit("MB")] | None
     warnings: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()

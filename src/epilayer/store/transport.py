@@ -76,6 +76,7 @@ def _transport_fields(record: IonTransport) -> dict[str, Scalar]:
         "moves": record.moves,
         "nve_drift_mev_per_atom_ps": record.nve_drift_mev_per_atom_ps,
         "seconds_per_step": record.seconds_per_step,
+        "cpu_seconds_per_step": record.cpu_seconds_per_step,
         "peak_memory_mb": record.peak_memory_mb,
         "warnings": len(record.warnings),
         "trajectory": record.trajectories[0].path,
