@@ -17,6 +17,7 @@ from epilayer.cli import (
     imports,
     inputs,
     jobs,
+    reruns,
     results,
     runs,
     sensitivity,
@@ -75,7 +76,7 @@ app.command(rich_help_panel=WORK)(runs.run)
 app.command(rich_help_panel=WORK)(runs.status)
 app.add_typer(jobs.app, name="jobs", rich_help_panel=WORK)
 app.command(rich_help_panel=WORK)(watch.watch)
-app.command(rich_help_panel=WORK)(runs.rerun)
+app.command(rich_help_panel=WORK)(reruns.rerun)
 app.add_typer(cluster.app, name="cluster", rich_help_panel=WORK)
 app.command(rich_help_panel=WORK)(runs.cancel)
 app.command(rich_help_panel=WORK)(runs.pause)

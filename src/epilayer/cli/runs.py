@@ -165,57 +165,6 @@ def status(
             time.sleep(1.0)
 
 
-def rerun(
-    refs: Annotated[
-        list[str] | None, typer.Argument(metavar="[JOB]...", help="Jobs, by number or uuid.")
-    ] = None,
-    *,
-    failed: Annotated[bool, typer.Option("--failed", help="Every failed job.")] = False,
-    flow: Annotated[str | None, typer.Option("--flow", help="Only jobs of this flow.")] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Also completed jobs, and what was built on them.")
-    ] = False,
-    undo: Annotated[
-        bool, typer.Option("--undo", help="Take back the last rerun that has not run yet.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would happen; change nothing.")
-    ] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Let failed or cancelled jobs run again; earlier attempts are kept.
-
-    Example: [cyan]epilayer rerun --failed && epilayer run[/]
-    """
-    from epilayer.launch.base import JobState
-
-    queue = queue_of(study())
-    if undo:
-        report = queue.undo_rerun()
-    elif refs or failed:
-        report = queue.rerun(
-            refs or (), state=JobState.FAILED if failed else None, flow=flow, force=force, dry_run=dry_run
-        )
-    else:
-        raise InputError(
-            "Nothing was named to run again.", "Use epilayer rerun --failed, or give job numbers."
-        )
-    if as_json:
-        print_json(dataclasses.asdict(report))
-        return
-    if undo:
-        out.print(f"Took back rerun {report.id}: {_numbers(report.jobs)} as before.")
-        return
-    verb = "Would run" if dry_run else "Will run"
-    out.print(f"{verb} again: {_numbers(report.jobs)}.")
-    if report.descendants:
-        out.print(f"And what was built on them: {_numbers(report.descendants)}.")
-    for number, why in report.skipped:
-        out.print(f"Left alone: job {number}: {escape(why)}")
-    if report.jobs and not dry_run:
-        out.print("Next: [cyan]epilayer run[/]   (take it back: epilayer rerun --undo)")
-
-
 def cancel(
     ref: Annotated[str, typer.Argument(help="Flow (f1) or job.")], *, as_json: JsonOption = False
 ) -> None:
@@ -250,9 +199,9 @@ def _change(report: Any, verb: str, *, as_json: bool) -> None:  # noqa: ANN401  
     if as_json:
         print_json(dataclasses.asdict(report))
         return
-    out.print(f"{verb}: {_numbers(report.changed)}.")
+    out.print(f"{verb}: {numbers(report.changed)}.")
     if report.unchanged:
-        out.print(f"Left as they are: {_numbers(report.unchanged)}.")
+        out.print(f"Left as they are: {numbers(report.unchanged)}.")
     if report.note:
         out.print(escape(report.note))
 
@@ -407,7 +356,8 @@ def _job_json(job: JobInfo) -> dict[str, Any]:
     }
 
 
-def _numbers(numbers: tuple[int, ...]) -> str:
+def numbers(numbers: tuple[int, ...]) -> str:
+    """Return job numbers as a person writes them."""
     shown = ", ".join(map(str, numbers[:10])) + (" ..." if len(numbers) > 10 else "")  # noqa: PLR2004
     return f"{len(numbers)} jobs ({shown})" if numbers else "no jobs"
 

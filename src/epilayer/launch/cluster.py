@@ -228,7 +228,10 @@ class ClusterLauncher:
         launches = self._launches()
         wanted = {one.scheduler_id for one in launches if one.scheduler_id}
         wanted |= {number for number in open_attempts.values() if number}
-        accounted = self.slurm.accounted(wanted - set(queued))
+        gone = wanted - set(queued)
+        accounted = self.slurm.accounted(gone)
+        # The accounting may be behind; a job that neither knows is lost indeed.
+        accounted |= self.slurm.known(number for number in gone if not _settled(accounted.get(number)))
         over = {n: job for n, job in accounted.items() if n not in queued and job.state.over}
         over |= {n: accounted[n] for n, job in queued.items() if job.state.over and n in accounted}
         report.queued = sum(not job.state.over for job in queued.values())
@@ -416,7 +419,7 @@ class ClusterLauncher:
         for case in waiting:
             number = job_id_of(case.token) if case.token else None
             job = accounted.get(number) if number else None
-            if number and (job is None or not job.state.over) and case.token:
+            if number and job is not None and not job.state.over:
                 continue  # the accounting is behind; next time
             verdict = classify(case.cause, job, raised=case.outcome is Outcome.FAILED)
             planned = self.cluster.resources_for(case.name, self._atoms(case.job))
@@ -431,6 +434,10 @@ class ClusterLauncher:
         with self.queue.file.reading() as db:
             spec = db.execute("SELECT spec FROM specs WHERE job = ?", (job,)).fetchone()[0]
         return batch.atoms_of(spec, self.output_of)
+
+
+def _settled(job: Accounted | None) -> bool:
+    return job is not None and job.state.over
 
 
 def _stamp(written: Any) -> float:  # noqa: ANN401  (FireWorks writes texts and dates, in UTC)

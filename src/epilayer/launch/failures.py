@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, assert_never
+from typing import assert_never
 
 from epilayer.launch.scheduler import Accounted, SchedulerState
 from epilayer.model.cluster import FailureClass
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 TOLD_TO_STOP = "told to stop"
 """What the cause of a job that a signal ended says when the scheduler must say why."""
-_SIGNAL_EXIT = 128
+_SIGNAL_EXIT, _OUR_SIGNAL_EXIT = 128, 100
 
 # The first that matches counts. These are causes that the job itself could still tell.
 _TEXTS: tuple[tuple[FailureClass, str], ...] = (
@@ -140,18 +137,18 @@ def by_scheduler(job: Accounted) -> Verdict | None:  # noqa: C901, PLR0911  (a t
 def _by_exit(job: Accounted) -> Verdict | None:
     signals = [job.signal, *(step.signal for step in job.steps)]
     codes = [job.exit_code, *(step.exit_code for step in job.steps)]
-    signal = next((s for s in signals if s), 0) or next(
-        (c - _SIGNAL_EXIT for c in codes if c > _SIGNAL_EXIT), 0
-    )
+    signal = next(filter(None, [*signals, *map(_signal_in, codes)]), 0)
     if signal:
         return _verdict(FailureClass.CRASH, job, f"ended by signal {signal}")
     return None
 
 
+def _signal_in(code: int) -> int:
+    """Return the signal that an exit code tells of: 128 + N by a shell, 100 + N by our batch script."""
+    if code > _SIGNAL_EXIT:
+        return code - _SIGNAL_EXIT
+    return code - _OUR_SIGNAL_EXIT if code > _OUR_SIGNAL_EXIT else 0
+
+
 def _verdict(kind: FailureClass, job: Accounted, why: str) -> Verdict:
     return Verdict(kind, f"SLURM job {job.job_id}: {why}")
-
-
-def count(classes: Iterable[FailureClass], kind: FailureClass) -> int:
-    """Return how often a class stands in a list."""
-    return sum(one is kind for one in classes)

@@ -348,7 +348,8 @@ class FireworksQueue(EmbeddedQueue):
     def rerun(self, refs: Iterable[Ref] = (), **options: Any) -> RerunReport:  # noqa: ANN401
         """Let jobs run again; see `epilayer.launch.reruns.rerun`."""
         report = super().rerun(refs, **options)
-        if report.id is not None:
+        # Inside a larger transaction nothing has happened yet; who opened it projects after it.
+        if report.id is not None and not self.file.connection().in_transaction:
             self.board.project()
         return report
 
@@ -357,6 +358,10 @@ class FireworksQueue(EmbeddedQueue):
         report = super().undo_rerun(rerun_id)
         self.board.project()
         return report
+
+    def settle_launches(self) -> None:
+        """Bring the Fireworks into line with the queue."""
+        self.board.project()
 
     def _projected(self, report: ChangeReport) -> ChangeReport:
         self.board.project()

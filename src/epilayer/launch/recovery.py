@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from epilayer.launch import ledger, reruns
 from epilayer.launch.base import JobState, Outcome
+from epilayer.launch.failures import TOLD_TO_STOP, classify
 from epilayer.model.cluster import Action, FailureClass, Resources, walltime_text
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from epilayer.launch.base import JobInfo, RerunReport
     from epilayer.launch.embedded import EmbeddedQueue
     from epilayer.launch.failures import Verdict
     from epilayer.model.cluster import Recovery
@@ -64,13 +66,31 @@ def unjudged(db: sqlite3.Connection) -> list[Case]:
     ]
 
 
-def classes(db: sqlite3.Connection, jobs: list[int]) -> dict[int, FailureClass]:
-    """Return the class of the last failure of jobs that have one."""
-    found: dict[int, FailureClass] = {}
-    for part in ledger.chunks(jobs):
-        query = f"SELECT job, class FROM verdicts WHERE job IN ({part}) ORDER BY id"  # noqa: S608  (numbers)
-        found |= {row["job"]: FailureClass(row["class"]) for row in db.execute(query)}
-    return found
+def classes(queue: EmbeddedQueue, jobs: Sequence[JobInfo]) -> dict[int, FailureClass]:
+    """Return the class of the failure of each failed job: as judged, or by what it said itself."""
+    numbers = [job.number for job in jobs]
+    judged: dict[tuple[int, str], FailureClass] = {}
+    with queue.claims.file.reading() as db:
+        for part in ledger.chunks(numbers):
+            query = f"SELECT job, why, class FROM verdicts WHERE job IN ({part}) ORDER BY id"  # noqa: S608
+            judged |= {(row["job"], row["why"]): FailureClass(row["class"]) for row in db.execute(query)}
+    return {
+        job.number: judged.get((job.number, job.cause or ""))
+        or classify(job.cause, None, raised=TOLD_TO_STOP not in (job.cause or "")).kind
+        for job in jobs
+    }
+
+
+def rerun_with(
+    queue: EmbeddedQueue, jobs: Sequence[int], wish: Mapping[str, Any], *, force: bool
+) -> RerunReport:
+    """Rerun jobs and ask for other resources, in one transaction."""
+    with queue.claims.file.writing() as db:
+        report = queue.rerun(jobs, force=force)
+        if report.id is not None:
+            for job in (*report.jobs, *report.descendants) if wish else ():
+                add_wish(db, job, report.id, wish)
+    return report
 
 
 def wish_of(db: sqlite3.Connection, job: int) -> dict[str, Any]:

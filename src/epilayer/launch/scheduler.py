@@ -272,6 +272,22 @@ def parse_scontrol(text: str) -> dict[str, str]:
     return found
 
 
+def accounted_of(fields: dict[str, str]) -> Accounted:
+    """Return what the controller knows of a job in the form of the accounting; it has no steps."""
+    state, _ = parse_state(fields["JobState"])
+    code, signal = _exit_code(fields.get("ExitCode", "0:0"), fields["JobId"])
+    nodes = fields.get("NodeList", "")
+    return Accounted(
+        fields["JobId"],
+        fields.get("JobName", ""),
+        state,
+        code,
+        signal,
+        "",
+        "" if nodes == "(null)" else nodes,
+    )
+
+
 def parse_scancel(exit_code: int, stdout: str, stderr: str) -> bool:
     """Whether ``scancel --verbose`` took effect, or the job was over already.
 

@@ -65,6 +65,17 @@ class Slurm:
                 found |= {job.job_id: job for job in scheduler.parse_sacct(out)}
         return found
 
+    def known(self, job_ids: Iterable[str]) -> dict[str, Accounted]:
+        """Return what the controller itself still knows of jobs that the accounting has not heard of yet."""
+        found = {}
+        for job_id in job_ids:
+            code, out, err = self._run(["scontrol", "--oneliner", "show", "job", job_id])
+            if code == 0 and out.strip():
+                found[job_id] = scheduler.accounted_of(scheduler.parse_scontrol(out))
+            elif "invalid job id" not in (out + err).lower():
+                raise self._silent("scontrol", err)
+        return found
+
     def ask(self, command: Sequence[str]) -> tuple[int, str, str]:
         """Run any of its commands (for the doctor)."""
         return self._run(command)
