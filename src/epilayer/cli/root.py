@@ -23,6 +23,7 @@ from epilayer.cli import (
     sensitivity,
     studies,
     surfaces,
+    transfer,
     watch,
 )
 from epilayer.cli.common import state
@@ -77,6 +78,7 @@ app.command(rich_help_panel=WORK)(runs.status)
 app.add_typer(jobs.app, name="jobs", rich_help_panel=WORK)
 app.command(rich_help_panel=WORK)(watch.watch)
 app.command(rich_help_panel=WORK)(reruns.rerun)
+app.command(rich_help_panel=WORK)(transfer.transfer)
 app.add_typer(cluster.app, name="cluster", rich_help_panel=WORK)
 app.command(rich_help_panel=WORK)(runs.cancel)
 app.command(rich_help_panel=WORK)(runs.pause)

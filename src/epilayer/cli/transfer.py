@@ -1,0 +1,39 @@
+"""``epilayer transfer``: the study's queue and outputs, moved to a cluster or back."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+import typer
+
+from epilayer.cli.common import JsonOption, jobstore_of, out, print_json, queue_of, study
+from epilayer.config import EMBEDDED, STUDY_FILE
+from epilayer.model.errors import InputError
+
+
+def transfer(
+    to: Annotated[str, typer.Argument(metavar="QUEUE", help="A cluster's name, or embedded.")],
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy the queue and all outputs to another home; then change one line of epilayer.yaml.
+
+    The old home stays as it is. Nothing is computed again.
+
+    Example: [cyan]epilayer transfer mycluster[/], then [cyan]queue: mycluster[/] in epilayer.yaml
+    """
+    from epilayer.launch.transfer import transfer as move
+
+    used = study()
+    if to == used.settings.queue:
+        raise InputError(f"The study's queue is {to!r} already.", "Name where it shall go.")
+    there = dataclasses.replace(used, settings=used.settings.model_copy(update={"queue": to}))
+    with jobstore_of(used) as old_store, jobstore_of(there) as new_store:
+        report = move(queue_of(used), old_store, queue_of(there), new_store)
+    if as_json:
+        print_json({"from": used.settings.queue, "to": to, **dataclasses.asdict(report)})
+        return
+    out.print(f"Moved {report.jobs} jobs, {report.documents} outputs, {report.objects} large objects.")
+    where = "" if to == EMBEDDED else " (other machines must see the study's folder)"
+    out.print(f"Now write [cyan]queue: {to}[/] in {STUDY_FILE}{where}.")
