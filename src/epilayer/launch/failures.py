@@ -81,7 +81,10 @@ def classify(cause: str | None, job: Accounted | None, *, raised: bool) -> Verdi
 
 
 def by_text(cause: str) -> FailureClass | None:
-    """Return the class that the job's own words tell, if they do."""
+    """Return the class that a cause tells, if it does: by name (as `sync` writes it), or by its words."""
+    name = cause.partition(":")[0]
+    if name in set(FailureClass):
+        return FailureClass(name)
     return next((kind for kind, pattern in _TEXTS if re.search(pattern, cause)), None)
 
 

@@ -50,6 +50,8 @@ def test_a_job_without_a_last_word_is_judged_by_the_scheduler(told: Accounted, k
         ("OSError: [Errno 28] No space left on device", K.DISK_FULL),
         ("OSError: [Errno 122] Disk quota exceeded", K.DISK_FULL),
         ("MemoryError: ", K.OUT_OF_MEMORY),
+        ("node_failure: SLURM job 7: node n1 failed, before the job began", K.NODE_FAILURE),
+        ("lost: SLURM job 7 ended (COMPLETED), and the job left no word", K.LOST),
         ("AutoReconnect: 127.0.0.1:38113: connection closed", K.DATABASE),
         ("The POTCAR of V is missing.", K.SETUP),
         ("slab: the electronic loop did not converge", K.SCF),
