@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from epilayer.model.transport import DiffusionEstimate, TransportReport
     from epilayer.trajectory.frames import Header
 
-app = typer.Typer(no_args_is_help=True, help="Analyse a trajectory of any origin: transport.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Analyse what anybody computed: transport in a trajectory, bonds of a LOBSTER run.",
+)
 
 _ALKALI = ("Li", "Na", "K", "Rb", "Cs")
 _PS_PER_FS = 1e-3
@@ -28,7 +31,7 @@ _PS_PER_FS = 1e-3
 
 @app.callback()
 def analyse() -> None:
-    """Analyse a trajectory of any origin."""
+    """Analyse what anybody computed."""
 
 
 @app.command()

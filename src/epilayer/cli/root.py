@@ -10,6 +10,7 @@ import typer
 from epilayer import __version__
 from epilayer.cli import (
     analyse,
+    analyse_bonding,
     audit,
     build,
     build_match,
@@ -83,6 +84,7 @@ app.add_typer(cluster.app, name="cluster", rich_help_panel=WORK)
 app.command(rich_help_panel=WORK)(runs.cancel)
 app.command(rich_help_panel=WORK)(runs.pause)
 app.command(rich_help_panel=WORK)(runs.resume)
+analyse.app.command()(analyse_bonding.bonding)
 app.add_typer(analyse.app, name="analyse", rich_help_panel=RESULTS)
 app.command(rich_help_panel=RESULTS)(audit.audit)
 app.command("import", rich_help_panel=RESULTS)(imports.import_calculations)

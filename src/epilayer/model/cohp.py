@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 from pymatgen.core import Structure
 
 from epilayer.model.base import Frozen
-from epilayer.model.imported import Reason, Spilling
+from epilayer.model.bonding import BondChange
+from epilayer.model.imported import BondIntegral, Reason, Spilling
 from epilayer.model.level import LevelOfTheory
 from epilayer.model.records import Provenance, Status
 from epilayer.model.units import Ang, Ev, Unit
@@ -101,3 +103,62 @@ class Bonding(Frozen):
     def stand_in(self) -> bool:
         """Whether a stand-in for VASP or LOBSTER took part: then no number here is a result."""
         return self.level.stand_in
+
+
+class RunVerdict(StrEnum):
+    """Whether the integrals of a LOBSTER directory may be used.
+
+    ``unverified``: the lists are whole, but nothing says how the run ended and how much it spilled.
+    """
+
+    CERTIFIED = "certified"
+    UNVERIFIED = "unverified"
+    REFUSED = "refused"
+
+
+class RunReport(Frozen):
+    """What a LOBSTER directory says about chosen bonds.
+
+    Attributes
+    ----------
+    spilling_passes
+        ``None`` where no spilling is stated.
+    bonds
+        ICOHP per spin and summed, eV, negative where the bond holds; empty where the run is refused.
+    refused_bonds
+        Names and lengths alone, of a refused run.
+    listed
+        Bonds in the directory's list, chosen or not.
+    """
+
+    directory: str
+    program: str | None
+    stand_in: bool
+    basis: dict[str, str]
+    spilling: tuple[Spilling, ...]
+    spilling_limit_percent: Annotated[float, Unit("%")]
+    spilling_passes: bool | None
+    verdict: RunVerdict
+    reasons: tuple[Reason, ...]
+    bonds: tuple[BondIntegral, ...]
+    refused_bonds: tuple[tuple[str, Ang], ...]
+    listed: int
+    two_files_agree: bool
+    structure_checked: str | None
+
+
+class MappedChange(BondChange):
+    """A bond of the free molecule, and the same bond found by its atoms in the structure with the surface.
+
+    ``free_ev`` and ``adsorbed_ev`` are -ICOHP, summed over the spins.
+
+    Attributes
+    ----------
+    adsorbed_atoms
+        Counted from 0, in the order of that run's structure.
+    note
+        Why there is no value after adsorption; empty where there is one.
+    """
+
+    adsorbed_atoms: tuple[int, int]
+    note: str

@@ -1,0 +1,411 @@
+"""Bond strengths as figures: COHP curves, bonds before and after adsorption, the curve over orientations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from epilayer.model.bonding import BondMeasure
+from epilayer.report import canvas, style
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+    from epilayer.model.bonding import BondStudy, OrientedBonds
+
+_MINUS: Final = "\N{MINUS SIGN}"
+_PANEL_IN: Final = 2.3
+_BAR_IN: Final = 0.46
+_SPIN_NAMES: Final = ("spin 1", "spin 2")
+_PERCENT: Final = 100.0
+_NOT_LOBSTER: Final = "not LOBSTER"
+
+
+@dataclass(frozen=True)
+class Curve:
+    """COHP of one bond.
+
+    Parameters
+    ----------
+    cohp
+        Per spin, shape (spins, energies), eV/eV.
+    icohp_ev
+        Its running integral, the same shape, eV.
+    at_fermi_ev
+        ICOHP as listed, summed over the spins, eV.
+    """
+
+    name: str
+    cohp: NDArray[np.float64]
+    icohp_ev: NDArray[np.float64]
+    at_fermi_ev: float
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bond before and after.
+
+    Parameters
+    ----------
+    after_ev
+        ``None`` where the bond is gone or its number refused; ``note`` says which.
+    spilling_percent
+        Largest of the run after adsorption; ``None`` where the measure has none.
+    """
+
+    name: str
+    before_ev: float
+    after_ev: float | None
+    note: str = ""
+    spilling_percent: float | None = None
+
+
+def measure_words(measure: BondMeasure) -> str:
+    """Return the name of a measure, with the words that keep an index from passing for an ICOHP."""
+    return (
+        measure.value if measure is BondMeasure.ICOHP_LOBSTER else f"{measure.value}, {_NOT_LOBSTER}"
+    ).replace("-ICOHP", f"{_MINUS}ICOHP")
+
+
+def cohp_figure(
+    energies_ev: NDArray[np.float64],
+    curves: Sequence[Curve],
+    *,
+    title: str = "",
+    form: canvas.Form = "svg",
+    dpi: int = 200,
+) -> bytes:
+    """Draw -COHP of each bond against the energy, a panel a bond: both spins, integral, Fermi level.
+
+    Bonding states lie right of the zero line, antibonding ones left. The energy runs upwards, zero is
+    the Fermi level. The thin line is the running integral summed over the spins, on the upper axis.
+
+    Parameters
+    ----------
+    energies_ev
+        Relative to the Fermi level, shape (energies,).
+
+    Returns
+    -------
+    bytes
+        An SVG, PNG or PDF file; the same curves give the same bytes.
+    """
+    columns = min(len(curves), 3)
+    rows = -(-len(curves) // columns)
+    width_in = {1: style.COLUMN_IN, 2: 5.2}.get(columns, style.WIDE_IN)
+    height_in = 0.35 + rows * (_PANEL_IN + 1.05)
+    with canvas.new_figure(width_in, height_in) as figure:
+        grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
+        figure.subplots_adjust(
+            left=0.55 / width_in,
+            right=1 - 0.15 / width_in,
+            bottom=0.42 / height_in,
+            top=1 - 1.02 / height_in,
+            wspace=0.14,
+            hspace=1.1 / _PANEL_IN,
+        )
+        low = _lowest(energies_ev, curves)
+        for axes, curve in zip(grid.flat, curves, strict=False):
+            _cohp_panel(axes, energies_ev, curve)
+            axes.set_ylim(low, min(float(energies_ev[-1]), 5.0))
+        for axes in grid.flat[len(curves) :]:
+            axes.set_axis_off()
+        for axes in grid[:, 0]:
+            axes.set_ylabel(f"E {_MINUS} E(Fermi), eV")
+        _cohp_legend(figure, len(curves[0].cohp))
+        if title:
+            figure.text(
+                0.12 / width_in,
+                1 - 0.08 / height_in,
+                title,
+                va="top",
+                fontsize=style.SMALL_PT,
+                color=style.MUTED,
+            )
+        return canvas.save(figure, form, dpi)
+
+
+def _lowest(energies_ev: NDArray[np.float64], curves: Sequence[Curve]) -> float:
+    """Return where the drawing begins: just below the first states of any of the bonds."""
+    size = np.max([np.abs(c.cohp).sum(axis=0) for c in curves], axis=0)
+    there = np.flatnonzero(size > 0.01 * size.max()) if size.max() > 0 else []
+    first = float(energies_ev[there[0]]) if len(there) else float(energies_ev[0])
+    return max(float(energies_ev[0]), first - 1.0)
+
+
+def _cohp_panel(axes: Axes, energies_ev: NDArray[np.float64], curve: Curve) -> None:
+    axes.axvline(0, color=style.RULE, lw=0.8, zorder=0)
+    axes.axhline(0, color=style.MUTED, lw=0.9, ls=(0, (4, 3)), zorder=1)
+    for spin, values in enumerate(curve.cohp):
+        colour = style.SERIES[spin]
+        axes.plot(
+            -values, energies_ev, color=colour, lw=1.1, ls="-" if spin == 0 else (0, (5, 1.5)), zorder=3
+        )
+        axes.fill_betweenx(
+            energies_ev, 0, -values, where=energies_ev <= 0, color=colour, alpha=0.18, lw=0, zorder=2
+        )
+    # Room on either side, the same zero for both axes.
+    reach = 1.08 * max(float(np.abs(curve.cohp).max()), 1e-6)
+    axes.set_xlim(-reach, reach)
+    axes.set_xlabel(f"{_MINUS}COHP, eV/eV")
+    upper = axes.twiny()
+    summed = -curve.icohp_ev.sum(axis=0)
+    upper.plot(summed, energies_ev, color=style.INK, lw=0.9, zorder=4)
+    span = 1.08 * max(float(np.abs(summed).max()), 1e-6)
+    upper.set_xlim(-span, span)
+    upper.spines["top"].set_visible(True)
+    upper.set_xlabel(f"{_MINUS}ICOHP, eV", fontsize=style.SMALL_PT, labelpad=2)
+    upper.tick_params(axis="x", pad=1)
+    for one in (axes, upper):
+        one.xaxis.set_major_locator(_few_ticks())
+        one.xaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", _MINUS))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", _MINUS))
+    axes.annotate(
+        f"{curve.name}\n{_MINUS}ICOHP up to E(Fermi) {-curve.at_fermi_ev:.3f} eV",
+        (0, 1),
+        xycoords="axes fraction",
+        xytext=(0, 26),
+        textcoords="offset points",
+        va="bottom",
+        fontsize=style.SMALL_PT,
+        linespacing=1.35,
+    )
+
+
+def _few_ticks() -> Any:  # noqa: ANN401  (a matplotlib locator, imported where it is used)
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(nbins=4, symmetric=True)
+
+
+def _cohp_legend(figure: Any, spins: int) -> None:  # noqa: ANN401  (Figure)
+    from matplotlib.lines import Line2D
+
+    names = _SPIN_NAMES if spins > 1 else ("both spins",)
+    handles = [
+        Line2D([], [], color=style.SERIES[k], lw=1.1, ls="-" if k == 0 else (0, (5, 1.5)), label=name)
+        for k, name in enumerate(names)
+    ]
+    handles += [
+        Line2D([], [], color=style.INK, lw=0.9, label="integral"),
+        Line2D([], [], color=style.MUTED, lw=0.9, ls=(0, (4, 3)), label="Fermi level"),
+    ]
+    width_in, height_in = figure.get_size_inches()
+    figure.legend(
+        handles=handles,
+        loc="upper left",
+        bbox_to_anchor=(0.06 / width_in, 1 - 0.2 / height_in),
+        ncols=4,
+        handlelength=1.6,
+        columnspacing=0.9,
+        borderaxespad=0.1,
+        handletextpad=0.4,
+    )
+
+
+def change_figure(
+    bars: Sequence[Bar],
+    *,
+    measure: str,
+    title: str = "",
+    spilling_limit_percent: float = 5.0,
+    form: canvas.Form = "svg",
+    width_in: float = style.WIDE_IN,
+    dpi: int = 200,
+) -> bytes:
+    """Draw each bond twice: free (hollow) and with the surface (filled), the change beside it.
+
+    A bond whose run spills more than the limit is marked and has no filled bar.
+
+    Parameters
+    ----------
+    measure
+        Label of the axis: what the numbers are.
+    """
+    height_in = 0.82 + _BAR_IN * max(len(bars), 1)
+    with canvas.new_figure(width_in, height_in) as figure:
+        left_in = 1.0
+        axes = figure.add_axes(
+            (
+                left_in / width_in,
+                0.42 / height_in,
+                (width_in - left_in - 1.55) / width_in,
+                (_BAR_IN * max(len(bars), 1)) / height_in,
+            )
+        )
+        places = np.arange(len(bars))
+        before = [b.before_ev for b in bars]
+        axes.barh(places - 0.19, before, 0.34, color="none", edgecolor=style.MUTED, lw=1.0)
+        after = [b.after_ev or 0.0 for b in bars]
+        axes.barh(places + 0.19, after, 0.34, color=style.SERIES[0], lw=0)
+        axes.set(ylim=(max(len(bars), 1) - 0.5, -0.5), yticks=places, yticklabels=[b.name for b in bars])
+        axes.set_xlim(left=min(0.0, 1.05 * min([*before, *after, 0.0])))
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel(measure, loc="left")
+        for place, bar in zip(places, bars, strict=True):
+            axes.annotate(
+                _bar_note(bar, spilling_limit_percent),
+                (1.02, place),
+                xycoords=("axes fraction", "data"),
+                va="center",
+                fontsize=style.SMALL_PT,
+                color=style.INK if bar.after_ev is not None else style.MUTED,
+                style="normal" if bar.after_ev is not None else "italic",
+            )
+        _bar_legend(figure, title)
+        return canvas.save(figure, form, dpi)
+
+
+def _bar_note(bar: Bar, limit_percent: float) -> str:
+    spilled = bar.spilling_percent is not None and bar.spilling_percent > limit_percent
+    if spilled:
+        return f"\N{WARNING SIGN} spills {bar.spilling_percent:.1f} %"
+    if bar.after_ev is None or bar.before_ev == 0:
+        return bar.note or "no value"
+    change = f"{_PERCENT * (bar.after_ev / bar.before_ev - 1):+.1f} %".replace("-", _MINUS)
+    held = "" if bar.spilling_percent is None else f"  (spills {bar.spilling_percent:.1f} %)"
+    return change + held
+
+
+def _bar_legend(figure: Any, title: str) -> None:  # noqa: ANN401  (Figure)
+    from matplotlib.patches import Patch
+
+    width_in, height_in = figure.get_size_inches()
+    figure.text(
+        0.12 / width_in, 1 - 0.06 / height_in, title, va="top", fontsize=style.SMALL_PT, color=style.MUTED
+    )
+    figure.legend(
+        handles=[
+            Patch(facecolor="none", edgecolor=style.MUTED, label="free molecule"),
+            Patch(facecolor=style.SERIES[0], label="on the surface"),
+        ],
+        loc="upper left",
+        bbox_to_anchor=(0.06 / width_in, 1 - 0.19 / height_in),
+        ncols=2,
+        borderaxespad=0.1,
+        handlelength=1.2,
+        handletextpad=0.4,
+    )
+
+
+def orientation_figure(
+    studies: Sequence[BondStudy],
+    *,
+    form: canvas.Form = "svg",
+    width_in: float = style.WIDE_IN,
+    dpi: int = 200,
+) -> bytes:
+    """Draw the change of the weakest backbone bond against the turn about the long axis, a line a tilt.
+
+    Parameters
+    ----------
+    studies
+        One panel each, of one measure; orientations that do not count are crosses at the foot.
+    """
+    columns = min(len(studies), 2)
+    rows = -(-len(studies) // columns)
+    height_in = 0.2 + 2.25 * rows
+    with canvas.new_figure(width_in, height_in) as figure:
+        grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
+        figure.subplots_adjust(
+            left=0.62 / width_in, right=1 - 0.12 / width_in, bottom=0.42 / height_in,
+            top=1 - 0.42 / height_in, wspace=0.08, hspace=0.42,
+        )  # fmt: skip
+        for axes, study in zip(grid.flat, studies, strict=False):
+            _orientation_panel(axes, study)
+        for axes in grid.flat[len(studies) :]:
+            axes.set_axis_off()
+        for axes in grid[:, 0]:
+            axes.set_ylabel("change of the weakest\nbackbone bond, %")
+        for axes in grid[-1, :]:
+            axes.set_xlabel("turn about the long axis, degrees")
+        figure.text(
+            0.12 / width_in, 1 - 0.06 / height_in, measure_words(studies[0].measure), va="top",
+            fontsize=style.SMALL_PT, color=style.MUTED,
+        )  # fmt: skip
+        return canvas.save(figure, form, dpi)
+
+
+def _orientation_panel(axes: Axes, study: BondStudy) -> None:
+    axes.axhline(0, color=style.RULE, lw=0.8, zorder=0)
+    tilts = sorted({o.tilt_deg for o in study.orientations})
+    lost: list[OrientedBonds] = []
+    for number, tilt_deg in enumerate(tilts):
+        mine = sorted((o for o in study.orientations if o.tilt_deg == tilt_deg), key=lambda o: o.turn_deg)
+        points = []
+        for one in mine:
+            weakest = one.weakest
+            if one.refusal is None and weakest is not None and weakest.change_ratio is not None:
+                points.append((one.turn_deg, _PERCENT * weakest.change_ratio, weakest.name))
+            else:
+                lost.append(one)
+        colour = style.SERIES[number % len(style.SERIES)]
+        axes.plot(
+            [p[0] for p in points],
+            [p[1] for p in points],
+            color=colour,
+            marker=style.MARKERS[number % len(style.MARKERS)],
+            ms=4.5,
+            lw=1.1,
+            label=f"tilt {tilt_deg:g}°",
+            zorder=3,
+        )
+        for turn_deg, change, name in points:
+            axes.annotate(
+                name, (turn_deg, change), xytext=(0, 5), textcoords="offset points", ha="center",
+                fontsize=style.SMALL_PT - 1, color=style.MUTED,
+            )  # fmt: skip
+    for one in lost:
+        axes.plot(
+            one.turn_deg, 0.04, marker="x", ms=5, mew=1.2, color=style.MUTED, lw=0,
+            transform=axes.get_xaxis_transform(), label="refused" if one is lost[0] else None,
+        )  # fmt: skip
+    place = f"{study.molecule} on {study.cathode} ({study.facet}), {study.state}"
+    axes.set_title(place, loc="left", color=style.INK, fontsize=style.SMALL_PT)
+    axes.set_xticks(sorted({o.turn_deg for o in study.orientations}))
+    axes.set_xlim(-25, max(o.turn_deg for o in study.orientations) + 25)
+    axes.margins(y=0.28)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", _MINUS))
+    if len(tilts) > 1 or lost:
+        axes.legend(loc="best", handlelength=1.2, borderaxespad=0.2)
+
+
+def study_bars(study: BondStudy) -> list[Bar]:
+    """Return the backbone of the orientation that weakens a bond most (else the most stable) as bars."""
+    counted = [o for o in study.orientations if o.refusal is None and o.bonds] or list(study.orientations)
+    if not counted:
+        return []
+
+    def lowest(one: OrientedBonds) -> tuple[float, float]:
+        weakest = one.weakest
+        ratio = weakest.change_ratio if weakest is not None and weakest.change_ratio is not None else 0.0
+        return ratio, one.adsorption_energy_ev
+
+    one = min(counted, key=lowest)
+    return [
+        Bar(
+            b.name,
+            b.free_ev,
+            b.adsorbed_ev if one.refusal is None else None,
+            "broken" if not b.intact else "refused",
+            study.spilling_percent,
+        )
+        for b in one.bonds
+        if "H" not in b.elements
+    ]
+
+
+def describe_study(study: BondStudy) -> str:
+    """Return in words what the figures of a study show."""
+    said = study.statement
+    kept = [o for o in study.orientations if o.refusal is None]
+    return (
+        f"{said} Measure: {measure_words(study.measure)}; {study.program}; k-points {study.k_points}; "
+        f"relaxed by {study.level.name}. {len(kept)} of {len(study.orientations)} orientations count."
+    )

@@ -1,0 +1,280 @@
+"""``epilayer analyse bonding``: real runs give their known answers; every bad one is one clear line."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pymatgen.core import Lattice, Molecule, Structure
+from typer.testing import CliRunner
+
+from epilayer.cli.root import app
+from epilayer.model.errors import EpilayerError
+
+REAL = Path(os.environ.get("EPILAYER_REAL_DATA", Path(__file__).parents[4] / "shared" / "data"))
+real_data = [
+    pytest.mark.real_data,
+    pytest.mark.skipif(not (REAL / "index.json").exists(), reason=f"the real outputs are not at {REAL}"),
+]
+FERMI_ROW, ENERGIES = 4, np.linspace(-2.0, 1.0, 7)
+
+
+def analysed(*arguments: str) -> dict[str, Any]:
+    done = CliRunner().invoke(app, ["analyse", "bonding", *arguments, "--json"])
+    assert done.exit_code == 0, done.exception
+    value: dict[str, Any] = json.loads(done.stdout)
+    return value
+
+
+def refused(*arguments: str) -> EpilayerError:
+    done = CliRunner().invoke(app, ["analyse", "bonding", *arguments])
+    assert isinstance(done.exception, EpilayerError), done.output
+    assert "\n" not in done.exception.what
+    assert done.exception.remedy
+    return done.exception
+
+
+def ether(*, apart_ang: float = 1.41) -> Structure:
+    """Return CH3-O-CH2F in a box, one of its C-O bonds as long as told."""
+    atoms = Molecule(
+        ["C", "O", "C", "H", "H", "H", "H", "H", "F"],
+        [
+            [-apart_ang, 0.0, 0.0],
+            [0.0, 0.0, 0.0],
+            [0.5, 1.32, 0.0],
+            [-apart_ang - 0.36, 1.03, 0.0],
+            [-apart_ang - 0.40, -0.5, 0.89],
+            [-apart_ang - 0.40, -0.5, -0.89],
+            [1.59, 1.25, 0.0],
+            [0.17, 1.86, 0.89],
+            [0.08, 2.0, -1.13],
+        ],
+    )
+    return Structure(
+        Lattice.cubic(14), atoms.species, np.array(atoms.cart_coords) + 7, coords_are_cartesian=True
+    )
+
+
+def on_magnesia(molecule: Structure, order: list[int]) -> Structure:
+    """Return the molecule, its atoms in another order, over four atoms of an oxide."""
+    slab = Structure(
+        Lattice.cubic(14), ["Mg", "O", "Mg", "O"], [[1, 1, 1], [3, 1, 1], [3, 3, 1], [1, 3, 1]],
+        coords_are_cartesian=True,
+    )  # fmt: skip
+    for k in order:
+        slab.append(molecule[k].specie, molecule[k].frac_coords)
+    return slab
+
+
+def lobster(
+    folder: Path,
+    structure: Structure,
+    bonds: list[tuple[int, int, float]],
+    *,
+    spilling: tuple[str, str] = ("0.80", "0.90"),
+    carbon: str = "2s 2p_y 2p_z 2p_x",
+) -> Path:
+    """Write a whole LOBSTER run: two spins that share each bond's ICOHP equally."""
+    folder.mkdir()
+    structure.to(filename=str(folder / "CONTCAR"), fmt="poscar")
+    names = [f"{s.specie.symbol}{i + 1}" for i, s in enumerate(structure)]
+    lengths = [structure.get_distance(i, j) for i, j, _ in bonds]
+    table, head, rows = "", ["LOBSTER", "", "Average"], []
+    head[1] = f"{len(bonds) + 1:6d} 2 {len(ENERGIES):6d} 1.0 4.0 3.0"
+    for spin in (1, 2):
+        table += f"  COHP#  atomMU  atomNU  distance  translation  ICOHP (at) eF   for spin  {spin}\n"
+        for n, ((i, j, value), length) in enumerate(zip(bonds, lengths, strict=True), start=1):
+            table += f"{n:7d} {names[i]:>6} {names[j]:>6} {length:10.5f}   0   0   0 {value / 2:12.5f} \n"
+    for n, ((i, j, _), length) in enumerate(zip(bonds, lengths, strict=True), start=1):
+        head.append(f"No.{n}:{names[i]}->{names[j]}({length:.5f})")
+    for row, energy in enumerate(ENERGIES):
+        numbers = [0.0, 0.0]
+        for _, _, value in bonds:
+            numbers += [value / 4 if row < FERMI_ROW else -value / 8, value / 2 * min(row / FERMI_ROW, 1.0)]
+        rows.append(f"{energy:10.5f}" + "".join(f"{x:10.5f}" for x in numbers * 2))
+    text = "LOBSTER v4.1.0 (g++ 7.5.0)\nsetting up local basis functions...\n"
+    text += f"C (pbeVaspFit2015) {carbon} \nINFO: x\n"
+    for spin, one in enumerate(spilling, start=1):
+        text += f"spillings for spin channel {spin}\nabs. total  spilling: 6.31%\n"
+        text += f"abs. charge spilling: {one}%\n\n"
+    (folder / "lobsterout").write_text(text + "finished in 0 h  1 min  8 s  87 ms of wall time\n")
+    (folder / "ICOHPLIST.lobster").write_text(table)
+    (folder / "COHPCAR.lobster").write_text("\n".join([*head, *rows]) + "\n")
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return lobster(tmp_path / "free", ether(), [(0, 1, -9.0), (1, 2, -9.2), (0, 3, -7.0)])
+
+
+class TestRealRuns:
+    pytestmark = real_data
+
+    def test_sodium_chloride_with_and_without_spin_agree(self) -> None:
+        plain = analysed(str(REAL / "lobster_NaCl_spin_BeTe/NaCl"), "--bonds", "Na-Cl")
+        spin = analysed(str(REAL / "lobster_NaCl_spin_BeTe/NaCl_spin"), "--atoms", "1,2")
+        assert plain["verdict"] == "certified"
+        assert min(b["summed"] for b in plain["bonds"]) == pytest.approx(-0.56541, abs=1e-5)
+        assert next(b["per_spin"] for b in spin["bonds"] if b["length_ang"] < 3) == [-0.2827, -0.2827]
+        summed = {b["label"]: b["summed"] for b in spin["bonds"]}
+        assert {b["label"] for b in plain["bonds"]} == set(summed)
+        for bond in plain["bonds"]:
+            assert summed[bond["label"]] == pytest.approx(bond["summed"], abs=2.1e-5)
+        assert spin["verdict"] == "unverified"  # there is no lobsterout
+
+    @pytest.mark.parametrize(
+        ("where", "bonds", "strongest_first_spin_ev", "spilling"),
+        [
+            ("lobster_NaCl_spin_BeTe/BeTe", 52, -2.20918, [1.48, 1.48]),
+            ("lobster_spin_Fe", 20, -0.49683, [2.43, 4.06]),
+        ],
+    )
+    def test_strongest_bond_and_spilling_of_every_spin(
+        self, where: str, bonds: int, strongest_first_spin_ev: float, spilling: list[float]
+    ) -> None:
+        found = analysed(str(REAL / where))
+        assert len(found["bonds"]) == found["listed"] == bonds
+        per_spin = [v for b in found["bonds"] for v in b["per_spin"]]
+        assert min(per_spin) == pytest.approx(strongest_first_spin_ev, abs=1e-5)
+        assert [s["charge_percent"] for s in found["spilling"]] == spilling
+        assert found["two_files_agree"]
+        assert found["verdict"] == "certified"
+
+    @pytest.mark.parametrize(
+        ("name", "percent"), [("largespilling", [7.28, 7.28]), ("largespilling_2", [1.28, 7.28])]
+    )
+    def test_spilling_of_one_spin_is_enough_to_refuse(self, name: str, percent: list[float]) -> None:
+        found = analysed(str(REAL / f"lobster_out_states/lobsterout.{name}"))
+        assert [s["charge_percent"] for s in found["spilling"]] == percent
+        assert [s["passes"] for s in found["spilling"]] == [p <= 5 for p in percent]
+        assert found["verdict"] == "refused"
+
+    @pytest.mark.parametrize(
+        ("where", "what"),
+        [
+            ("crash", "the run crashed or was killed"),
+            ("notfinishedlobsterout", "the run crashed or was killed"),
+            ("lobsterout.nocohp", "LOBSTER needs 80"),
+            ("", "holds 7 LOBSTER runs"),
+        ],
+    )
+    def test_what_did_not_finish_is_refused(self, where: str, what: str) -> None:
+        assert what in refused(str(REAL / "lobster_out_states" / where)).what
+
+    def test_a_half_written_curve_and_another_structure_are_refused(self, tmp_path: Path) -> None:
+        source = REAL / "lobster_NaCl_spin_BeTe/NaCl"
+        other = REAL / "lobster_NaCl_spin_BeTe/BeTe/CONTCAR.gz"
+        folder = tmp_path / "NaCl"
+        shutil.copytree(source, folder)
+        whole = gzip.decompress((source / "COHPCAR.lobster.gz").read_bytes())
+        (folder / "COHPCAR.lobster.gz").unlink()
+        (folder / "COHPCAR.lobster").write_bytes(whole[: len(whole) // 2])
+        assert "is half-written" in refused(str(folder)).what
+        assert "another structure" in refused(str(source), "--structure", str(other)).what
+        strained = Structure.from_file(source / "CONTCAR.gz").apply_strain(0.01, inplace=False)
+        strained.to(filename=str(tmp_path / "CONTCAR"), fmt="poscar")
+        error = refused(str(source), "--structure", str(tmp_path / "CONTCAR"))
+        assert "Na1-Na1 is 5.692 A in its list, 5.749 A there" in error.what
+
+
+def test_a_run_is_certified_and_its_structure_checked(run: Path) -> None:
+    found = analysed(str(run), "--bonds", "C-O", "--structure", str(run / "CONTCAR"))
+    assert found["verdict"] == "certified"
+    assert [b["summed"] for b in found["bonds"]] == [-9.0, -9.2]
+    assert found["structure_checked"] == str(run / "CONTCAR")
+    text = CliRunner().invoke(app, ["analyse", "bonding", str(run), "--bonds", "C-O"]).stdout
+    for figure in ("C1-O2", "-4.50000", "-9.00000", "spin 1: 0.80 %", "certified"):
+        assert figure in text
+
+
+def test_spilling_above_the_limit_withholds_every_number(tmp_path: Path) -> None:
+    folder = lobster(tmp_path / "x", ether(), [(0, 1, -9.0)], spilling=("0.80", "7.28"))
+    found = analysed(str(folder))
+    assert found["verdict"] == "refused"
+    assert found["bonds"] == []
+    assert found["refused_bonds"] == [["C1-O2", pytest.approx(1.41)]]
+    assert "withheld" in CliRunner().invoke(app, ["analyse", "bonding", str(folder)]).stdout
+    assert "no curve is drawn" in refused(str(folder), "--plot", str(tmp_path / "x.svg")).what
+    assert not (tmp_path / "x.svg").exists()
+
+
+def test_damage_is_one_clear_line(run: Path, tmp_path: Path) -> None:
+    table, out = run / "ICOHPLIST.lobster", run / "lobsterout"
+    whole_table, whole_out = table.read_text(), out.read_text()
+    table.write_text(whole_table[: whole_table.index("  COHP#", 5)])
+    assert "a spin channel is missing" in refused(str(run)).what
+    table.write_text(whole_table)
+    out.write_text(whole_out.replace("0.90%", " nan%"))
+    assert "the charge spilling of spin 2 is not a number" in refused(str(run)).what
+    out.write_text(whole_out)
+    curves = run / "COHPCAR.lobster"
+    curves.write_text(curves.read_text()[:-90])
+    assert "is half-written" in refused(str(run)).what
+    assert "does not exist" in refused(str(tmp_path / "nowhere")).what
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["--bonds", "12"], "Unknown bond '12'"),
+        (["--bonds", "C-V"], "Unknown bond 'C-V'"),
+        (["--atoms", "1,9"], "Unknown pair of atoms '1,9'"),
+        (["--atoms", "3"], "names no two atoms"),
+        (["--molecule", "1-9"], "--molecule needs --free"),
+        (["--plot", "x.gif"], "cannot tell the format"),
+        (["--structure", "nowhere"], "nowhere does not exist"),
+    ],
+)
+def test_bad_requests_are_named(run: Path, arguments: list[str], what: str) -> None:
+    assert what in refused(str(run), *arguments).what
+
+
+def test_a_run_on_the_unrelaxed_structure_is_refused(run: Path, tmp_path: Path) -> None:
+    moved = ether()
+    moved.translate_sites([5], [0, 0, 0.05], frac_coords=False)  # in no bond of the list
+    moved.to(filename=str(tmp_path / "CONTCAR"), fmt="poscar")
+    error = refused(str(run), "--structure", str(tmp_path / "CONTCAR"))
+    assert "H6 is 0.050 A away" in error.what
+    ether(apart_ang=1.50).to(filename=str(tmp_path / "CONTCAR"), fmt="poscar")
+    error = refused(str(run), "--structure", str(tmp_path / "CONTCAR"))
+    assert "C1-O2 is 1.410 A in its list, 1.500 A there" in error.what
+
+
+def test_the_same_bond_is_compared_though_the_atoms_stand_in_another_order(run: Path, tmp_path: Path) -> None:
+    order = [5, 2, 8, 1, 0, 3, 7, 4, 6]
+    long = ether(apart_ang=1.50)
+    place = {k: 4 + n for n, k in enumerate(order)}
+    there = on_magnesia(long, order)
+    bonds = [(place[2], place[1], -8.9), (place[0], place[1], -6.3), (1, 0, -1.0)]
+    folder = lobster(tmp_path / "adsorbed", there, bonds)
+    found = analysed(str(folder), "--free", str(run), "--bonds", "C-O", "--plot", str(tmp_path / "x.svg"))
+    assert [(c["name"], c["adsorbed_ev"]) for c in found["changes"]] == [("C1-O2", 6.3), ("O2-C3", 8.9)]
+    weak = found["changes"][0]
+    assert weak["adsorbed_atoms"] == [place[0], place[1]]
+    assert weak["change_ratio"] == pytest.approx(6.3 / 9.0 - 1.0)
+    assert weak["adsorbed_ang"] == pytest.approx(1.5)
+    assert b"<svg" in (tmp_path / "x.svg").read_bytes()
+    # Named atoms give the same; a molecule of other atoms does not.
+    assert analysed(str(folder), "--free", str(run), "--bonds", "C-O", "--molecule", "5-13") == found
+    assert "the atoms differ" in refused(str(folder), "--free", str(run), "--molecule", "4-12").what
+    text = CliRunner().invoke(app, ["analyse", "bonding", str(folder), "--free", str(run)]).stdout
+    assert "Weakened most: C1-O2 (-30.0 %)" in text
+    assert "not listed" in text  # C-H, which the second run was not asked for
+
+
+def test_a_broken_bond_has_no_number_and_other_functions_are_not_compared(run: Path, tmp_path: Path) -> None:
+    there = on_magnesia(ether(apart_ang=2.6), list(range(9)))
+    folder = lobster(tmp_path / "broken", there, [(4, 5, -0.3), (5, 6, -9.0)])
+    assert "no molecule in one piece" in refused(str(folder), "--free", str(run)).what
+    found = analysed(str(folder), "--free", str(run), "--bonds", "C-O", "--molecule", "5-13")
+    assert [(c["note"], c["adsorbed_ev"]) for c in found["changes"]] == [("broken", None), ("", 9.0)]
+    other = lobster(tmp_path / "other", there, [(5, 6, -9.0)], carbon="2s 2p_y")
+    error = refused(str(other), "--free", str(run), "--molecule", "5-13")
+    assert "C was projected on" in error.what
