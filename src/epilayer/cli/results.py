@@ -105,10 +105,13 @@ def report(
         return
     out.print(to_rich(comparison))
     show_transport(ions)
-    if not adsorption and not ions:
+    bond_studies = _records("bond_strength")
+    for one in bond_studies:
+        out.print(escape(one.statement) + (" (stand-in: no result)" if one.stand_in else ""), soft_wrap=True)
+    if not adsorption and not ions and not bond_studies:
         out.print("Nothing is computed yet. Begin with: [cyan]epilayer run paper_adsorption[/]")
         return
-    if not adsorption:  # the page shows adsorption; ions are told above
+    if not adsorption and not bond_studies:  # the page shows adsorption and bonds; ions are told above
         return
     path = output or used.root / "report.html"
     with err.status("Drawing the report ..."):
@@ -121,6 +124,7 @@ def report(
             sources=_sources(used, adsorption),
             shapes=_records("wulff"),
             surface_energies=_records("surface"),
+            bond_studies=bond_studies,
         )
     write_atomic(path, text)
     out.print(f"Report written: [bold]{path}[/]")

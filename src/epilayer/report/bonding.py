@@ -313,7 +313,7 @@ def orientation_figure(
     with canvas.new_figure(width_in, height_in) as figure:
         grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
         figure.subplots_adjust(
-            left=0.62 / width_in, right=1 - 0.12 / width_in, bottom=0.42 / height_in,
+            left=0.78 / width_in, right=1 - 0.12 / width_in, bottom=0.42 / height_in,
             top=1 - 0.42 / height_in, wspace=0.08, hspace=0.42,
         )  # fmt: skip
         for axes, study in zip(grid.flat, studies, strict=False):
@@ -337,13 +337,14 @@ def _orientation_panel(axes: Axes, study: BondStudy) -> None:
     lost: list[OrientedBonds] = []
     for number, tilt_deg in enumerate(tilts):
         mine = sorted((o for o in study.orientations if o.tilt_deg == tilt_deg), key=lambda o: o.turn_deg)
-        points = []
+        points: list[tuple[float, float, str]] = []
         for one in mine:
             weakest = one.weakest
             if one.refusal is None and weakest is not None and weakest.change_ratio is not None:
                 points.append((one.turn_deg, _PERCENT * weakest.change_ratio, weakest.name))
             else:
                 lost.append(one)
+                points.append((one.turn_deg, np.nan, ""))  # no line across what does not count
         colour = style.SERIES[number % len(style.SERIES)]
         axes.plot(
             [p[0] for p in points],
@@ -363,7 +364,7 @@ def _orientation_panel(axes: Axes, study: BondStudy) -> None:
     for one in lost:
         axes.plot(
             one.turn_deg, 0.04, marker="x", ms=5, mew=1.2, color=style.MUTED, lw=0,
-            transform=axes.get_xaxis_transform(), label="refused" if one is lost[0] else None,
+            transform=axes.get_xaxis_transform(), label="refused, or broken" if one is lost[0] else None,
         )  # fmt: skip
     place = f"{study.molecule} on {study.cathode} ({study.facet}), {study.state}"
     axes.set_title(place, loc="left", color=style.INK, fontsize=style.SMALL_PT)

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from epilayer.model.records import Status
-from epilayer.report import canvas, charts, pictures, style, tables, viewer, wulff
+from epilayer.report import bonding, canvas, charts, pictures, style, tables, viewer, wulff
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from markupsafe import Markup
 
+    from epilayer.model.bonding import BondStudy
     from epilayer.model.level import LevelOfTheory
     from epilayer.model.records import AdsorptionEnergy, Calculation, GrowthVerdict
     from epilayer.model.reference import Reference, SilentChoice
@@ -36,6 +37,7 @@ def render_html(
     sources: Mapping[str, str] | None = None,
     shapes: Sequence[WulffShape] = (),
     surface_energies: Sequence[SurfaceEnergy] = (),
+    bond_studies: Sequence[BondStudy] = (),
 ) -> str:
     """Return the report as the text of one HTML file.
 
@@ -54,6 +56,8 @@ def render_html(
         Source text of engines, levels, cathodes and ligands by title; DOIs in it become links.
     shapes, surface_energies
         Wulff shapes and the surface energies they follow from; those of a stand-in are left out.
+    bond_studies
+        Bonds of molecules on surfaces; a stand-in's are named as such and not drawn.
 
     Returns
     -------
@@ -75,6 +79,7 @@ def render_html(
         reference=reference,
         intervals=_intervals(comparison.adsorption, threshold_ev),
         shapes=[_solid(k, s, surface_energies) for k, s in enumerate(shapes) if not s.level.stand_in],
+        bonds=_bonds(bond_studies),
         cards=[_card(number, record, by_job, reference) for number, record in enumerate(records, 1)],
         levels=_levels(records),
         verdicts=list(zip(comparison.growth, [_margin(row) for row in comparison.growth], strict=True)),
@@ -195,6 +200,31 @@ def _solid(number: int, shape: WulffShape, energies: Sequence[SurfaceEnergy]) ->
     words = wulff.describe_wulff(shape)
     drawn = canvas.inline(wulff.wulff_figure(shape, energies), f"wulff-{number}", words, themed=True)
     return {"shape": shape, "figure": Markup(drawn), "words": words}  # noqa: S704  (ours; names are escaped)
+
+
+def _bonds(studies: Sequence[BondStudy]) -> dict[str, Any] | None:
+    """Return the bond studies with their figures: orientations by measure, and bars of each that counts."""
+    from markupsafe import Markup
+
+    if not studies:
+        return None
+    drawn = [s for s in studies if not s.stand_in]
+    measures = list(dict.fromkeys(s.measure for s in drawn if s.orientations))
+    curves = []
+    for number, measure in enumerate(measures):
+        mine = [s for s in drawn if s.measure is measure and s.orientations]
+        alt = " ".join(s.statement for s in mine)
+        figure = canvas.inline(bonding.orientation_figure(mine), f"orientations-{number}", alt, themed=True)
+        curves.append({"measure": bonding.measure_words(measure), "figure": Markup(figure)})  # noqa: S704  (ours)
+    items = []
+    for number, study in enumerate(studies):
+        bars = [] if study.stand_in or study.status is Status.REFUSED else bonding.study_bars(study)
+        words = bonding.describe_study(study)
+        measure = bonding.measure_words(study.measure)
+        svg = bonding.change_figure(bars, measure=f"{measure}, eV") if bars else None
+        figure = Markup(canvas.inline(svg, f"bonds-{number}", words, themed=True)) if svg else None  # noqa: S704
+        items.append({"study": study, "words": words, "measure": measure, "figure": figure})
+    return {"curves": curves, "studies": items}
 
 
 def _card(
