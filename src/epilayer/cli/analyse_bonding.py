@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from epilayer.engines.outputs.discover import FoundFiles
     from epilayer.model.cohp import MappedChange, RunReport
     from epilayer.model.imported import BondIntegral
+    from epilayer.report.canvas import Form
 
 _SHOWN = 30
 _MOST_CURVES = 6
@@ -93,39 +94,38 @@ def bonding(
         raise InputError("--molecule needs --free.", "Name the run on the free molecule: --free DIR.")
     with err.status("Reading ..."):
         if free is None:
-            run = _read(directory, bonds or [], atoms or [], structure)
-            document = run.report.model_dump(mode="json")
-            picture = _curves(run, plot) if plot is not None else None
+            runs = [_read(directory, bonds or [], atoms or [], structure)]
             changes: tuple[MappedChange, ...] = ()
+            document = runs[0].report.model_dump(mode="json")
+            picture = _curves(runs[0], plot) if plot is not None else None
         else:
-            run = _read(directory, [], [], structure)
-            before = _read(free, bonds or [], atoms or [], None)
+            runs = [_read(free, bonds or [], atoms or [], None), _read(directory, [], [], structure)]
+            before, after = runs
             changes = compare_runs(
                 before.report,
                 _needed(before, free),
-                run.report,
-                _needed(run, directory),
-                run.listed,
+                after.report,
+                _needed(after, directory),
+                after.listed,
                 None if molecule is None else _ranges(molecule),
             )
             document = {
-                "adsorbed": run.report.model_dump(mode="json", exclude={"bonds", "refused_bonds"}),
                 "free": before.report.model_dump(mode="json", exclude={"bonds", "refused_bonds"}),
+                "adsorbed": after.report.model_dump(mode="json", exclude={"bonds", "refused_bonds"}),
                 "changes": [c.model_dump(mode="json") for c in changes],
             }
-            picture = _bars(run.report, changes, plot) if plot is not None else None
+            picture = _bars(after.report, changes, plot) if plot is not None else None
     if plot is not None and picture is not None:
         write_atomic(plot, picture)
     if as_json:
         print_json(document)
         return
-    if free is not None:
-        _show_head(before.report)
-    _show_head(run.report)
-    if free is None:
-        _show_bonds(run.report, everything=not (bonds or atoms))
-    else:
+    for run in runs:
+        _show_head(run.report)
+    if changes:
         _show_changes(changes)
+    else:
+        _show_bonds(runs[0].report, everything=not (bonds or atoms))
     if plot is not None:
         out.print(f"Drawn: {escape(str(plot))}")
 
@@ -268,8 +268,9 @@ def _label(report: RunReport) -> str:
     return f"{said}. STAND-IN: no number here is an ICOHP" if report.stand_in else said
 
 
-def _form(plot: Path) -> str:
-    return plot.suffix.lower().removeprefix(".")
+def _form(plot: Path) -> Form:
+    known: dict[str, Form] = {".png": "png", ".svg": "svg", ".pdf": "pdf"}
+    return known[plot.suffix.lower()]
 
 
 def _show_head(report: RunReport) -> None:

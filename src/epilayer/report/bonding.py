@@ -133,8 +133,8 @@ def cohp_figure(
 def _lowest(energies_ev: NDArray[np.float64], curves: Sequence[Curve]) -> float:
     """Return where the drawing begins: just below the first states of any of the bonds."""
     size = np.max([np.abs(c.cohp).sum(axis=0) for c in curves], axis=0)
-    there = np.flatnonzero(size > 0.01 * size.max()) if size.max() > 0 else []
-    first = float(energies_ev[there[0]]) if len(there) else float(energies_ev[0])
+    there = np.flatnonzero(size > 0.01 * size.max())
+    first = float(energies_ev[there[0]]) if there.size else float(energies_ev[0])
     return max(float(energies_ev[0]), first - 1.0)
 
 

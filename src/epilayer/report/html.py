@@ -213,17 +213,19 @@ def _bonds(studies: Sequence[BondStudy]) -> dict[str, Any] | None:
     curves = []
     for number, measure in enumerate(measures):
         mine = [s for s in drawn if s.measure is measure and s.orientations]
-        alt = " ".join(s.statement for s in mine)
-        figure = canvas.inline(bonding.orientation_figure(mine), f"orientations-{number}", alt, themed=True)
-        curves.append({"measure": bonding.measure_words(measure), "figure": Markup(figure)})  # noqa: S704  (ours)
+        figure = bonding.orientation_figure(mine)
+        svg = canvas.inline(
+            figure, f"orientations-{number}", " ".join(s.statement for s in mine), themed=True
+        )
+        curves.append({"measure": bonding.measure_words(measure), "figure": Markup(svg)})  # noqa: S704  (ours)
     items = []
     for number, study in enumerate(studies):
         bars = [] if study.stand_in or study.status is Status.REFUSED else bonding.study_bars(study)
-        words = bonding.describe_study(study)
-        measure = bonding.measure_words(study.measure)
-        svg = bonding.change_figure(bars, measure=f"{measure}, eV") if bars else None
-        figure = Markup(canvas.inline(svg, f"bonds-{number}", words, themed=True)) if svg else None  # noqa: S704
-        items.append({"study": study, "words": words, "measure": measure, "figure": figure})
+        words, drawing = bonding.describe_study(study), None
+        if bars:
+            figure = bonding.change_figure(bars, measure=f"{bonding.measure_words(study.measure)}, eV")
+            drawing = Markup(canvas.inline(figure, f"bonds-{number}", words, themed=True))  # noqa: S704  (ours)
+        items.append({"study": study, "words": words, "figure": drawing})
     return {"curves": curves, "studies": items}
 
 
