@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from epilayer.model.errors import InputError, QueueError
+from epilayer.model.errors import QueueError
 
 
 class SchedulerState(StrEnum):
@@ -310,14 +310,16 @@ def _job_id(text: str, source: str) -> str:
 
 
 def _exit_code(text: str, line: str) -> tuple[int, int]:
+    if not text:  # a step whose end is being written down (seen in 22.05)
+        return 0, 0
     code, _, signal = text.partition(":")
     if not code.isdigit() or not (signal or "0").isdigit():
         raise _unreadable("sacct", line)
     return int(code), int(signal or 0)
 
 
-def _unreadable(source: str, line: str) -> InputError:
-    return InputError(
+def _unreadable(source: str, line: str) -> QueueError:
+    return QueueError(
         f"{source} printed a line that cannot be read: {line.strip()[:120]!r}.",
         "Nothing was changed. Report it with the version of SLURM.",
     )

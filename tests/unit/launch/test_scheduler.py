@@ -115,6 +115,12 @@ def test_accounting_with_steps_odd_names_and_arrays() -> None:
     assert found["7"].nodes == "node[01-02]"
 
 
+def test_a_step_whose_end_is_being_written_down_has_no_exit_code_yet() -> None:
+    text = "151|x|FAILED|1:0|00:00:05|00:20:00|50M||vm\n151.batch|batch|CANCELLED||00:00:05||||vm\n"
+    [job] = parse_sacct(text)
+    assert job.steps[0].exit_code == 0
+
+
 def test_a_job_that_was_requeued_counts_as_its_last_run() -> None:
     text = "5|x|NODE_FAIL|1:0|00:00:01|00:20:00|50M||vm\n5|x|COMPLETED|0:0|00:00:01|00:20:00|50M||vm\n"
     [job] = parse_sacct(text)
