@@ -297,12 +297,18 @@ class Catalogue:
 
         return self._load(EngineSpec, "engines", name, beside)
 
-    def cluster(self, name: str) -> Cluster:
-        """Return a cluster's profile, its database's address completed from the environment."""
+    def cluster(self, name: str, *, pilot: bool = False) -> Cluster:
+        """Return a cluster's profile, its database's address completed from the environment.
+
+        Parameters
+        ----------
+        pilot
+            Whether it is for pilots, which need no database.
+        """
         from epilayer.model.cluster import Cluster
 
         def filled(data: dict[str, Any], _folder: Path) -> dict[str, Any]:
-            if isinstance(data.get("database"), str):
+            if isinstance(data.get("database"), str) and not pilot:
                 data["database"] = _filled(data["database"], f"the cluster {name!r}")
             return data
 

@@ -14,8 +14,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from epilayer.cli.common import JsonOption, cluster_queue_of, jobstore_of, out, print_json, study
+from epilayer.cli.common import JsonOption, cluster_queue_of, jobstore_of, out, print_json, queue_of, study
 from epilayer.cli.harvest import harvest
+from epilayer.config import EMBEDDED
 from epilayer.model.errors import EpilayerError, InputError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from epilayer.config import Study
     from epilayer.launch.cluster import ClusterLauncher, Submission, SyncReport
     from epilayer.launch.fireworks import FireworksQueue
-    from epilayer.model.cluster import Recovery
+    from epilayer.model.cluster import Cluster, Recovery
 
 app = typer.Typer(help="Run the queue on a SLURM cluster: launch, watch, sync, doctor.", no_args_is_help=True)
 
@@ -42,6 +43,16 @@ _PATIENCE_S = 1800.0
 def launch(
     limit: LimitOption = None,
     *,
+    pilot: Annotated[
+        str | None,
+        typer.Option(
+            "--pilot",
+            metavar="CLUSTER",
+            help="Submit allocations that work on the embedded queue; no database.",
+        ),
+    ] = None,
+    pilots: Annotated[int, typer.Option("--pilots", min=1, help="How many pilots there shall be.")] = 1,
+    workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Worker processes of a pilot.")] = 1,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the batch scripts; submit nothing.")
     ] = False,
@@ -53,6 +64,9 @@ def launch(
     Example: [cyan]epilayer cluster launch --dry-run[/]
     """
     used = study()
+    if pilot is not None:
+        _launch_pilots(used, pilot, pilots, workers, dry_run=dry_run, as_json=as_json)
+        return
     launcher = _launcher(used, cluster_queue_of(used))
     if dry_run:
         _show_scripts(launcher.plan(limit), as_json=as_json)
@@ -64,6 +78,43 @@ def launch(
         return
     _show_sync(report)
     _show_submitted(submitted)
+
+
+def _launch_pilots(
+    used: Study, name: str, pilots: int, workers: int, *, dry_run: bool, as_json: bool
+) -> None:
+    """Submit pilots until there are so many of this study."""
+    from epilayer.launch import pilot
+    from epilayer.launch.slurm import Slurm
+    from epilayer.model.files import write_atomic
+
+    if used.cluster is not None:
+        raise InputError("Pilots work on the embedded queue.", f"Write queue: {EMBEDDED} in epilayer.yaml.")
+    cluster = used.catalogue.cluster(name, pilot=True)
+    text = pilot.script(
+        cluster,
+        used.root,
+        used.runs,
+        template=used.batch_text("job.sh.j2"),
+        preamble=used.batch_text(cluster.preamble),
+        command=f"{_program(cluster)} -C {shlex.quote(str(used.root))} run --workers {workers}",
+        workers=workers,
+    )
+    if dry_run:
+        sys.stdout.write(text)
+        return
+    pilot.share(used.state)
+    slurm = Slurm()
+    there = pilot.waiting_or_running(slurm, used.root)
+    if not there:  # whoever held a job is gone with its pilot, on whatever node that was
+        queue_of(used).claims.recover(force=True)
+    script = write_atomic(used.runs / "batch" / "pilot.sh", text)
+    numbers = [slurm.submit(script) for _ in range(pilots - there)]
+    if as_json:
+        print_json({"pilots": numbers, "there_before": there})
+        return
+    told = f"SLURM jobs {', '.join(numbers)}" if numbers else "none needed"
+    out.print(f"Pilots of {workers} workers: {there} there, submitted: {told}.")
 
 
 @app.command()
@@ -193,10 +244,7 @@ def _launcher(used: Study, queue: FireworksQueue) -> ClusterLauncher:
         raise InputError(
             "This study's queue is not on a cluster.", "Name one in epilayer.yaml (queue: NAME)."
         )
-    program = cluster.epilayer
-    beside = Path(sys.executable).with_name(program)
-    if beside.is_file():  # the very one that submits, unless the profile says otherwise
-        program = shlex.quote(str(beside))
+    program = _program(cluster)
     return ClusterLauncher(
         queue,
         cluster,
@@ -206,6 +254,12 @@ def _launcher(used: Study, queue: FireworksQueue) -> ClusterLauncher:
         command=f"{program} -C {shlex.quote(str(used.root))} cluster rocket --fw-id {{fw_id}}",
         output_of=_outputs(used),
     )
+
+
+def _program(cluster: Cluster) -> str:
+    """Return how a batch job calls epilayer: the very one that submits, unless the profile says otherwise."""
+    beside = Path(sys.executable).with_name(cluster.epilayer)
+    return shlex.quote(str(beside)) if beside.is_file() else cluster.epilayer
 
 
 def _outputs(used: Study) -> Callable[[str], Any]:

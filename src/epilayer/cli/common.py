@@ -70,6 +70,11 @@ def cluster_queue_of(used: Study, *, patience_s: float | None = None) -> Firewor
             "This study's queue is the embedded one, of this machine.",
             "Name a cluster in epilayer.yaml (queue: NAME; epilayer list clusters shows them).",
         )
+    if not used.cluster.database:
+        raise InputError(
+            f"The cluster {used.cluster.name!r} names no database.",
+            "Add database: mongodb://..., or use pilots (epilayer cluster launch --pilot).",
+        )
     from epilayer.launch.fireworks import FireworksQueue
     from epilayer.store.journal import PATIENCE_S
 

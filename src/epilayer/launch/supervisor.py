@@ -383,7 +383,8 @@ class _Supervisor:
                 os.write(write_end, b"x")  # wakes the selector
 
         self.selector.register(read_end, selectors.EVENT_READ, None)
-        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        wishes = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # USR1: an allocation is nearly over
+        before = {number: signal.signal(number, stop) for number in wishes}
         try:
             yield
         finally:

@@ -351,7 +351,10 @@ def captured(directory: Path) -> Iterator[None]:
         for number, copy in enumerate(kept, start=1):
             os.dup2(copy, number)
             os.close(copy)
-        os.chdir(home)
+        try:
+            os.chdir(home)
+        except OSError:  # somebody has deleted it; that is no fault of the job
+            os.chdir("/")
 
 
 def _flush_c() -> None:

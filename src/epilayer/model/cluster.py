@@ -133,8 +133,9 @@ class Cluster(Frozen):
     title: str
     source: str
     scheduler: Literal["slurm"] = "slurm"
-    database: str
-    """``mongodb://`` address with the name of the database; ``${NAME}`` is taken from the environment."""
+    database: str = ""
+    """``mongodb://`` address with the name of the database; ``${NAME}`` is taken from the environment. Pilots
+    need none."""
     preamble: str
     """File in the study's ``slurm/``, or the shipped one: modules, VASP, LOBSTER, scratch."""
     epilayer: str = "epilayer"

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 BUSY_TIMEOUT_S = 60.0
+SHARED_MARK = "used-by-several-machines"
+"""A file of this name beside a database: no write-ahead log, which needs memory of one machine."""
 
 # A forked child inherits connections it may neither use nor close (closing would disturb the
 # parent's write-ahead log); they are kept here so that no destructor runs in the child.
@@ -145,7 +147,8 @@ class Database:
         )
         try:
             self._check(connection)
-            connection.execute("PRAGMA journal_mode = WAL")
+            shared = (Path(self.path).parent / SHARED_MARK).exists()
+            connection.execute(f"PRAGMA journal_mode = {'DELETE' if shared else 'WAL'}")
             connection.execute(f"PRAGMA synchronous = {'FULL' if self.durable else 'NORMAL'}")
             connection.execute("PRAGMA cache_size = -65536")  # 64 MiB
             for name, (arguments, function) in self.functions.items():
