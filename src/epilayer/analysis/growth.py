@@ -23,6 +23,8 @@ def growth_verdict(
 ) -> GrowthVerdict:
     """Say on which facets the ligand holds, over all levels of theory that were computed.
 
+    One facet alone decides no growth mode.
+
     A facet binds if the whole interval over levels lies below ``threshold_ev``, does not bind if
     all of it lies above, and is undecided otherwise or where any value was refused. Several
     terminations of one facet are several values of it: their spread widens its interval, stands in the
@@ -54,8 +56,8 @@ def growth_verdict(
         for facet in sorted({r.facet for r in records})
     )
     binding = tuple(f.facet for f in facets if f.binds)
-    if any(f.binds is None for f in facets):
-        mode = GrowthMode.UNDECIDED
+    if any(f.binds is None for f in facets) or len(facets) == 1:
+        mode = GrowthMode.UNDECIDED  # what holds on one facet says nothing about the others
     elif len(binding) == len(facets):
         mode = GrowthMode.ISOTROPIC
     else:
@@ -165,7 +167,10 @@ def _statement(mode: GrowthMode, facets: Sequence[FacetBinding], threshold_ev: f
         GrowthMode.UNDECIDED: f"undecided on {open_facets}: the interval over levels contains the threshold, "
         "or a value was refused",
     }[mode]
-    if mode is GrowthMode.UNDECIDED and any(f.terminations_disagree for f in facets):
+    if mode is GrowthMode.UNDECIDED and not open_facets:
+        held = "holds" if where else "does not hold"
+        lead = f"{held} on ({facets[0].facet}), the only facet studied, which decides no growth mode"
+    elif mode is GrowthMode.UNDECIDED and any(f.terminations_disagree for f in facets):
         lead = f"undecided on {open_facets}: {_disagreement(facets)}"
     return f"{lead} (threshold {threshold_ev:+.2f} eV; {shown})"
 

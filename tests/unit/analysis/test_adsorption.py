@@ -470,7 +470,7 @@ def test_terminations_that_agree_are_one_answer_with_their_spread() -> None:
     verdict = growth_verdict([value("100", -0.9, termination="a"), value("100", -0.5, termination="b")], -0.2)
     (facet,) = verdict.facets
     assert facet.termination_spread_ev == pytest.approx(0.4)
-    assert verdict.mode is GrowthMode.ISOTROPIC
+    assert facet.binds
     assert verdict.margin_ev == pytest.approx(0.3)
     assert growth_verdict([value("100", -0.9)], -0.2).facets[0].termination_spread_ev is None
 
@@ -484,7 +484,18 @@ def test_the_threshold_itself_decides_nothing() -> None:
 def test_dispersion_can_be_left_out_of_the_interval() -> None:
     records = [value("001", -0.5, less_dispersion_ev=-0.1)]
     assert growth_verdict(records, -0.2).mode is GrowthMode.UNDECIDED
-    assert growth_verdict(records, -0.2, both_dispersions=False).mode is GrowthMode.ISOTROPIC
+    assert (
+        growth_verdict([*records, value("100", -0.6)], -0.2, both_dispersions=False).mode
+        is GrowthMode.ISOTROPIC
+    )
+
+
+@pytest.mark.parametrize(("energy_ev", "said"), [(-0.5, "holds on (001)"), (0.1, "does not hold on (001)")])
+def test_one_facet_decides_no_growth_mode(energy_ev: float, said: str) -> None:
+    verdict = growth_verdict([value("001", energy_ev)], -0.2)
+    assert verdict.mode is GrowthMode.UNDECIDED
+    assert said in verdict.statement
+    assert "the only facet studied" in verdict.statement
 
 
 def test_a_stand_in_marks_the_verdict() -> None:
