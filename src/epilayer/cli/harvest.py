@@ -20,6 +20,7 @@ def harvest(used: Study, queue: EmbeddedQueue) -> int:
     """
     from monty.json import MontyDecoder
 
+    from epilayer.cli.verifying import seal_study
     from epilayer.flows.adsorption import RECORD
     from epilayer.launch.base import JobState
     from epilayer.store.records import KINDS, document_of
@@ -51,4 +52,6 @@ def harvest(used: Study, queue: EmbeddedQueue) -> int:
         count = results.put(documents.values())
     finally:
         results.close()
+    if count.added or count.changed:
+        seal_study(used, documents.values())
     return count.added + count.changed

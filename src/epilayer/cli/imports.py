@@ -196,16 +196,19 @@ def _leg_at(records: Sequence[ImportedCalculation], role: str, place: Path) -> L
 def _store(records: Sequence[ImportedCalculation], made: Sequence[ImportedAdsorption]) -> int:
     from datetime import UTC, datetime
 
+    from epilayer.cli.verifying import seal_study
     from epilayer.store.records import document_of
 
     now = datetime.now(UTC).isoformat()
     known = [record for record in records if record.code.value != "unknown"]
-    results = results_of(study())
+    used = study()
+    results = results_of(used)
     try:
         results.put(document_of(one, created=now) for one in known)
         results.put(document_of(one, created=now) for one in made)
     finally:
         results.close()
+    seal_study(used, ())
     return len(known) + len(made)
 
 

@@ -25,6 +25,7 @@ from epilayer.cli import (
     studies,
     surfaces,
     transfer,
+    verify,
     watch,
 )
 from epilayer.cli.common import state
@@ -90,5 +91,6 @@ app.command(rich_help_panel=RESULTS)(audit.audit)
 app.command("import", rich_help_panel=RESULTS)(imports.import_calculations)
 app.command(rich_help_panel=RESULTS)(results.query)
 app.command(rich_help_panel=RESULTS)(results.report)
+app.command(rich_help_panel=RESULTS)(verify.verify)
 app.command(rich_help_panel=RESULTS)(sensitivity.sensitivity)
 app.command(rich_help_panel=RESULTS)(surfaces.surfaces)

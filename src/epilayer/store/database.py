@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from epilayer.model.errors import NewerSchemaError, StoreError
+from epilayer.store.seals import new_stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 BUSY_TIMEOUT_S = 60.0
 SHARED_MARK = "used-by-several-machines"
 """A file of this name beside a database: no write-ahead log, which needs memory of one machine."""
+STAMPED = (
+    "CREATE TABLE written (one INTEGER PRIMARY KEY CHECK (one = 1), token TEXT NOT NULL, proof TEXT NOT NULL)"
+)
+"""For the schema of a file that is to be sealed: the mark of the last write (:mod:`epilayer.store.seals`)."""
 
 # A forked child inherits connections it may neither use nor close (closing would disturb the
 # parent's write-ahead log); they are kept here so that no destructor runs in the child.
@@ -40,7 +45,7 @@ class Database:
         The 32-bit mark that tells this kind of file from any other SQLite file.
     migrations
         ``migrations[n]`` brings a file from schema version n to n + 1; ``migrations[0]`` creates it.
-        The newest version is their number.
+        The newest version is their number. With :data:`STAMPED` among them, every write is marked.
     durable
         Whether a commit waits for the disk. Without it a killed process still loses nothing, but
         a power cut may take the last commits (never part of one).
@@ -68,6 +73,7 @@ class Database:
         self.durable = durable
         self.factory = factory
         self.functions = dict(functions or {})
+        self._stamped = any(STAMPED in migration for migration in migrations)
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._connections: dict[int, sqlite3.Connection] = {}
@@ -119,7 +125,15 @@ class Database:
     def writing(self) -> Iterator[sqlite3.Connection]:
         """Give a connection whose statements take effect together at the end, or not at all."""
         with self.named_errors(), self._transaction("BEGIN IMMEDIATE") as connection:
+            before = self._writes(connection)
             yield connection
+            if self._stamped and self._writes(connection) != before:
+                connection.execute("INSERT OR REPLACE INTO written VALUES (1, ?, ?)", new_stamp())
+
+    @staticmethod
+    def _writes(connection: sqlite3.Connection) -> tuple[int, int]:
+        """Return what changes with every write: rows are counted, tables and indexes versioned."""
+        return connection.total_changes, connection.execute("PRAGMA schema_version").fetchone()[0]
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
@@ -178,6 +192,8 @@ class Database:
             for migration in self.migrations[version:]:
                 for statement in migration.split(";"):
                     connection.execute(statement)
+            if self._stamped:
+                connection.execute("INSERT OR REPLACE INTO written VALUES (1, ?, ?)", new_stamp())
             connection.execute(f"PRAGMA application_id = {self.application_id}")
             connection.execute(f"PRAGMA user_version = {newest}")
             connection.execute("COMMIT")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from datetime import datetime
 from functools import cache
@@ -62,6 +63,11 @@ def decode(text: str, beyond: str | None) -> dict[str, Any]:
             place = place[step]
         place[path[-1]] = _untagged(place[path[-1]])
     return document
+
+
+def content_sha256(*parts: str | int | None) -> str:
+    """Return the SHA-256 of what is stored of one document, its columns in order."""
+    return hashlib.sha256(orjson.dumps(parts)).hexdigest()
 
 
 def _plain(value: Any, path: list[str | int], beyond: list[list[str | int]]) -> Any:  # noqa: ANN401, PLR0911

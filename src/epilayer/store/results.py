@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NotRequired, Protocol, TypedD
 import orjson
 
 from epilayer.model.errors import InputError, UnknownNameError
-from epilayer.store.database import Database
-from epilayer.store.encoding import decode, encode
+from epilayer.store.database import STAMPED, Database
+from epilayer.store.encoding import content_sha256, decode, encode
 from epilayer.store.filters import (
     FIELD_NAME,
     Contains,
@@ -57,6 +57,7 @@ _MIGRATIONS = (
         field INTEGER NOT NULL, value NOT NULL, pk INTEGER NOT NULL,
         PRIMARY KEY (field, value, pk)) WITHOUT ROWID
     """,
+    f"{STAMPED}; ALTER TABLE payload ADD COLUMN sha256 TEXT",
 )
 _TYPE_RANGES = {
     ValueType.NUMBER: "value < ''",
@@ -283,6 +284,36 @@ class SqliteResults:
         with self._database.reading() as connection:
             return self._known(connection, kind)
 
+    def damaged(self) -> list[str]:
+        """Return the records whose content is not what was written, in words; none is the hope.
+
+        The facets, from which filters answer, must be those of the records. Records of versions that kept no
+        hash are judged by their facets alone.
+        """
+        found, kept = [], 0
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT sha256, pk, id, kind, created, schema_version, fields, body, beyond"
+                " FROM record LEFT JOIN payload USING (pk) ORDER BY pk"
+            )
+            numbers = {(kind, name): n for n, kind, name in connection.execute("SELECT * FROM field")}
+            for wanted, pk, *content in rows:
+                identity, kind, created, _, fields, _, _ = content
+                if fields is None or (wanted is not None and content_sha256(*content) != wanted):
+                    found.append(f"record {identity} is not what was written")
+                    continue
+                for name, value in {**orjson.loads(fields), CREATED: created}.items():
+                    if value is None:
+                        continue
+                    place = (numbers.get((kind, name)), _stored(value), pk)
+                    kept += 1
+                    there = "SELECT 1 FROM facet WHERE field = ? AND value = ? AND pk = ?"
+                    if not connection.execute(there, place).fetchone():
+                        found.append(f"record {identity} is not found by its {name}")
+            if connection.execute("SELECT count(*) FROM facet").fetchone()[0] != kept and not found:
+                found.append("there are facets that no record has")
+        return found
+
     def _known(self, connection: sqlite3.Connection, kind: str) -> dict[str, frozenset[ValueType]]:
         """Return the fields of a kind; none while the file is empty, else an unknown kind is an error."""
         fields = connection.execute(
@@ -342,8 +373,8 @@ class SqliteResults:
                 "UPDATE record SET schema_version = ? WHERE pk = ?", (record.schema_version, pk)
             )
         connection.execute(
-            "INSERT OR REPLACE INTO payload VALUES (?, ?, ?, ?)",
-            (pk, record.fields_text, record.body, record.beyond),
+            "INSERT OR REPLACE INTO payload VALUES (?, ?, ?, ?, ?)",
+            (pk, record.fields_text, record.body, record.beyond, record.sha256(created)),
         )
         for name, value in {**record.fields, CREATED: created}.items():
             if (record.kind, name) not in known:
@@ -483,6 +514,12 @@ class _Ready(NamedTuple):
     fields_text: str
     body: str
     beyond: str | None
+
+    def sha256(self, created: str) -> str:
+        """Return the hash that is kept with the record."""
+        return content_sha256(
+            self.id, self.kind, created, self.schema_version, self.fields_text, self.body, self.beyond
+        )
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> _Ready:

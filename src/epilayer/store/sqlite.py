@@ -23,8 +23,8 @@ from epilayer.store.criteria import (
     type_at,
     value_at,
 )
-from epilayer.store.database import Database
-from epilayer.store.encoding import decode, encode
+from epilayer.store.database import STAMPED, Database
+from epilayer.store.encoding import content_sha256, decode, encode
 
 if TYPE_CHECKING:
     import sqlite3
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from maggma.core import Validator
 
 APPLICATION_ID = 0x45504C44  # "EPLD", documents
-_MIGRATIONS = ("CREATE TABLE collection (name TEXT PRIMARY KEY) WITHOUT ROWID",)
+_MIGRATIONS = ("CREATE TABLE collection (name TEXT PRIMARY KEY) WITHOUT ROWID", STAMPED)
 _CHUNK = 200  # documents read at a time: bounds memory, and no statement stays open while the caller works
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -120,8 +120,11 @@ class SqliteStore(Store):  # type: ignore[misc]  # maggma is untyped
         with self._database.writing() as connection:
             connection.execute(
                 f"CREATE TABLE IF NOT EXISTS {self._table}"
-                " (pk INTEGER PRIMARY KEY, head TEXT NOT NULL, beyond TEXT, doc TEXT NOT NULL)"
+                " (pk INTEGER PRIMARY KEY, head TEXT NOT NULL, beyond TEXT, doc TEXT NOT NULL, sha256 TEXT)"
             )
+            columns = {row[1] for row in connection.execute(f"PRAGMA table_info({self._table})")}
+            if "sha256" not in columns:  # a collection of an older version
+                connection.execute(f"ALTER TABLE {self._table} ADD COLUMN sha256 TEXT")
             connection.execute("INSERT OR IGNORE INTO collection VALUES (?)", (self.collection,))
             for field in dict.fromkeys([self.key, *self.indexes]):
                 self._create_index(connection, field, unique=False)
@@ -224,14 +227,27 @@ class SqliteStore(Store):  # type: ignore[misc]  # maggma is untyped
                 old = self._select(connection, identity, None, 0, 1)
                 if old:
                     connection.execute(
-                        f"UPDATE {self._table} SET head = ?, beyond = ?, doc = ? WHERE pk = ?",
-                        (head, beyond, text, old[0]),
+                        f"UPDATE {self._table} SET head = ?, beyond = ?, doc = ?, sha256 = ? WHERE pk = ?",
+                        (head, beyond, text, content_sha256(head, beyond, text), old[0]),
                     )
                 else:
                     connection.execute(
-                        f"INSERT INTO {self._table} (head, beyond, doc) VALUES (?, ?, ?)",
-                        (head, beyond, text),
+                        f"INSERT INTO {self._table} (head, beyond, doc, sha256) VALUES (?, ?, ?, ?)",
+                        (head, beyond, text, content_sha256(head, beyond, text)),
                     )
+
+    def damaged(self) -> list[str]:
+        """Return the documents whose content is not what was written, in words; none is the hope.
+
+        Documents of versions that kept no hash are not judged.
+        """
+        found = []
+        with self._collection.reading() as connection:
+            rows = connection.execute(f"SELECT pk, sha256, head, beyond, doc FROM {self._table} ORDER BY pk")
+            for pk, wanted, *content in rows:
+                if wanted is not None and content_sha256(*content) != wanted:
+                    found.append(f"document {pk} of {self.collection} is not what was written")
+        return found
 
     def remove_docs(self, criteria: dict[str, Any]) -> None:
         """Remove the matching documents; all or none."""
