@@ -90,7 +90,7 @@ def compare(path: Path, entry: dict[str, Any]) -> Damage | None:
         return None
     for number, chunk in enumerate(entry["chunks"]):
         start = number * CHUNK_BYTES
-        now = data[start : start + CHUNK_BYTES]
+        now = data[start : min(start + CHUNK_BYTES, entry["length"])]
         if _digest(now) != chunk[0]:
             return _located(path, start, now, chunk)
     return Damage(
