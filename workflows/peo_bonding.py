@@ -27,6 +27,7 @@ def build(
     tilts_deg: tuple[float, ...] = (0.0, 60.0),
     max_steps: int = 400,
     seed: int = 0,
+    barrier: bool = False,
     quick: bool = False,
 ) -> Flow:
     """Build the flow.
@@ -44,6 +45,8 @@ def build(
         Steps of the turn about the segment's long axis.
     tilts_deg
         Angles of that axis out of the surface.
+    barrier
+        Also walk a hydrogen to the surface in five constrained images: an upper bound of its barrier.
     quick
         The charged state, one unit of PEO, three orientations, a narrow cell: shows the way.
     """
@@ -59,4 +62,5 @@ def build(
         max_steps=max_steps,
         seed=seed,
         narrow=quick,
+        barrier_images=5 if barrier else 0,
     )

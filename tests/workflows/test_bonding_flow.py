@@ -49,6 +49,7 @@ def test_the_whole_study_on_magnesia(tmp_path: Path, monkeypatch: pytest.MonkeyP
         engine=CATALOGUE.engine("toy"),
         meter=XtbBonds(),
         scan=OrientationScan(turns_deg=(0, 180), tilts_deg=(0,)),
+        barrier_images=3,
     )
     flow = study.make(
         "magnesia",

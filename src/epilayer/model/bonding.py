@@ -170,6 +170,12 @@ class HydrogenAbstraction(Frozen):
         surface gains by it. ``None`` where it is refused.
     refusal
         Why there is no energy.
+    barrier_ev
+        Highest energy on a constrained path (hydrogen, donor and acceptor held, the rest relaxed), from
+        the adsorbed state: an upper bound, good to the spacing of the images. ``None`` where it was not
+        asked for or is refused.
+    barrier_path
+        Distance from hydrogen to acceptor (A) and energy (eV) of each image, both ends included.
     """
 
     spontaneous: tuple[str, ...]
@@ -179,6 +185,9 @@ class HydrogenAbstraction(Frozen):
     energy_ev: Ev | None
     refusal: str | None
     structure: Structure | None
+    barrier_ev: Ev | None = None
+    barrier_refusal: str | None = None
+    barrier_path: tuple[tuple[Ang, Ev], ...] = ()
 
 
 class BondStudy(Frozen):

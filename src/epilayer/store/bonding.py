@@ -51,6 +51,8 @@ def _fields(record: BondStudy) -> dict[str, Scalar]:
         "hydrogen_taken_by_itself": ",".join(taken.spontaneous) or None,
         "abstraction_energy_ev": taken.energy_ev,
         "abstraction_refusal": taken.refusal,
+        "abstraction_barrier_ev": taken.barrier_ev,
+        "abstraction_barrier_refusal": taken.barrier_refusal,
         "statement": record.statement,
         "stand_in": record.stand_in,
         "code_version": record.code_version,

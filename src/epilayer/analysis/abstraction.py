@@ -1,0 +1,222 @@
+"""Hydrogen abstraction: when a hydrogen changes its partner along a trajectory, and what lies on its way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from ase.data import atomic_numbers, covalent_radii
+
+from epilayer.analysis.anomalies import FORMED_SCALE, TRANSFERRED_SCALE
+from epilayer.model.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+    from pymatgen.core import Structure
+
+    from epilayer.model.records import Calculation
+
+#: A path has to be seen on both sides of its summit.
+FEWEST_IMAGES: Final = 3
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """A hydrogen that went from one atom to another.
+
+    Parameters
+    ----------
+    donor, hydrogen, acceptor
+        Indices of atoms.
+    frame
+        The first one in which the hydrogen belongs to the acceptor.
+    time_fs
+        Of that frame, from the first one; ``None`` where no time between frames is known.
+    frames_held
+        For how many frames it stayed there before it went on, or the trajectory ended.
+    """
+
+    donor: int
+    hydrogen: int
+    acceptor: int
+    frame: int
+    time_fs: float | None
+    frames_held: int
+
+
+def hydrogen_transfers(
+    symbols: Sequence[str],
+    fractional: NDArray[np.float64],
+    cells_ang: ArrayLike,
+    *,
+    frame_time_fs: float | None = None,
+    hold_frames: int = 3,
+) -> tuple[Transfer, ...]:
+    """Find every transfer of a hydrogen along a trajectory, in order of time.
+
+    A hydrogen belongs to a new atom once it is nearer to it than to the old one (in units of the sums of
+    covalent radii), within 1.25 of that sum, and its old bond is longer than 1.15 of its own: the rule by
+    which relaxations are judged. It must hold for ``hold_frames`` frames, so that a hydrogen that swings
+    between two atoms is not counted at every swing.
+
+    Parameters
+    ----------
+    fractional
+        Shape (frames, atoms, 3), wrapped or not.
+    cells_ang
+        (3, 3) or (frames, 3, 3), rows are cell vectors, Angstrom. Distances are to the nearest image
+        along the cell vectors, exact below half the smallest width.
+    frame_time_fs
+        Time between frames.
+    hold_frames
+        Frames in a row for which the new partner must be kept.
+
+    Raises
+    ------
+    InputError
+        If shapes do not fit, coordinates are not finite, or ``hold_frames`` is below 1.
+    """
+    positions = np.asarray(fractional, np.float64)
+    if positions.ndim != 3 or positions.shape[1:] != (len(symbols), 3):  # noqa: PLR2004
+        raise InputError(
+            f"Positions have the shape {positions.shape} for {len(symbols)} atoms.",
+            "Give an array (frames, atoms, 3) and one symbol per atom.",
+        )
+    if not np.isfinite(positions).all():
+        raise InputError("Some coordinates are not finite.", "Cut the trajectory before they occur.")
+    if hold_frames < 1:
+        raise InputError(f"A partner held for {hold_frames} frames is none.", "Ask for at least 1 frame.")
+    heavy = np.array([i for i, s in enumerate(symbols) if s != "H"], dtype=int)
+    hydrogens = [i for i, s in enumerate(symbols) if s == "H"]
+    if not len(heavy) or not hydrogens or not len(positions):
+        return ()
+    cells = np.broadcast_to(np.asarray(cells_ang, np.float64), (len(positions), 3, 3))
+    reach_ang = np.array([covalent_radii[1] + covalent_radii[atomic_numbers[symbols[i]]] for i in heavy])
+    found = []
+    for h in hydrogens:
+        apart = positions[:, heavy] - positions[:, h, None]
+        apart -= np.round(apart)
+        ratios = np.linalg.norm(np.einsum("fai,fij->faj", apart, cells), axis=2) / reach_ang
+        found += _of_one(h, heavy, ratios, frame_time_fs, hold_frames)
+    return tuple(sorted(found, key=lambda t: (t.frame, t.hydrogen)))
+
+
+def _of_one(
+    hydrogen: int,
+    heavy: NDArray[np.int_],
+    ratios: NDArray[np.float64],
+    frame_time_fs: float | None,
+    hold_frames: int,
+) -> list[Transfer]:
+    """Follow one hydrogen; ``ratios`` are distances in units of covalent sums, shape (frames, heavy)."""
+    nearest = ratios.argmin(axis=1)
+    partner, events = int(nearest[0]), []
+    candidate, since = -1, 0
+    changed = np.flatnonzero(nearest != partner)
+    # Before the first frame in which anything differs there is nothing to see.
+    for k in range(int(changed[0]) if changed.size else len(nearest), len(nearest)):
+        new = int(nearest[k])
+        if new == partner or ratios[k, new] > TRANSFERRED_SCALE or ratios[k, partner] < FORMED_SCALE:
+            candidate = -1
+            continue
+        if new != candidate:
+            candidate, since = new, k
+        if k - since + 1 == hold_frames:
+            events.append((partner, new, since))
+            partner, candidate = new, -1
+    ends = [*(start for _, _, start in events[1:]), len(nearest)][: len(events)]
+    return [
+        Transfer(
+            donor=int(heavy[old]),
+            hydrogen=hydrogen,
+            acceptor=int(heavy[new]),
+            frame=start,
+            time_fs=None if frame_time_fs is None else start * frame_time_fs,
+            frames_held=end - start,
+        )
+        for (old, new, start), end in zip(events, ends, strict=True)
+    ]
+
+
+def transfer_path(
+    before: Structure, after: Structure, transfer: tuple[int, int, int], images: int
+) -> list[Structure]:
+    """Return structures between two relaxed ones, the hydrogen and its two partners held in each.
+
+    Every atom goes straight from one place to the other. Donor, hydrogen and acceptor are then held, so
+    that a relaxation of the rest keeps the O-H distance of the image.
+
+    Parameters
+    ----------
+    transfer
+        Donor, hydrogen, acceptor.
+    images
+        Between the ends, at least 3.
+
+    Raises
+    ------
+    InputError
+        If there are too few images.
+    """
+    if images < FEWEST_IMAGES:
+        raise InputError(
+            f"{images} images do not show a summit.", f"Ask for at least {FEWEST_IMAGES} images."
+        )
+    start, end = np.asarray(before.frac_coords), np.asarray(after.frac_coords)
+    way = end - start
+    way -= np.round(way)
+    free = before.site_properties.get("selective_dynamics") or [[True] * 3] * len(before)
+    held = [[False] * 3 if i in transfer else list(mobile) for i, mobile in enumerate(free)]
+    path = []
+    for k in range(1, images + 1):
+        image = before.copy()
+        for i, place in enumerate(start + way * k / (images + 1)):
+            image[i].frac_coords = place
+        image.add_site_property("selective_dynamics", held)
+        path.append(image)
+    return path
+
+
+@dataclass(frozen=True)
+class Barrier:
+    """Energies along a constrained path, relative to its start.
+
+    Parameters
+    ----------
+    path
+        (distance from hydrogen to acceptor in Angstrom, energy in eV), both ends included.
+    barrier_ev
+        The highest; ``None`` where it is refused.
+    refusal
+        Why there is none.
+    """
+
+    path: tuple[tuple[float, float], ...]
+    barrier_ev: float | None
+    refusal: str | None
+
+
+def barrier(
+    before: Calculation, images: Sequence[Calculation], after: Calculation, transfer: tuple[int, int, int]
+) -> Barrier:
+    """Judge a constrained scan.
+
+    The highest image is an estimate of the barrier along this path, good to the spacing of the images; a
+    lower way may exist, so it bounds the true barrier from above. Without a summit between the ends, the
+    barrier is the energy that the reaction costs, or none.
+    """
+    legs = [before, *images, after]
+    path = tuple(
+        (float(c.structure.get_distance(transfer[1], transfer[2])), c.energy_ev - before.energy_ev)
+        for c in legs
+    )
+    loose = [k for k, c in enumerate(images, start=1) if not c.ionic_converged]
+    refusal = None
+    if loose:
+        refusal = f"Image {loose[0]} of {len(images)} did not converge; rerun it with --set max_steps=800."
+    elif len({c.level.fingerprint for c in legs}) > 1:
+        refusal = "The images were executed at different levels of theory."
+    return Barrier(path, None if refusal else max(e for _, e in path), refusal)
