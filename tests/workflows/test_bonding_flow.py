@@ -75,6 +75,14 @@ def test_the_whole_study_on_magnesia(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert record.strongest_weakening_ratio == min(o.weakest.change_ratio for o in record.orientations)
     assert record.abstraction.donor
     assert record.abstraction.donor.startswith("C")
+    taken = record.abstraction
+    assert taken.refusal is None
+    # Three images between two ends; the hydrogen comes nearer all the way.
+    assert len(taken.barrier_path) == 5
+    distances_ang = [d for d, _ in taken.barrier_path]
+    assert distances_ang == sorted(distances_ang, reverse=True)
+    assert taken.barrier_ev == max(e for _, e in taken.barrier_path)
+    assert taken.barrier_ev >= max(taken.energy_ev, 0.0)
     document = document_of(record, created="2026-01-01T00:00:00", job="x")
     assert document["fields"]["measure"] == record.measure.value
     assert record_of(document).statement == record.statement

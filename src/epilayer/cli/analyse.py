@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Analyse what anybody computed: transport in a trajectory, bonds of a LOBSTER run.",
+    help="Analyse what anybody computed: transport in a trajectory, bonds of a LOBSTER run, hydrogens.",
 )
 
 _ALKALI = ("Li", "Na", "K", "Rb", "Cs")
@@ -91,7 +91,7 @@ def transport(
     from epilayer.analysis.transport import analyse_arrays
 
     with err.status("Reading ...") as status:
-        header, positions, cells, step_fs = _read(file, time_step_fs, step_skip, from_ps)
+        header, positions, cells, step_fs = read_trajectory(file, time_step_fs, step_skip, from_ps)
         named, charges = _carriers(
             study().catalogue, header, species or [], molecule or [], positions[0], cells[0]
         )
@@ -117,7 +117,7 @@ def transport(
     _show(file, report)
 
 
-def _read(
+def read_trajectory(
     file: Path, time_step_fs: float | None, step_skip: int | None, from_ps: float
 ) -> tuple[Header, NDArray[np.float64], NDArray[np.float64], float | None]:
     """Return header, positions, cells and the time between frames (fs) of a trajectory of any kind."""

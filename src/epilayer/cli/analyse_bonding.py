@@ -1,4 +1,4 @@
-"""``epilayer analyse bonding``: what any LOBSTER directory says about bonds, and whether it may be used."""
+"""``epilayer analyse bonding`` and ``hydrogen``: bonds of any LOBSTER directory, hydrogens that leave."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from epilayer.cli.analyse import read_trajectory
 from epilayer.cli.common import JsonOption, err, out, print_json
 from epilayer.cli.pictures import check_names
 from epilayer.model.errors import InputError, UnknownNameError
@@ -128,6 +129,75 @@ def bonding(
         _show_bonds(runs[0].report, everything=not (bonds or atoms))
     if plot is not None:
         out.print(f"Drawn: {escape(str(plot))}")
+
+
+def hydrogen(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="XDATCAR, vasprun.xml, OUTCAR, vaspout.h5, .extxyz, .traj, or an .h5 of epilayer."
+        ),
+    ],
+    time_step_fs: Annotated[
+        float | None,
+        typer.Option("--time-step-fs", help="Time step of the simulation, where the file is silent."),
+    ] = None,
+    step_skip: Annotated[
+        int | None, typer.Option("--step-skip", min=1, help="Steps between stored frames.")
+    ] = None,
+    hold_frames: Annotated[
+        int, typer.Option("--hold-frames", min=1, help="Frames for which a new partner must be kept.")
+    ] = 3,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """List every hydrogen that changes its partner in a trajectory: donor, acceptor and time.
+
+    Example: [cyan]epilayer analyse hydrogen XDATCAR --time-step-fs 0.5[/]
+    """
+    import numpy as np
+
+    from epilayer.analysis.abstraction import hydrogen_transfers
+
+    with err.status("Reading ..."):
+        header, positions, cells, between_fs = read_trajectory(file, time_step_fs, step_skip, 0.0)
+        fractional = positions if header.coordinates == "fractional" else positions @ np.linalg.inv(cells)
+        found = hydrogen_transfers(
+            header.symbols, fractional, cells, frame_time_fs=between_fs, hold_frames=hold_frames
+        )
+    names = [f"{s}{i + 1}" for i, s in enumerate(header.symbols)]
+    events = [
+        {
+            "donor": names[t.donor],
+            "hydrogen": names[t.hydrogen],
+            "acceptor": names[t.acceptor],
+            "frame": t.frame,
+            "time_fs": t.time_fs,
+            "frames_held": t.frames_held,
+        }
+        for t in found
+    ]
+    if as_json:
+        print_json(
+            {"file": str(file), "frames": len(positions), "hold_frames": hold_frames, "transfers": events}
+        )
+        return
+    out.print(f"{escape(str(file))}: {len(positions)} frames, {len(events)} transfers of a hydrogen")
+    if not events:
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in ("time (fs)", "hydrogen", "from", "to", "frame", "frames held"):
+        table.add_column(heading, justify="left" if heading in ("hydrogen", "from", "to") else "right")
+    for t, event in zip(found, events, strict=True):
+        table.add_row(
+            "" if t.time_fs is None else f"{t.time_fs:g}",
+            names[t.hydrogen],
+            names[t.donor],
+            names[t.acceptor],
+            str(event["frame"]),
+            str(event["frames_held"]),
+        )
+    out.print(table)
 
 
 def _read(directory: Path, names: Sequence[str], pairs: Sequence[str], relaxed: Path | None) -> _Run:

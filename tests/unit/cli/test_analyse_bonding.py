@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ase import Atoms
+from ase.io import write
 from pymatgen.core import Lattice, Molecule, Structure
 from typer.testing import CliRunner
 
@@ -278,3 +280,17 @@ def test_a_broken_bond_has_no_number_and_other_functions_are_not_compared(run: P
     other = lobster(tmp_path / "other", there, [(5, 6, -9.0)], carbon="2s 2p_y")
     error = refused(str(other), "--free", str(run), "--molecule", "5-13")
     assert "C was projected on" in error.what
+
+
+def test_a_hydrogen_that_leaves_is_named_with_its_time(tmp_path: Path) -> None:
+    path = tmp_path / "walk.extxyz"
+    places = [[0, 0, 0], [1.09, 0, 0], [2.6, 0, 0]]
+    gone = [[0, 0, 0], [1.63, 0, 0], [2.6, 0, 0]]
+    write(path, [Atoms("CHO", p, cell=np.eye(3) * 9, pbc=True) for p in [*[places] * 4, *[gone] * 5]])
+    arguments = ["analyse", "hydrogen", str(path), "--time-step-fs", "0.5"]
+    found = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
+    (event,) = found["transfers"]
+    assert (event["donor"], event["hydrogen"], event["acceptor"]) == ("C1", "H2", "O3")
+    assert (event["time_fs"], event["frames_held"]) == (2.0, 5)
+    assert "1 transfers" in CliRunner().invoke(app, arguments).stdout
+    assert "0 transfers" in CliRunner().invoke(app, [*arguments, "--hold-frames", "6"]).stdout
