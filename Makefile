@@ -20,11 +20,11 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP_INSTALL) -e '.[mlip,bonding]'
+	$(PIP_INSTALL) -e '.[mlip,bonding,dashboard]'
 	@touch $@
 
 $(VENV)/.developer: $(VENV)/.installed
-	$(PIP_INSTALL) -e '.[mlip,bonding,dev]'
+	$(PIP_INSTALL) -e '.[mlip,bonding,dashboard,dev]'
 	@touch $@
 
 $(DEMO)/epilayer.yaml: | $(VENV)/.installed

@@ -16,3 +16,9 @@ _.function_args  # noqa: B018, F821
 # Named by a study's configuration.
 _.FaultyEngine  # noqa: B018, F821
 _.LennardJonesEngine  # noqa: B018, F821
+# Read by the dashboard's templates.
+_.telling  # noqa: B018, F821
+_.tails  # noqa: B018, F821
+_.subtitle  # noqa: B018, F821
+_.tone  # noqa: B018, F821
+_.cautions  # noqa: B018, F821

@@ -15,6 +15,7 @@ from epilayer.cli import (
     build,
     build_match,
     cluster,
+    dashboard,
     imports,
     inputs,
     jobs,
@@ -93,5 +94,6 @@ app.command("import", rich_help_panel=RESULTS)(imports.import_calculations)
 app.command(rich_help_panel=RESULTS)(results.query)
 app.command(rich_help_panel=RESULTS)(results.report)
 app.command(rich_help_panel=RESULTS)(verify.verify)
+app.command(rich_help_panel=RESULTS)(dashboard.dashboard)
 app.command(rich_help_panel=RESULTS)(sensitivity.sensitivity)
 app.command(rich_help_panel=RESULTS)(surfaces.surfaces)

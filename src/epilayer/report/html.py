@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 _DOI = re.compile(r"10\.\d{4,9}/[^\s\"'<>]+[^\s\"'<>.,;:)\]]")
 #: Longest suffix first.
-_UNITS = {"_ev_per_ang": "eV/Å", "_per_fs": "1/fs", "_ang": "Å", "_ev": "eV", "_fs": "fs", "_k": "K"}
+_UNITS = {
+    "_ev_per_ang2": "eV/Å²", "_ev_per_ang": "eV/Å", "_j_per_m2": "J/m²", "_cm2_per_s": "cm²/s",
+    "_per_nm2": "1/nm²", "_per_fs": "1/fs", "_mu_b": "μB", "_ang2": "Å²", "_ang": "Å", "_ev": "eV",
+    "_fs": "fs", "_ps": "ps", "_k": "K", "_percent": "%", "_deg": "°", "_mb": "MB",
+}  # fmt: skip
 _ROLES = {"slab": "clean slab", "molecule": "free molecule", "adslab": "slab with molecule"}
 
 

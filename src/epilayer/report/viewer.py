@@ -131,13 +131,18 @@ def block(identifier: str, structure: Structure, chosen_atoms: Sequence[int] = (
 
     words = pictures.describe(structure, chosen_atoms)
     svg = canvas.inline(pictures.still(structure, chosen_atoms), identifier, words, themed=False)
-    # "<" would let a text end the element; JSON may write it as an escape.
-    data = json.dumps(_data(structure, chosen_atoms), separators=(",", ":")).replace("<", "\\u003c")
+    drawn = data(structure, chosen_atoms)
     return (
         f'<div class="view" data-view="{escape(identifier)}-data" data-label="{escape(words)}">'
         f'<div class="still scroll" tabindex="0" role="region" aria-label="Picture">{svg}</div>'
-        f'<script type="application/json" id="{escape(identifier)}-data">{data}</script></div>'
+        f'<script type="application/json" id="{escape(identifier)}-data">{drawn}</script></div>'
     )
+
+
+def data(structure: Structure, chosen_atoms: Sequence[int] = ()) -> str:
+    """Return what the viewer draws of a structure, as JSON that may stand inside a script element."""
+    # "<" would let a text end the element; JSON may write it as an escape.
+    return json.dumps(_data(structure, chosen_atoms), separators=(",", ":")).replace("<", "\\u003c")
 
 
 def css() -> str:

@@ -1,0 +1,52 @@
+/* Keeps a page with running jobs fresh, says when a picture cannot be drawn, and that a filter is at work. */
+"use strict";
+(() => {
+  const live = document.querySelector("[data-refresh]");
+  const said = document.getElementById("said");
+
+  async function refresh() {
+    if (document.hidden || live.contains(document.activeElement)) return;
+    try {
+      const answer = await fetch(window.location.href, { headers: { Accept: "text/html" } });
+      if (!answer.ok) throw new Error(String(answer.status));
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const fresh = page.querySelector("[data-refresh]");
+      if (fresh && fresh.innerHTML !== live.innerHTML) live.replaceChildren(...fresh.childNodes);
+      if (said.textContent) said.textContent = "";
+      if (!fresh || fresh.dataset.refresh === "0") window.clearInterval(timer);
+    } catch (error) {
+      said.textContent = "The dashboard does not answer: is epilayer dashboard still running?";
+    }
+  }
+  const seconds = live ? Number(live.dataset.refresh) : 0;
+  const timer = seconds ? window.setInterval(refresh, 1000 * seconds) : 0;
+
+  for (const image of document.querySelectorAll("img.figure")) {
+    const done = () => image.classList.add("drawn");
+    const lost = () => {
+      const note = document.createElement("p");
+      note.className = "lost";
+      note.textContent = "This picture could not be drawn. " + image.alt;
+      image.replaceWith(note);
+    };
+    image.addEventListener("load", done);
+    image.addEventListener("error", lost);
+    if (image.complete) (image.naturalWidth ? done : lost)();
+  }
+
+  // On a phone the table comes first; the facets open when they are wanted.
+  const more = document.querySelector("details.more");
+  if (more && window.matchMedia("(max-width: 48rem)").matches) more.open = false;
+
+  for (const form of document.querySelectorAll("form[data-busy]")) {
+    form.addEventListener("submit", () => {
+      said.textContent = form.dataset.busy;
+      form.setAttribute("aria-busy", "true");
+    });
+    // Empty fields would only lengthen the address.
+    form.addEventListener("formdata", (event) => {
+      for (const [name, value] of Array.from(event.formData.entries())) if (!value) event.formData.delete(name);
+    });
+    for (const box of form.querySelectorAll("input[type=checkbox]")) box.addEventListener("change", () => form.requestSubmit());
+  }
+})();

@@ -1,0 +1,224 @@
+"""The table of results: which filters an address asks for, and one page of what they leave."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
+
+from epilayer.model.errors import InputError
+from epilayer.report.html import words
+from epilayer.store.filters import Filter, Operator, ValueType, parse_filter
+from epilayer.store.records import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from epilayer.store.filters import Scalar
+    from epilayer.store.results import Record, ResultsStore
+
+PAGE: Final = 50
+#: Fields whose values are offered to choose from, in this order, where a kind has them.
+_FACETS: Final = (
+    "status", "cathode", "facet", "termination", "ligand", "molecule", "system", "state", "level", "verdict",
+    "mode", "refusal_code", "measure", "code", "task", "functional", "stand_in", "code_version",
+)  # fmt: skip
+_MOST_VALUES: Final = 12
+#: A table stays readable up to so many columns.
+_MOST_COLUMNS: Final = 9
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One value of a facet; ``count`` is over all records of the kind, whatever else is chosen."""
+
+    value: str
+    count: int
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class Facet:
+    """A field to choose values of; with more values than fit, a text to look for (``choices`` is empty)."""
+
+    field: str
+    label: str
+    choices: tuple[Choice, ...]
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table, and the address that sorts by it."""
+
+    field: str
+    label: str
+    numeric: bool
+    sorted: str
+    """``ascending``, ``descending`` or ``none``."""
+    address: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One page of a table of results."""
+
+    kind: str
+    kinds: Mapping[str, int]
+    facets: tuple[Facet, ...]
+    where: str
+    sort: str
+    columns: tuple[Column, ...]
+    rows: tuple[Record, ...]
+    total: int
+    first: int
+    page: int
+    pages: int
+    active: tuple[tuple[str, str], ...]
+    """Each filter in words, and the address without it."""
+    previous: str
+    next: str
+    error: InputError | None = None
+
+
+class Lister:
+    """Makes listings of one store; remembers the counts of facets while nothing is added."""
+
+    def __init__(self, results: ResultsStore) -> None:
+        self._results = results
+        self._counts: dict[tuple[str, int, str], tuple[tuple[Scalar, int], ...]] = {}
+
+    def listing(self, kind: str, query: Sequence[tuple[str, str]]) -> Listing:
+        """Return one page.
+
+        Parameters
+        ----------
+        kind
+            A kind of record that is stored.
+        query
+            What the address asks: ``f.FIELD`` and ``t.FIELD`` (a value of a facet, a text inside it),
+            ``where`` (a filter as the command line takes it; several parted by ``;``), ``sort``, ``page``.
+        """
+        given = [(key, value) for key, value in query if value.strip()]
+        one = dict(given)
+        kinds = self._results.kinds()
+        known = self._results.fields(kind)
+        error: InputError | None = None
+        try:
+            filters = _filters(given)
+            total = self._results.count(kind, filters)
+            sort = one.get("sort", "")
+            pages = max(1, -(-total // PAGE))
+            page = min(max(int(one["page"]), 1), pages) if one.get("page", "").isdecimal() else 1
+            rows = self._results.query(kind, filters, sort=sort or None, limit=PAGE, offset=(page - 1) * PAGE)
+        except InputError as found:
+            error, filters, total, sort, pages, page, rows = found, [], 0, "", 1, 1, []
+        kept = [(key, value) for key, value in given if key != "page"]
+        names = _columns(kind, known, rows)
+        return Listing(
+            kind=kind,
+            kinds=kinds,
+            facets=self._facets(kind, kinds[kind], known, given),
+            where=one.get("where", ""),
+            sort=sort,
+            columns=tuple(_column(kind, name, known[name], sort, kept) for name in names),
+            rows=tuple(rows),
+            total=total,
+            first=(page - 1) * PAGE + 1 if rows else 0,
+            page=page,
+            pages=pages,
+            active=tuple(
+                (_said(key, value), _address(kind, [(k, v) for k, v in kept if (k, v) != (key, value)]))
+                for key, value in kept
+                if key != "sort"
+            ),
+            previous=_address(kind, [*kept, ("page", str(page - 1))]) if page > 1 else "",
+            next=_address(kind, [*kept, ("page", str(page + 1))]) if page < pages else "",
+            error=error,
+        )
+
+    def _facets(
+        self,
+        kind: str,
+        stored: int,
+        known: Mapping[str, frozenset[ValueType]],
+        given: Sequence[tuple[str, str]],
+    ) -> tuple[Facet, ...]:
+        chosen = {(key[2:], value) for key, value in given if key.startswith("f.")}
+        texts = {key[2:]: value for key, value in given if key.startswith("t.")}
+        facets = []
+        for field in (name for name in _FACETS if name in known):
+            values = self._values(kind, stored, field)
+            if not values:
+                if ValueType.TEXT in known[field] and len(self._results.distinct(kind, field)) > 1:
+                    facets.append(Facet(field, words(field), (), texts.get(field, "")))
+                continue
+            choices = tuple(
+                Choice(shown(value), count, (field, shown(value)) in chosen) for value, count in values
+            )
+            if len(choices) > 1 or any(choice.chosen for choice in choices):
+                facets.append(Facet(field, words(field), choices))
+        return tuple(facets)
+
+    def _values(self, kind: str, stored: int, field: str) -> tuple[tuple[Scalar, int], ...]:
+        """Return the values of a field and how many records have each; none where there are too many."""
+        key = (kind, stored, field)
+        if key not in self._counts:
+            values = self._results.distinct(kind, field)
+            few = values if len(values) <= _MOST_VALUES else []
+            self._counts[key] = tuple(
+                (value, self._results.count(kind, [Filter(field, Operator.EQ, (value,))])) for value in few
+            )
+        return self._counts[key]
+
+
+def shown(value: Scalar) -> str:
+    """Return a value as an address and a facet write it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else str(value)
+
+
+def _filters(given: Sequence[tuple[str, str]]) -> list[Filter]:
+    filters: list[Filter] = []
+    values: dict[str, list[Scalar]] = {}
+    for key, value in given:
+        if key.startswith("f."):
+            # Every reading of the word, as an unquoted one on the command line has.
+            values.setdefault(key[2:], []).extend(parse_filter(f"x={value}").values)
+        elif key.startswith("t."):
+            filters.append(Filter(key[2:], Operator.CONTAINS, (value,)))
+        elif key == "where":
+            filters += [parse_filter(part) for part in value.split(";") if part.strip()]
+    return [*filters, *(Filter(field, Operator.IN, tuple(of)) for field, of in values.items())]
+
+
+def _columns(kind: str, known: Mapping[str, frozenset[ValueType]], rows: Sequence[Record]) -> list[str]:
+    """Return the fields that the table shows: of those of the kind, the ones that any row has."""
+    wanted = list(KINDS[kind].shown) if kind in KINDS else sorted(known)
+    present = [name for name in wanted if name in known]
+    used = [name for name in present if any(row["fields"].get(name) is not None for row in rows)]
+    return (used or present)[:_MOST_COLUMNS]
+
+
+def _column(
+    kind: str, name: str, types: frozenset[ValueType], sort: str, kept: Sequence[tuple[str, str]]
+) -> Column:
+    others = [(key, value) for key, value in kept if key != "sort"]
+    return Column(
+        field=name,
+        label=words(name),
+        numeric=types == {ValueType.NUMBER},
+        sorted={name: "ascending", f"-{name}": "descending"}.get(sort, "none"),
+        address=_address(kind, [*others, ("sort", f"-{name}" if sort == name else name)]),
+    )
+
+
+def _said(key: str, value: str) -> str:
+    if key.startswith("f."):
+        return f"{words(key[2:])}: {value}"
+    return f"{words(key[2:])} contains {value}" if key.startswith("t.") else value
+
+
+def _address(kind: str, query: Sequence[tuple[str, str]]) -> str:
+    return f"/results/{kind}" + (f"?{urlencode(query)}" if query else "")
