@@ -16,9 +16,17 @@ It is no DFT, and everything it writes says so. Environment:
     A JSON file of INCAR tags; a run whose tags differ is refused.
 ``VASP_STANDIN_CALCULATOR``
     ``toy`` (default) or ``emt``.
+``VASP_STANDIN_TIES``
+    A file: the toy potential's springs have the lengths they have in this POSCAR, which the first run
+    writes, so that all segments of a trajectory move in one potential.
+``VASP_STANDIN_ROUND``
+    Set: Nose-Hoover dynamics keep no more digits from step to step than CONTCAR has, so that a run that
+    goes on from a file and one that was never cut are the same.
+``VASP_STANDIN_STEP_S``
+    Seconds that an ionic step takes at least.
 """
 
-# ruff: noqa: E501, T201, ANN001, ANN201, C901, PLR0912, SIM905
+# ruff: noqa: E501, T201, ANN001, ANN201, C901, PLR0912, PLR0915, SIM905
 # A program and no part of the package: it prints, it writes VASP's fixed columns, it walks lists of tags.
 from __future__ import annotations
 
@@ -28,6 +36,7 @@ import re
 import signal
 import struct
 import sys
+import time
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -67,9 +76,10 @@ class Run:
         self.tags = read_incar(need(here / "INCAR"))
         self.tags.setdefault("IBRION", 0 if self.tags.get("NSW", 0) > 0 else -1)  # as VASP does
         self.mesh, self.centring = read_kpoints(need(here / "KPOINTS"))
-        self.cell, self.symbols, self.counts, self.frac, self.free, self.velocities = read_poscar(
+        self.cell, self.symbols, self.counts, self.frac, self.free, self.velocities, block = read_poscar(
             need(here / "POSCAR")
         )
+        self.nose, self.next_frac = (None, None) if block is None else (block[0], np.array(block[1:]))
         self.potentials = read_potcar(need(here / "POTCAR"))
         self.elements = [s for s, n in zip(self.symbols, self.counts, strict=True) for _ in range(n)]
         self.energies: list[float] = []
@@ -187,7 +197,7 @@ class Run:
         from ase.optimize import LBFGS
 
         atoms = Atoms(self.elements, cell=self.cell, scaled_positions=self.frac, pbc=True)
-        atoms.calc = calculator()
+        atoms.calc = calculator(atoms)
         held = [i for i, flags in enumerate(self.free) if not any(flags)]
         atoms.set_constraint(FixAtoms(held))
         limit = max(1, int(self.tags["NSW"]))
@@ -210,26 +220,68 @@ class Run:
         return None
 
     def dynamics(self, atoms, steps: int) -> int | None:
+        """Leapfrog; Nose-Hoover (MDALGO 2) with VASP's block behind CONTCAR, Langevin (3) or neither (1).
+
+        CONTCAR holds the step's positions and the velocities half a step on; the block holds the
+        thermostat's friction and the next positions, at which a run that begins from it begins.
+        """
         from ase import units
-        from ase.md.langevin import Langevin
         from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 
-        kelvin = float(self.tags["TEBEG"])
-        seed = self.tags.get("RANDOM_SEED", (0,))
-        rng = np.random.default_rng(int(seed[0]))
-        if self.velocities is None:
-            MaxwellBoltzmannDistribution(atoms, temperature_K=kelvin, rng=rng)
+        algorithm, kelvin = int(self.tags.get("MDALGO", 2)), float(self.tags["TEBEG"])
+        rng = np.random.default_rng(int(self.tags.get("RANDOM_SEED", (0,))[0]))
+        dt = float(self.tags["POTIM"]) * units.fs
+        free = np.array([all(flags) for flags in self.free])
+        mass = atoms.get_masses()[:, None]
+        degrees = 3 * free.sum() - (3 if free.all() else 0)
+        self.friction, self.block = 0.0, None
+        if self.next_frac is not None:
+            moved = atoms.get_scaled_positions(wrap=False)
+            moved[free] = self.next_frac[free]
+            atoms.set_scaled_positions(moved)
+            velocity, self.friction = self.velocities / units.fs, self.nose[0] / units.fs
         else:
-            atoms.set_velocities(self.velocities / units.fs)
-        step_fs = float(self.tags["POTIM"]) * units.fs
-        md = Langevin(atoms, step_fs, temperature_K=kelvin, friction=0.01 / units.fs, fixcm=False, rng=rng)
+            if self.velocities is None:
+                MaxwellBoltzmannDistribution(atoms, temperature_K=kelvin, rng=rng)
+                velocity = atoms.get_velocities()
+                velocity[~free] = 0.0
+                if free.all():
+                    velocity -= (mass * velocity).sum(axis=0) / mass.sum()
+            else:
+                velocity = self.velocities / units.fs
+            velocity = velocity - 0.5 * dt * free[:, None] * atoms.get_forces() / mass
+        # As VASP does for SMASS = 0: a period of forty steps.
+        inertia = degrees * units.kB * kelvin * (40 * dt / (2 * np.pi)) ** 2
         for _ in range(steps):
+            before, frac = velocity, atoms.get_scaled_positions(wrap=False)
+            push = free[:, None] * atoms.get_forces() / mass * dt
+            drag = 0.5 * dt * self.friction
+            velocity = (before * (1 - drag) + push) / (1 + drag)
+            if algorithm == 3:
+                keep = np.exp(-float(self.tags["LANGEVIN_GAMMA"][0]) / (1000 * units.fs) * dt)
+                noise = np.sqrt((1 - keep**2) * units.kB * kelvin / mass) * rng.standard_normal(
+                    velocity.shape
+                )
+                velocity = keep * before + push + free[:, None] * noise
+            self.kinetic = 0.5 * float((mass * (0.5 * (before + velocity)) ** 2).sum())
+            self.kelvin = 2 * self.kinetic / (max(degrees, 1) * units.kB)
+            if algorithm == 2:
+                twice = float((mass * velocity**2).sum())
+                self.friction += dt * (twice - degrees * units.kB * kelvin) / inertia
+                if os.environ.get("VASP_STANDIN_ROUND"):
+                    velocity = read_back(exponents(velocity * units.fs)) / units.fs
+                    self.friction = float(exponent(self.friction * units.fs)) / units.fs
+                self.block = frac + dt * velocity @ np.linalg.inv(atoms.cell.array)
+            atoms.set_velocities(velocity)
             status = self.step(atoms)
             if status is not None:
                 return status
             if self.stop_asked():
                 return None
-            md.run(1)
+            frac = frac + dt * velocity @ np.linalg.inv(atoms.cell.array)
+            if os.environ.get("VASP_STANDIN_ROUND") and self.block is not None:
+                frac[free] = read_back(exponents(self.block))[free]
+            atoms.set_scaled_positions(frac)
         return None
 
     def stop_asked(self) -> bool:
@@ -241,6 +293,7 @@ class Run:
 
     def step(self, atoms) -> int | None:
         number = len(self.energies) + 1
+        time.sleep(float(os.environ.get("VASP_STANDIN_STEP_S", "0")))
         extra = DISPERSION_EV_PER_ATOM * len(atoms) if self.tags.get("IVDW") else 0.0
         electronic = float(atoms.get_potential_energy()) + ATOM_EV * len(atoms)
         forces = atoms.get_forces(apply_constraint=False)
@@ -440,7 +493,9 @@ class Run:
             + ' </varray>\n <varray name="stress">\n'
             + vectors(np.zeros((3, 3)))
         )
-        w(f" </varray>\n <energy>\n{energies(total_free, entropy, to_zero)} </energy>\n")
+        moving = self.tags["IBRION"] == 0
+        kinetic = f'   <i name="kinetic"> {self.kinetic:16.8f} </i>\n' if moving else ""
+        w(f" </varray>\n <energy>\n{energies(total_free, entropy, to_zero)}{kinetic} </energy>\n")
         moments = self.moments()
         if moments:
             o(
@@ -465,7 +520,8 @@ class Run:
             f"  energy  without entropy= {total_free + entropy:18.8f}  energy(sigma->0) = {total_free + to_zero:18.8f}\n\n"
         )
         o("      LOOP+:  cpu time      0.01: real time      0.01\n")
-        line = f"{number:4d} F= {fortran(total_free, 8)} E0= {fortran(total_free + to_zero, 8)}  d E ={fortran(total_free - (self.energies[-1] if self.energies else 0.0), 6)}"
+        warm = f" T= {self.kelvin:6.0f}. E= {fortran(total_free + self.kinetic, 8)}" if moving else ""
+        line = f"{number:4d}{warm} F= {fortran(total_free, 8)} E0= {fortran(total_free + to_zero, 8)}  d E ={fortran(total_free - (self.energies[-1] if self.energies else 0.0), 6)}"
         line += f"  mag= {sum(moments):9.4f}\n" if moments else "\n"
         self.osz.write(line)
         sys.stdout.write(line)
@@ -489,7 +545,11 @@ class Run:
         if self.tags["IBRION"] == 0:
             from ase import units
 
-            text += "\n" + rows(atoms.get_velocities() * units.fs)
+            text += "\n" + exponents(atoms.get_velocities() * units.fs)
+            if self.block is not None:
+                text += f"\n           1\n   {float(self.tags['POTIM']):.16f}     \n"
+                text += exponents(np.array([[self.friction * units.fs, 0.0, 0.0, 0.0]]))
+                text += exponents(self.block) + exponents(np.zeros((2 * len(atoms), 3)))
         (self.here / "CONTCAR").write_text(text, encoding="utf-8")
 
     def footer(self) -> None:
@@ -505,14 +565,22 @@ class Run:
         )
 
 
-def calculator():
+def calculator(atoms):
     if os.environ.get("VASP_STANDIN_CALCULATOR") == "emt":
         from ase.calculators.emt import EMT
 
         return EMT()
     from epilayer.engines.toy import ToyPotential
 
-    return ToyPotential()
+    toy = ToyPotential()
+    ties = Path(os.environ.get("VASP_STANDIN_TIES", ""))
+    if ties.name:
+        from ase.io import read, write
+
+        if not ties.exists():
+            write(ties, atoms, format="vasp", direct=True)
+        toy.tie(read(ties, format="vasp"))
+    return toy
 
 
 def need(path: Path) -> str:
@@ -586,7 +654,10 @@ def read_poscar(text: str):
         )
     except (IndexError, ValueError) as error:
         raise RefusedError(f"POSCAR cannot be read ({error})") from error
-    return cell, symbols, counts, frac, free, vel
+    block = None
+    if vel is not None and len(rest) == 4 * sum(counts) + 3:
+        block = [np.array(r, dtype=float) for r in rest[sum(counts) + 2 : 2 * sum(counts) + 3]]
+    return cell, symbols, counts, frac, free, vel, block
 
 
 def read_potcar(text: str) -> list[tuple[str, str, float]]:
@@ -635,6 +706,25 @@ def vectors(rows_: np.ndarray) -> str:
 
 def rows(values: np.ndarray) -> str:
     return "".join(" ".join(f"{x:20.16f}" for x in row) + "\n" for row in values)
+
+
+def exponents(values: np.ndarray) -> str:
+    """Write rows as Fortran's E16.8 does: 0.12345678E-02."""
+    return "".join("".join(exponent(float(x)) for x in row) + "\n" for row in values)
+
+
+def read_back(text: str) -> np.ndarray:
+    return np.array([row.split() for row in text.splitlines()], dtype=float)
+
+
+def exponent(value: float) -> str:
+    if value == 0:
+        return "  0.00000000E+00"
+    power = int(np.floor(np.log10(abs(value)))) + 1
+    digits = round(abs(value) / 10.0**power * 1e8)
+    if digits == 10**8:
+        digits, power = 10**7, power + 1
+    return f" {'-' if value < 0 else ' '}0.{digits:08d}E{power:+03d}"
 
 
 def fortran(value: float, digits: int) -> str:

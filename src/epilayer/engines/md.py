@@ -62,7 +62,7 @@ class _Run:
         self.maker, self.start, self.previous = maker, start, previous
         self.settings, self.limit = maker.settings, maker.limit
         self.level = maker.engine.executed()
-        self.content = segments.content_of(start, self.settings, self.level)
+        self.content = segments.content_of(start, self.settings, self.level.fingerprint)
         self.identity, self.folder = segments.place(self.content, previous)
         self.first = previous.last_step if previous else 0
         self.number = previous.number + 1 if previous else 1

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from epilayer.model.dynamics import DynamicsSettings, Segment
-    from epilayer.model.level import LevelOfTheory
 
 CHECKPOINT = "checkpoint.epi"
 _MAGIC = b"EPILAYER CHECKPOINT 1\n"
@@ -38,7 +37,7 @@ _FOLDER = "trajectories"
 _SHORT = 16
 
 
-def content_of(start: Structure, settings: DynamicsSettings, level: LevelOfTheory) -> str:
+def content_of(start: Structure, settings: DynamicsSettings, level_fingerprint: str) -> str:
     """Return the hash of what a trajectory is: its start, its settings and its level of theory."""
     sites = start.site_properties
     return fingerprint(
@@ -49,7 +48,7 @@ def content_of(start: Structure, settings: DynamicsSettings, level: LevelOfTheor
             "held": np.asarray(sites.get(HELD, [])).tolist(),
             "velocities": np.asarray(sites.get(VELOCITIES, [])).tolist(),
             "settings": settings.model_dump(mode="json"),
-            "level": level.fingerprint,
+            "level": level_fingerprint,
         }
     )
 

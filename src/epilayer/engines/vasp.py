@@ -34,8 +34,11 @@ if TYPE_CHECKING:
 
     from pymatgen.core import Structure
 
+    from epilayer.engines.base import FrameStore
     from epilayer.engines.lobster import LobsterMaker
+    from epilayer.engines.vasp_segments import VaspSegmentMaker
     from epilayer.model.cathode import Cathode
+    from epilayer.model.dynamics import DynamicsSettings, SegmentLimit
     from epilayer.model.level import Convergence, EngineSpec, Level, MolecularDynamicsSettings
     from epilayer.model.records import Calculation
     from epilayer.model.vasp import Task, VaspSettings
@@ -118,6 +121,17 @@ class VaspEngine(MSONable):  # type: ignore[misc]  # monty is untyped
             name=label, engine=self, task="md", convergence=self.level.convergence, dynamics=settings
         )
 
+    def segment(
+        self, label: str, settings: DynamicsSettings, frames: FrameStore, limit: SegmentLimit | None = None
+    ) -> VaspSegmentMaker:
+        """Run the next segment of a trajectory."""
+        from epilayer.engines.vasp_segments import VaspSegmentMaker
+        from epilayer.model.dynamics import SegmentLimit
+
+        return VaspSegmentMaker(
+            name=label, engine=self, settings=settings, frames=frames, limit=limit or SegmentLimit()
+        )
+
     def bonding(self, label: str) -> LobsterMaker:
         """Integrate named bonds with LOBSTER, over a single point of its own."""
         from epilayer.engines.lobster import LobsterMaker
@@ -165,7 +179,20 @@ class VaspMaker(BaseVaspMaker):  # type: ignore[misc]  # atomate2 is untyped
     def compute(self, structure: Structure, directory: Path) -> Calculation:
         """Compute ``structure`` in a directory, which must be the current one."""
         started = time.perf_counter()
-        order, placed = self.placed(structure)
+        _, placed = self.placed(structure)
+        self.lay_out(structure)
+        resumed = vasp_resume.resume(directory, placed, moving=self.task == "relax")
+        problem = self.run()
+        if problem is not None:
+            raise self.failed(directory, problem) from problem
+        done = vasp_executed.read(directory, self.asked(structure), time.perf_counter() - started)
+        if resumed:
+            done = done.model_copy(update={"corrections": (*resumed, *done.corrections)})
+        return done
+
+    def lay_out(self, structure: Structure) -> None:
+        """Write the input files into the current directory, if VASP can run here."""
+        _, placed = self.placed(structure)
         inputs = self.inputs(structure)
         kind = vasp_inputs.system_kind(structure)
         mesh = self.engine.settings.systems[kind].k_points.mesh(structure.lattice.abc)
@@ -173,31 +200,36 @@ class VaspMaker(BaseVaspMaker):  # type: ignore[misc]  # atomate2 is untyped
         self.engine.check({e.symbol for e in placed.composition.elements}, gamma=gamma)
         vasp_inputs.parallel_updates()
         write_vasp_input_set(placed, inputs, **self.write_input_set_kwargs)
-        resumed = vasp_resume.resume(directory, placed, moving=self.task == "relax")
-        problem: Exception | None = None
+
+    def run(self, wall_time_s: float | None = None) -> Exception | None:
+        """Run VASP in the current directory; return why custodian gave it up, if it did.
+
+        Parameters
+        ----------
+        wall_time_s
+            Of a segment of a trajectory: VASP is asked to stop in time before it is over.
+        """
         try:
-            run_vasp(**self._run_settings())
+            run_vasp(**self._run_settings(wall_time_s))
         except (RuntimeError, OSError, ValueError) as error:  # custodian's errors are RuntimeErrors
-            problem = error
+            return error
         except BaseException:  # told to stop: VASP must not go on alone, beside the next attempt
             end_children()
             raise
-        asked = vasp_executed.Asked(
+        return None
+
+    def asked(self, structure: Structure) -> vasp_executed.Asked:
+        """Return what is asked of a run, to read its answer by."""
+        return vasp_executed.Asked(
             label=self.name,
             task="static" if self.task == "bonding" else self.task,
             level=self.engine.level.name,
             max_force_ev_per_ang=self.convergence.max_force_ev_per_ang,
             structure=structure,
-            order=order,
+            order=self.placed(structure)[0],
             declared=self._declared(structure),
             job=CURRENT_JOB.job.uuid if CURRENT_JOB.job is not None else "",
         )
-        if problem is not None:
-            raise self._failed(directory, problem) from problem
-        done = vasp_executed.read(directory, asked, time.perf_counter() - started)
-        if resumed:
-            done = done.model_copy(update={"corrections": (*resumed, *done.corrections)})
-        return done
 
     @property
     def _full_binary(self) -> bool:
@@ -260,23 +292,23 @@ class VaspMaker(BaseVaspMaker):  # type: ignore[misc]  # atomate2 is untyped
         tags = {**self.engine.settings.incar, **rule.incar}
         return vasp_inputs.declared(kind, rule.k_points, structure, tags)
 
-    def _run_settings(self) -> dict[str, Any]:
+    def _run_settings(self, wall_time_s: float | None) -> dict[str, Any]:
         """Arguments of atomate2's ``run_vasp``: our handlers, and a quick look whether VASP has ended."""
         from atomate2 import SETTINGS
 
         settings: dict[str, Any] = {
             "vasp_cmd": SETTINGS.VASP_CMD,
             "vasp_gamma_cmd": SETTINGS.VASP_CMD if self._full_binary else SETTINGS.VASP_GAMMA_CMD,
-            "handlers": list(_handlers()),
+            "handlers": list(_handlers() if self.task != "md" else _trajectory_handlers(wall_time_s)),
             "max_errors": _MAX_ERRORS,
             "custodian_kwargs": {
                 "polling_time_step": _POLL_S,
-                "monitor_freq": int(_CHECK_EVERY_S / _POLL_S),
+                "monitor_freq": max(1, int(min(_CHECK_EVERY_S, (wall_time_s or 1e9) / 20) / _POLL_S)),
             },
         }
         return {**settings, **self.run_vasp_kwargs}
 
-    def _failed(self, directory: Path, problem: Exception) -> EngineError:
+    def failed(self, directory: Path, problem: Exception) -> EngineError:
         """Name the cause of a run that custodian gave up."""
         try:
             record = vasp_executed.imported(directory)
@@ -322,6 +354,24 @@ def _handlers() -> Iterator[Any]:
     yield handlers.FrozenJobErrorHandler()
     yield handlers.StdErrHandler()
     yield handlers.WalltimeHandler()
+
+
+def _trajectory_handlers(wall_time_s: float | None) -> Iterator[Any]:
+    """Custodian's handlers for dynamics: none that changes the time step or runs a trajectory once more."""
+    from datetime import datetime
+
+    from custodian.vasp import handlers
+
+    yield handlers.VaspErrorHandler()
+    yield handlers.NonConvergingErrorHandler()
+    yield handlers.FrozenJobErrorHandler()
+    yield handlers.StdErrHandler()
+    yield handlers.WalltimeHandler()
+    if wall_time_s is not None:
+        # It keeps three of the slowest steps free. Its clock is that of the process, which runs many jobs.
+        own = handlers.WalltimeHandler(wall_time=wall_time_s, buffer_time=0.1 * wall_time_s)
+        own.start_time = datetime.now()  # noqa: DTZ005  (custodian compares it with local time)
+        yield own
 
 
 def _moments_by_element(cathode: Cathode) -> dict[str, float]:

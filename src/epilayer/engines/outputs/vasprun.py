@@ -83,6 +83,8 @@ class VasprunStep:
         The step is closed, and every number in it that is needed could be read.
     energy_ev
         energy(sigma->0) by the right convention: see :func:`_energies`.
+    kinetic_ev
+        Of the nuclei; ``None`` outside dynamics.
     scf_energies_ev
         Free energy after each electronic step.
     forces_ev_per_ang
@@ -94,6 +96,7 @@ class VasprunStep:
     problem: str = ""
     free_energy_ev: float | None = None
     energy_ev: float | None = None
+    kinetic_ev: float | None = None
     resolution_ev: float = 1e-8
     scf_steps: int = 0
     scf_energies_ev: tuple[float, ...] = ()
@@ -475,6 +478,7 @@ def _fixed_width(text: bytes, start: int, end: int, count: int) -> Array | None:
 NO_NUMBER = "its energy is no number (NaN)"
 _FREE = re.compile(rb'name="e_fr_energy">([^<]*)</i>')
 _ZERO = re.compile(rb'name="e_0_energy">([^<]*)</i>')
+_KINETIC = re.compile(rb'name="kinetic">([^<]*)</i>')
 _NOENTROPY = re.compile(rb'name="e_wo_entrp">([^<]*)</i>')
 
 
@@ -531,6 +535,8 @@ def _energies(step: VasprunStep, scf: bytes, block: bytes) -> str:
         return "its energy overflows (****)" if b"****" in final else "its energy cannot be read"
     step.free_energy_ev = free
     step.resolution_ev = 10.0 ** -decimals(free_text[1])
+    kinetic = _KINETIC.search(final)
+    step.kinetic_ev = real(kinetic[1]) if kinetic else None
     last = scf[scf.rfind(b"<scstep>") :] if step.scf_steps else b""
     values = [real(text) for text in _FREE.findall(scf)]
     scf_free = [value for value in values if value is not None]
