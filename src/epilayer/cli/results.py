@@ -20,6 +20,7 @@ from epilayer.model.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from epilayer.config import Study
+    from epilayer.report.paper_table import Found
     from epilayer.store.results import Record
 
 
@@ -91,27 +92,30 @@ def report(
     """
     from epilayer.model.files import write_atomic
     from epilayer.report.html import render_html
+    from epilayer.report.paper_table import paper_table, rows_to_json, rows_to_rich
     from epilayer.report.tables import compare, to_json, to_rich
 
     used = study()
     if used.queue_file.exists():
         harvest(used, queue_of(used))
-    adsorption, growth = _records("adsorption"), _records("growth")
+    found = _found()
+    adsorption, growth = _records(found, "adsorption"), _records(found, "growth")
     reference = used.catalogue.reference(_REFERENCE)
+    rows = paper_table(found, reference)
     comparison = compare(adsorption, growth, reference)
     ions = transport_rows(used, queue_of(used)) if used.queue_file.exists() else []
     if as_json:
-        print_json({**to_json(comparison), "transport": ions})
+        print_json({**to_json(comparison), "transport": ions, "paper": rows_to_json(rows)})
         return
     out.print(to_rich(comparison))
+    out.print()
+    out.print(rows_to_rich(rows))
     show_transport(ions)
-    bond_studies = _records("bond_strength")
+    bond_studies = _records(found, "bond_strength")
     for one in bond_studies:
         out.print(escape(one.statement), soft_wrap=True)
-    if not adsorption and not ions and not bond_studies:
+    if not found:
         out.print("Nothing is computed yet. Begin with: [cyan]epilayer run paper_adsorption[/]")
-        return
-    if not adsorption and not bond_studies:  # the page shows adsorption and bonds; ions are told above
         return
     path = output or used.root / "report.html"
     with err.status("Drawing the report ..."):
@@ -121,15 +125,19 @@ def report(
             reference,
             made_at=datetime.now(UTC),
             calculations=_legs(used, adsorption),
-            sources=_sources(used, adsorption),
-            shapes=_records("wulff"),
-            surface_energies=_records("surface"),
+            sources=_sources(used, [one.record for records in found.values() for one in records]),
+            shapes=_records(found, "wulff"),
+            surface_energies=_records(found, "surface"),
             bond_studies=bond_studies,
+            found=found,
         )
     write_atomic(path, text)
     out.print(f"Report written: [bold]{path}[/]")
 
 
+_REPORTED = frozenset(
+    {"adsorption", "growth", "competition", "surface", "wulff", "transport", "bond_strength", "epitaxy"}
+)
 _REFERENCE = "isotropic-epilayer-2025"
 
 
@@ -146,26 +154,36 @@ def _legs(used: Study, records: list[Any]) -> list[Any]:
 def _sources(used: Study, records: list[Any]) -> dict[str, str]:
     """Return the sources of the levels of theory, engines, cathodes and ligands that the records name."""
     catalogue = used.catalogue
+    levels = {r.level.name for r in records if hasattr(r, "level") and not r.level.stand_in}
     things: list[Any] = []
-    for name in sorted({r.level.name for r in records} & set(catalogue.names("levels"))):
+    for name in sorted(levels & set(catalogue.names("levels"))):
         level = catalogue.level(name)
         things += [catalogue.engine_spec(level.engine), level]
-    things += [
-        catalogue.cathode(n) for n in sorted({r.cathode for r in records} & set(catalogue.names("cathodes")))
-    ]
-    things += [
-        catalogue.ligand(n) for n in sorted({r.ligand for r in records} & set(catalogue.names("ligands")))
-    ]
+    cathodes = {r.cathode for r in records if hasattr(r, "cathode")}
+    ligands = {r.ligand for r in records if hasattr(r, "ligand")}
+    things += [catalogue.cathode(n) for n in sorted(cathodes & set(catalogue.names("cathodes")))]
+    things += [catalogue.ligand(n) for n in sorted(ligands & set(catalogue.names("ligands")))]
     return {thing.title or thing.name: thing.source for thing in things}
 
 
-def _records(kind: str) -> list[Any]:
+def _found() -> dict[str, list[Found]]:
+    """Return every record that the report knows, with its id, by kind; kinds without any are left out."""
+    from epilayer.report.paper_table import Found
     from epilayer.store.records import record_of
 
     results = results_of(study())
-    if kind not in results.kinds():
-        return []
-    return [record_of(r) for r in results.query(kind, limit=None, body=True)]
+    try:
+        return {
+            kind: [Found(r["id"], record_of(r)) for r in results.query(kind, limit=None, body=True)]
+            for kind in results.kinds()
+            if kind in _REPORTED
+        }
+    finally:
+        results.close()
+
+
+def _records(found: dict[str, list[Found]], kind: str) -> list[Any]:
+    return [one.record for one in found.get(kind, ())]
 
 
 def _print_csv(found: list[Record]) -> None:

@@ -70,6 +70,27 @@ class PublishedTransport(Frozen):
     said: str
 
 
+class PublishedQuantity(Frozen):
+    """One row of what a paper computed or claims.
+
+    Attributes
+    ----------
+    printed
+        What the paper says, in its numbers.
+    differs
+        Why a value computed here may differ from it.
+    command
+        What computes it here.
+    """
+
+    id: str
+    system: str
+    quantity: str
+    printed: str
+    differs: str
+    command: str
+
+
 class SilentChoice(Frozen):
     """Something that a paper does not state, so that whoever repeats it has to choose.
 
@@ -101,6 +122,8 @@ class Reference(Frozen):
         Every number, growth mode and statement on ions that a result is compared with.
     silent
         Choices that the paper leaves open.
+    quantities
+        Everything it computed or claims, one row each.
     """
 
     name: str
@@ -113,6 +136,7 @@ class Reference(Frozen):
     growth: tuple[PublishedGrowth, ...] = ()
     transport: tuple[PublishedTransport, ...] = ()
     silent: tuple[SilentChoice, ...] = ()
+    quantities: tuple[PublishedQuantity, ...] = ()
 
     @model_validator(mode="after")
     def _once_each(self) -> Self:

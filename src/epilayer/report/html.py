@@ -6,7 +6,19 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from epilayer.model.records import Status
-from epilayer.report import bonding, canvas, charts, pictures, style, tables, viewer, wulff
+from epilayer.report import (
+    bonding,
+    canvas,
+    charts,
+    citations,
+    methods,
+    paper_table,
+    pictures,
+    style,
+    tables,
+    viewer,
+    wulff,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,8 +31,10 @@ if TYPE_CHECKING:
     from epilayer.model.records import AdsorptionEnergy, Calculation, GrowthVerdict
     from epilayer.model.reference import Reference, SilentChoice
     from epilayer.model.surface import SurfaceEnergy, WulffShape
+    from epilayer.report.paper_table import Found
 
 _DOI = re.compile(r"10\.\d{4,9}/[^\s\"'<>]+[^\s\"'<>.,;:)\]]")
+_NEGATIVE = re.compile(r"(?<![\w-])-(?=\d)")
 #: Longest suffix first.
 _UNITS = {
     "_ev_per_ang2": "eV/Å²", "_ev_per_ang": "eV/Å", "_j_per_m2": "J/m²", "_cm2_per_s": "cm²/s",
@@ -42,6 +56,7 @@ def render_html(
     shapes: Sequence[WulffShape] = (),
     surface_energies: Sequence[SurfaceEnergy] = (),
     bond_studies: Sequence[BondStudy] = (),
+    found: Mapping[str, Sequence[Found]] | None = None,
 ) -> str:
     """Return the report as the text of one HTML file.
 
@@ -62,6 +77,8 @@ def render_html(
         Wulff shapes and the surface energies they follow from; those of a stand-in are left out.
     bond_studies
         Bonds of molecules on surfaces; a stand-in's are named as such and not drawn.
+    found
+        Every record with its id, by kind: for the row-by-row table, the methods and the citations.
 
     Returns
     -------
@@ -84,6 +101,7 @@ def render_html(
         intervals=_intervals(comparison.adsorption, threshold_ev),
         shapes=[_solid(k, s, surface_energies) for k, s in enumerate(shapes) if not s.level.stand_in],
         bonds=_bonds(bond_studies),
+        **_whole_study(found or {}, reference, sources or {}),
         cards=[_card(number, record, by_job, reference) for number, record in enumerate(records, 1)],
         levels=_levels(records),
         verdicts=list(zip(comparison.growth, [_margin(row) for row in comparison.growth], strict=True)),
@@ -153,6 +171,7 @@ def _template() -> Any:  # noqa: ANN401  (jinja2 is imported where it is used)
         "doi_links": doi_links,
         "kind": lambda level: tables.KIND_LABELS[level.kind],
         "minus": lambda text: text.replace("-", "\N{MINUS SIGN}"),
+        "minus_signs": lambda text: _NEGATIVE.sub("\N{MINUS SIGN}", text),
         "words": words,
     }
     environment.globals.update(
@@ -194,6 +213,40 @@ def _intervals(rows: Sequence[tables.AdsorptionRow], threshold_ev: float | None)
     return {
         name: Markup(canvas.inline(svg, f"intervals-{name}", alt, themed=True))  # noqa: S704
         for name, svg in drawn.items()
+    }
+
+
+def _whole_study(
+    found: Mapping[str, Sequence[Found]], reference: Reference | None, sources: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the row-by-row table, where each of its numbers comes from, the methods and citations."""
+    rows = paper_table.paper_table(found, reference) if found and reference else ()
+    named = {ours.id for row in rows for ours in row.ours}
+    return {
+        "paper_rows": rows,
+        "origins": [
+            _origin(kind, one) for kind, records in found.items() for one in records if one.id in named
+        ],
+        "methods": methods.methods_text(found),
+        "citations": citations.bibtex(methods.levels_of(found), methods.versions_of(found), sources)
+        if rows
+        else "",
+    }
+
+
+def _origin(kind: str, one: Found) -> dict[str, Any]:
+    record = one.record
+    names = ("ligand", "molecule", "system", "mof", "cathode", "facet", "termination")
+    subject = ", ".join(str(getattr(record, name)) for name in names if hasattr(record, name))
+    level = getattr(record, "level", None)
+    files = [(p.run_directory, *item) for p in methods.provenances(record) for item in p.files.items()]
+    files += [("", f.path, f.sha256) for f in getattr(record, "trajectories", ())]
+    return {
+        "id": one.id,
+        "title": f"{kind}: {subject}" + (f", {level.name}" if level else ""),
+        "code_version": record.code_version,
+        "level": level.label if level else "",
+        "files": files,
     }
 
 

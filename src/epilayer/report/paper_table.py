@@ -1,0 +1,346 @@
+"""Everything that a publication computed or claims, row by row, beside what was computed here."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from epilayer.model.level import EngineKind
+from epilayer.report import tables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from rich.table import Table
+
+    from epilayer.model.bonding import BondStudy
+    from epilayer.model.epitaxy import EpitaxialMatch
+    from epilayer.model.ion_transport import IonTransport
+    from epilayer.model.records import AdsorptionEnergy, CompetingAdsorption, GrowthVerdict
+    from epilayer.model.reference import Reference
+    from epilayer.model.surface import SurfaceEnergy, WulffShape
+
+COMPUTED, REFUSED, NOT_RUN = "computed", "refused", "not run"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A stored record, and the id by which it is checked and looked up."""
+
+    id: str
+    record: Any
+
+
+@dataclass(frozen=True)
+class Ours:
+    """One value computed here.
+
+    Attributes
+    ----------
+    id
+        Of its record.
+    text
+        What it is of and its value with its interval, or why there is none.
+    deviation
+        Computed minus published, where both are numbers that can be compared.
+    """
+
+    id: str
+    text: str
+    level: str
+    certified: bool
+    deviation: str = ""
+
+
+@dataclass(frozen=True)
+class PaperRow:
+    """One row: what the paper says, what was computed here, and why the two may differ.
+
+    Attributes
+    ----------
+    command
+        What would compute it; also given where it was computed.
+    """
+
+    id: str
+    system: str
+    quantity: str
+    paper: str
+    status: str
+    ours: tuple[Ours, ...]
+    why: str
+    command: str
+
+
+def paper_table(found: Mapping[str, Sequence[Found]], reference: Reference) -> tuple[PaperRow, ...]:
+    """Return the rows of a publication, in its order.
+
+    Parameters
+    ----------
+    found
+        Stored records by kind. Those of a stand-in engine are no results, and count as not run.
+    """
+    rows = []
+    for asked in reference.quantities:
+        ours = tuple(_ROWS[asked.id](found, reference)) if asked.id in _ROWS else ()
+        status = COMPUTED if any(o.certified for o in ours) else REFUSED if ours else NOT_RUN
+        rows.append(
+            PaperRow(
+                id=asked.id,
+                system=asked.system,
+                quantity=asked.quantity,
+                paper=asked.printed,
+                status=status,
+                ours=ours,
+                why=asked.differs,
+                command=asked.command,
+            )
+        )
+    return tuple(rows)
+
+
+def rows_to_json(rows: Sequence[PaperRow]) -> list[dict[str, Any]]:
+    """Return the rows as JSON-ready values."""
+    return [asdict(row) for row in rows]
+
+
+def rows_to_rich(rows: Sequence[PaperRow]) -> Table:
+    """Return the rows for a terminal of 100 columns."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(
+        box=box.SIMPLE_HEAD, title="The paper, row by row", title_justify="left", show_edge=False,
+        pad_edge=False,
+    )  # fmt: skip
+    for heading, width in (("", 3), ("what", 26), ("paper", 24), ("here", None)):
+        table.add_column(heading, max_width=width, overflow="fold")
+    for row in rows:
+        what = Text.assemble((row.quantity, "bold"), "\n", row.system)
+        here = Text()
+        for number, one in enumerate(row.ours):
+            here.append("\n" if number else "")
+            here.append(one.text, "" if one.certified else "red")
+            here.append(f"  {one.level}" if one.level else "", "dim")
+            here.append(f"  deviation {one.deviation}" if one.deviation else "")
+        if not row.ours:
+            here.append("not run: ", "yellow").append(row.command)
+        table.add_row(row.id, what, row.paper, here, end_section=True)
+    return table
+
+
+def _real(found: Mapping[str, Sequence[Found]], kind: str) -> Iterator[Found]:
+    """Yield the records of a kind that are results: of an engine that is no stand-in."""
+    for one in found.get(kind, ()):
+        level = getattr(one.record, "level", None)
+        toy = level is not None and (level.stand_in or level.kind is EngineKind.TOY)
+        if not toy and not getattr(one.record, "stand_in", False):
+            yield one
+
+
+def _adsorption(
+    cathode: str, ligand: str
+) -> Callable[[Mapping[str, Sequence[Found]], Reference], Iterator[Ours]]:
+    def rows(found: Mapping[str, Sequence[Found]], reference: Reference) -> Iterator[Ours]:
+        chosen = [
+            f for f in _real(found, "adsorption") if (f.record.cathode, f.record.ligand) == (cathode, ligand)
+        ]
+        for one in sorted(chosen, key=lambda f: (f.record.facet, f.record.level.name)):
+            record: AdsorptionEnergy = one.record
+            value = record.adsorption_energy_ev
+            published = reference.value(cathode, record.facet, ligand)
+            less = record.without_dispersion_ev
+            text = f"({record.facet}) {tables.ev_with_uncertainty(value, record.uncertainty_ev)} eV"
+            if value is None:
+                text = f"({record.facet}) refused: {record.refusals[0].what if record.refusals else 'see it'}"
+            elif less is not None:
+                text += f", without dispersion {tables.ev(less)}"
+            off = "" if value is None or published is None else tables.ev(value - published.value_ev)
+            yield Ours(one.id, text, record.level.name, value is not None, off)
+        for facet in sorted({f.record.facet for f in chosen}):
+            values = [
+                value
+                for f in chosen
+                if f.record.facet == facet
+                for value in (f.record.adsorption_energy_ev, f.record.without_dispersion_ev)
+                if value is not None
+            ]
+            if len(values) > 1:
+                text = f"({facet}) interval {tables.interval(min(values), max(values))} eV"
+                yield Ours("", text, "over levels, with and without dispersion", certified=True)
+
+    return rows
+
+
+def _growth(
+    cathode: str,
+) -> Callable[[Mapping[str, Sequence[Found]], Reference], Iterator[Ours]]:
+    def rows(found: Mapping[str, Sequence[Found]], reference: Reference) -> Iterator[Ours]:
+        for one in _real(found, "growth"):
+            verdict: GrowthVerdict = one.record
+            if verdict.cathode == cathode:
+                said = reference.growth_of(cathode, verdict.ligand)
+                known = verdict.mode.value != "undecided"
+                agrees = (
+                    "" if said is None or not known else "none" if said.mode is verdict.mode else "differs"
+                )
+                facets = ", ".join(
+                    f"({f.facet}) {tables.interval(f.low_ev, f.high_ev)} eV" for f in verdict.facets
+                )
+                words = tables.growth_words(verdict.mode, verdict.binding_facets)
+                levels = ", ".join(sorted({name for f in verdict.facets for name in f.values_ev}))
+                yield Ours(one.id, f"{verdict.ligand}: {words}; {facets}", levels, known, agrees)
+
+    return rows
+
+
+def _by_facet(one: Found) -> tuple[str, bool, float]:
+    value = one.record.surface_energy_j_per_m2
+    return one.record.facet, value is None, value or 0.0
+
+
+def _surfaces(found: Mapping[str, Sequence[Found]], _: Reference) -> Iterator[Ours]:
+    for one in sorted(_real(found, "surface"), key=_by_facet):
+        record: SurfaceEnergy = one.record
+        value, half = record.surface_energy_j_per_m2, record.uncertainty_j_per_m2
+        shown = (
+            "refused"
+            if value is None
+            else f"{value:.3f} \N{PLUS-MINUS SIGN} {half or 0:.3f} J/m\N{SUPERSCRIPT TWO}"
+        )
+        yield Ours(
+            one.id, f"({record.facet}) {record.termination}: {shown}", record.level.name, value is not None
+        )
+    for one in _real(found, "wulff"):
+        shape: WulffShape = one.record
+        faces = [f"({f.facet}) {f.outline}, {f.area_fraction:.0%}" for f in shape.facets if f.faces]
+        text = f"shape: {'; '.join(faces)}" if faces else "shape: refused"
+        yield Ours(one.id, text, shape.level.name, bool(faces))
+
+
+def _pore(found: Mapping[str, Sequence[Found]], _: Reference) -> Iterator[Ours]:
+    for one in _real(found, "transport"):
+        record: IonTransport = one.record
+        yield Ours(
+            one.id,
+            f"{record.system}: {record.formula}, {record.atoms} atoms",
+            record.level.name,
+            certified=True,
+        )
+
+
+def _dynamics(found: Mapping[str, Sequence[Found]], _: Reference) -> Iterator[Ours]:
+    for one in _real(found, "transport"):
+        record: IonTransport = one.record
+        text = (
+            f"{record.steps} steps of {record.settings.time_step_fs:g} fs, "
+            f"{record.equilibration_steps} of them equilibration; "
+            f"{record.mean_temperature_k:.0f} K on average; moves: {record.moves}"
+        )
+        yield Ours(one.id, text, record.level.name, certified=True)
+
+
+def _motion(found: Mapping[str, Sequence[Found]], _: Reference) -> Iterator[Ours]:
+    for one in _real(found, "transport"):
+        record: IonTransport = one.record
+        estimate = record.report.of(record.cation)
+        ends = [e for e in (estimate.lower_cm2_per_s, estimate.upper_cm2_per_s) if e is not None]
+        value = estimate.diffusion_cm2_per_s
+        between = " to ".join(f"{end:.1e}" for end in ends)
+        said = f"D({record.cation}) " + (
+            f"{value:.1e} ({between}) cm\N{SUPERSCRIPT TWO}/s" if value is not None else estimate.reason
+        )
+        ranked = record.report.faster[0].said if record.report.faster else "no ranking"
+        oxygen = next((s for s in record.solvation.shells if s.partner == "all O"), None)
+        peak = (
+            "" if oxygen is None or oxygen.first_peak_ang is None else f"; Na-O {oxygen.first_peak_ang:.2f} Å"
+        )
+        yield Ours(one.id, f"{said}; {ranked}{peak}", record.level.name, certified=True)
+
+
+def _bonds(found: Mapping[str, Sequence[Found]], _: Reference) -> Iterator[Ours]:
+    for one in _real(found, "bond_strength"):
+        study: BondStudy = one.record
+        change = study.strongest_weakening_ratio
+        where = f"{study.molecule} on ({study.facet}), {study.state}"
+        shown = study.refusal or study.statement if change is None else (
+            f"{study.weakest_bond} changes by {change:+.0%}, spread over orientations "
+            f"{study.orientation_spread_ratio or 0:.0%} ({study.measure.value})"
+        )  # fmt: skip
+        yield Ours(one.id, f"{where}: {shown}", study.level.name, change is not None)
+
+
+def _abstraction(found: Mapping[str, Sequence[Found]], _: Reference) -> Iterator[Ours]:
+    for one in _real(found, "bond_strength"):
+        study: BondStudy = one.record
+        seen = study.abstraction
+        said = (
+            f"hydrogen lost while relaxing, {', '.join(seen.spontaneous)}" if seen.spontaneous
+            else f"{seen.hydrogen} from {seen.donor} to {seen.acceptor}: {tables.ev(seen.energy_ev)} eV"
+            if seen.energy_ev is not None
+            else f"refused: {seen.refusal}"
+        )  # fmt: skip
+        where = f"{study.molecule} on ({study.facet}), {study.state}"
+        yield Ours(one.id, f"{where}: {said}", study.level.name, seen.refusal is None)
+
+
+def _zif8(found: Mapping[str, Sequence[Found]], _: Reference) -> Iterator[Ours]:
+    for one in _real(found, "epitaxy"):
+        match: EpitaxialMatch = one.record
+        if match.mof == "zif8":
+            yield Ours(one.id, f"built and strained: {match.mof_formula}", match.level.name, certified=True)
+
+
+def _prussian(found: Mapping[str, Sequence[Found]], reference: Reference) -> Iterator[Ours]:
+    ligands = sorted(
+        {f.record.ligand for f in _real(found, "adsorption") if f.record.cathode == "prussian-white"}
+    )
+    for ligand in ligands:
+        for ours in _adsorption("prussian-white", ligand)(found, reference):
+            yield Ours(ours.id, f"{ligand} {ours.text}", ours.level, ours.certified)
+    yield from _growth("prussian-white")(found, reference)
+
+
+def _competition(found: Mapping[str, Sequence[Found]], _: Reference) -> Iterator[Ours]:
+    for one in _real(found, "competition"):
+        record: CompetingAdsorption = one.record
+        values = [
+            f"{c.ligand} {tables.interval(c.low_ev, c.high_ev)}"
+            for c in record.competitors
+            if c.low_ev is not None
+        ]
+        levels = ", ".join(sorted({name for c in record.competitors for name in c.values_ev}))
+        text = f"({record.facet}), hardest first, eV: {'; '.join(values) or 'all refused'}"
+        yield Ours(one.id, text, levels, bool(values))
+
+
+def _epitaxy(found: Mapping[str, Sequence[Found]], _: Reference) -> Iterator[Ours]:
+    for one in _real(found, "epitaxy"):
+        match: EpitaxialMatch = one.record
+        value = match.deformation_energy_ev
+        strain = f"largest strain {max(map(abs, match.match.principal)):.1%}"
+        energy = (
+            f"refused: {match.refusals[0].what if match.refusals else 'see it'}" if value is None
+            else f"{tables.ev_with_uncertainty(value, match.uncertainty_ev)} eV a formula unit"
+        )  # fmt: skip
+        text = f"{match.mof} ({match.match.mof_facet}) on ({match.facet}): {energy}, {strain}"
+        yield Ours(one.id, text, match.level.name, value is not None)
+
+
+_ROWS: dict[str, Callable[[Mapping[str, Sequence[Found]], Reference], Iterator[Ours]]] = {
+    "S1": _surfaces,
+    "S2": _adsorption("nvopf", "triazole"),
+    "S3": _adsorption("nvopf", "2-methylimidazole"),
+    "S4": _growth("nvopf"),
+    "S5": _pore,
+    "S6": _dynamics,
+    "S7": _motion,
+    "S8": _bonds,
+    "S9": _abstraction,
+    "S10": _zif8,
+    "S11": _prussian,
+    "S12": _competition,
+    "S13": _epitaxy,
+}
+"""What answers each row of the paper that the shipped reference describes."""
