@@ -1,84 +1,21 @@
-"""Commands that look at results: ``query`` and ``report``."""
+"""``epilayer report``: the paper's table with what was computed here."""
 
 from __future__ import annotations
 
-import csv
-import sys
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from epilayer.cli.common import err, jobstore_of, out, print_json, queue_of, results_of, study
 from epilayer.cli.harvest import harvest
 from epilayer.cli.transport_rows import show_transport, transport_rows
-from epilayer.model.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from epilayer.config import Study
     from epilayer.report.paper_table import Found
-    from epilayer.store.results import Record
-
-
-class OutputFormat(StrEnum):
-    """How a query is printed."""
-
-    TABLE = "table"
-    JSON = "json"
-    CSV = "csv"
-
-
-def query(
-    kind: Annotated[
-        str,
-        typer.Argument(
-            help="Kind of record: adsorption, growth, competition, surface, wulff, calculation ..."
-        ),
-    ],
-    where: Annotated[
-        list[str] | None,
-        typer.Option("--where", "-w", help="facet=100, adsorption_energy_ev<-0.5, ligand~imidazole ..."),
-    ] = None,
-    sort: Annotated[str | None, typer.Option("--sort", help="Field; '-field' for descending.")] = None,
-    fields: Annotated[
-        list[str] | None, typer.Option("--field", help="Show this field; may be repeated.")
-    ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1)] = 50,
-    output: Annotated[OutputFormat, typer.Option("--format", "-o")] = OutputFormat.TABLE,
-) -> None:
-    """Query the results.
-
-    Example: [cyan]epilayer query adsorption --where facet=100 --sort adsorption_energy_ev --format json[/]
-    """
-    from epilayer.store.filters import parse_filter
-    from epilayer.store.records import KINDS
-
-    used = study()
-    if used.queue_file.exists():
-        harvest(used, queue_of(used))
-    results = results_of(used)
-    known = results.kinds()
-    if kind not in known:
-        if kind not in KINDS:
-            raise UnknownNameError("kind of record", kind, {*known, *KINDS})
-        found: list[Record] = []
-    else:
-        filters = [parse_filter(text) for text in where or ()]
-        found = results.query(kind, filters, sort=sort, limit=limit, fields=fields)
-    if output is OutputFormat.JSON:
-        print_json(
-            [{"id": r["id"], "kind": r["kind"], "created": r["created"], **r["fields"]} for r in found]
-        )
-    elif output is OutputFormat.CSV:
-        _print_csv(found)
-    elif not found:
-        out.print(f"No {kind} records match.")
-    else:
-        _print_table(found, fields or (KINDS[kind].shown if kind in KINDS else tuple(found[0]["fields"])))
 
 
 def report(
@@ -125,7 +62,7 @@ def report(
             reference,
             made_at=datetime.now(UTC),
             calculations=_legs(used, adsorption),
-            sources=_sources(used, [one.record for records in found.values() for one in records]),
+            sources=sources_of(used, [one.record for records in found.values() for one in records]),
             shapes=_records(found, "wulff"),
             surface_energies=_records(found, "surface"),
             bond_studies=bond_studies,
@@ -151,7 +88,7 @@ def _legs(used: Study, records: list[Any]) -> list[Any]:
         return [MontyDecoder().process_decoded(d["output"]) for d in found]
 
 
-def _sources(used: Study, records: list[Any]) -> dict[str, str]:
+def sources_of(used: Study, records: list[Any]) -> dict[str, str]:
     """Return the sources of the levels of theory, engines, cathodes and ligands that the records name."""
     catalogue = used.catalogue
     levels = {r.level.name for r in records if hasattr(r, "level") and not r.level.stand_in}
@@ -184,55 +121,3 @@ def _found() -> dict[str, list[Found]]:
 
 def _records(found: dict[str, list[Found]], kind: str) -> list[Any]:
     return [one.record for one in found.get(kind, ())]
-
-
-def _print_csv(found: list[Record]) -> None:
-    names = list(dict.fromkeys(name for r in found for name in r["fields"]))
-    writer = csv.writer(sys.stdout)
-    writer.writerow(["id", "created", *names])
-    for r in found:
-        writer.writerow([r["id"], r["created"], *(r["fields"].get(n) for n in names)])
-
-
-def _print_table(found: list[Record], names: tuple[str, ...] | list[str]) -> None:
-    used = [n for n in names if any(r["fields"].get(n) is not None for r in found)]
-    table = Table(box=None, pad_edge=False)
-    for name in used:
-        numeric = any(isinstance(r["fields"].get(name), float) for r in found)
-        table.add_column(
-            _HEADINGS.get(name, name),
-            justify="right" if numeric else "left",
-            no_wrap=name not in _PROSE,
-            overflow="fold",
-        )
-    for r in found:
-        table.add_row(*(_cell(r["fields"].get(n)) for n in used))
-    out.print(table)
-
-
-_PROSE = frozenset({"ranking", "refusal", "statement", "shape", "left_out"})
-_HEADINGS = {
-    "adsorption_energy_ev": "E_ads (eV)",
-    "uncertainty_ev": "+- (eV)",
-    "without_dispersion_ev": "less D3 (eV)",
-    "closest_contact": "contact",
-    "closest_contact_ang": "at (A)",
-    "margin_ev": "margin (eV)",
-    "surface_energy_j_per_m2": "gamma (J/m2)",
-    "uncertainty_j_per_m2": "+- (J/m2)",
-    "thickness_change_j_per_m2": "twice as thick",
-    "without_dispersion_j_per_m2": "less D3",
-    "unrelaxed_j_per_m2": "unrelaxed",
-    "deformation_energy_ev": "W (eV/f.u.)",
-    "deformation_energy_ev_per_ang2": "W (eV/A2)",
-    "mean_surface_energy_j_per_m2": "mean gamma (J/m2)",
-    "left_out": "left out",
-    "binding_facets": "holds on",
-    "refusal": "why refused",
-}
-
-
-def _cell(value: Any) -> str:  # noqa: ANN401  (any scalar)
-    if value is None:
-        return ""
-    return f"{value:+.3f}" if isinstance(value, float) else escape(str(value))

@@ -19,6 +19,7 @@ from epilayer.cli import (
     imports,
     inputs,
     jobs,
+    query,
     reruns,
     results,
     runs,
@@ -91,7 +92,7 @@ analyse.app.command()(analyse_bonding.hydrogen)
 app.add_typer(analyse.app, name="analyse", rich_help_panel=RESULTS)
 app.command(rich_help_panel=RESULTS)(audit.audit)
 app.command("import", rich_help_panel=RESULTS)(imports.import_calculations)
-app.command(rich_help_panel=RESULTS)(results.query)
+app.command(rich_help_panel=RESULTS)(query.query)
 app.command(rich_help_panel=RESULTS)(results.report)
 app.command(rich_help_panel=RESULTS)(verify.verify)
 app.command(rich_help_panel=RESULTS)(dashboard.dashboard)
