@@ -28,6 +28,7 @@ def build(
     max_steps: int = 400,
     seed: int = 0,
     barrier: bool = False,
+    in_pore: bool = True,
     quick: bool = False,
 ) -> Flow:
     """Build the flow.
@@ -47,6 +48,8 @@ def build(
         Angles of that axis out of the surface.
     barrier
         Also walk a hydrogen to the surface in five constrained images: an upper bound of its barrier.
+    in_pore
+        Also put each segment into a pore of MET-6, for contrast.
     quick
         The charged state, one unit of PEO, three orientations, a narrow cell: shows the way.
     """
@@ -63,4 +66,5 @@ def build(
         seed=seed,
         narrow=quick,
         barrier_images=5 if barrier else 0,
+        pore="met6" if in_pore else "",
     )

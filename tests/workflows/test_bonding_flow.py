@@ -13,7 +13,7 @@ from pymatgen.core import Lattice, Structure
 from epilayer.config import Catalogue, shipped
 from epilayer.engines.xtb import XtbBonds
 from epilayer.flows.adsorption import FacetSlab
-from epilayer.flows.bonding import BondStudyMaker, OrientationScan, bond_study
+from epilayer.flows.bonding import BondStudyMaker, OrientationScan, bond_study, loaded_host
 from epilayer.model.bonding import BondMeasure, BondStudy
 from epilayer.model.errors import InputError
 from epilayer.model.records import Status
@@ -86,6 +86,35 @@ def test_the_whole_study_on_magnesia(tmp_path: Path, monkeypatch: pytest.MonkeyP
     document = document_of(record, created="2026-01-01T00:00:00", job="x")
     assert document["fields"]["measure"] == record.measure.value
     assert record_of(document).statement == record.statement
+
+
+@pytest.mark.slow
+def test_the_same_segment_in_a_pore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tblite", reason="tblite is not installed (pip install 'epilayer[bonding]')")
+    monkeypatch.chdir(tmp_path)
+    segment = molecules.chain("pom", 1, ends="methyl")
+    host = loaded_host(CATALOGUE.mof("met6"), [segment], seed=0)
+    assert len(host.empty) == 90
+    start = host.loaded[segment.name]
+    assert start.site_properties["selective_dynamics"] == [[k >= 90] * 3 for k in range(len(start))]
+    flow = BondStudyMaker(engine=CATALOGUE.engine("toy", max_steps=60), meter=XtbBonds()).make(
+        "none", {}, [segment], {segment.name: molecules.in_box(molecules.build(segment))}, host
+    )
+    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+    ran = run_locally(flow, store=store, ensure_success=True, log=False)
+    outputs = [done[max(done)].output for done in ran.values()]
+    (record,) = (o for o in outputs if isinstance(o, BondStudy))
+    assert (record.cathode, record.state) == ("met6", "in a pore")
+    assert record.status is Status.CERTIFIED, record.refusal
+    assert record.statement.startswith("pom1-segment in a pore of met6: the weakest backbone bond, ")
+    (one,) = record.orientations
+    assert one.anomalies == ()
+    backbone = [b for b in one.bonds if "H" not in b.elements]
+    assert len(backbone) == 4
+    # Nothing holds on to an ether there: every bond stays what it is within a tenth.
+    assert all(b.intact and abs(b.change_ratio) < 0.1 for b in backbone)
+    moved = one.structure.frac_coords[:90] - host.empty.frac_coords
+    assert np.abs(moved - np.round(moved)).max() < 1e-6
 
 
 def test_a_chain_that_is_none_is_refused() -> None:

@@ -200,7 +200,7 @@ def abstraction(
         o.label for o in orientations if any(a.kind is AnomalyKind.HYDROGEN_TRANSFERRED for a in o.anomalies)
     )
     if adsorbed is None or after is None or transfer is None:
-        why = "No orientation kept the molecule whole next to an oxygen of the surface."
+        why = "No structure holds the molecule whole next to an oxygen that could take a hydrogen."
         return HydrogenAbstraction(
             spontaneous=spontaneous,
             donor=None,
@@ -241,11 +241,13 @@ def statement(study: str, curve: Sequence[tuple[str, str, float]], found: Hydrog
     else:
         changes = [change for _, _, change in curve]
         label, bond, lowest = min(curve, key=lambda item: item[2])
-        said = (
-            f"{study}: the weakest backbone bond changes by {_PERCENT * min(changes):+.1f} to "
-            f"{_PERCENT * max(changes):+.1f} % over {len(curve)} orientations ({bond} at {label}: "
-            f"{_PERCENT * lowest:+.1f} %)."
-        )
+        said = f"{study}: the weakest backbone bond, {bond}, changes by {_PERCENT * lowest:+.1f} %."
+        if len(curve) > 1:
+            said = (
+                f"{study}: the weakest backbone bond changes by {_PERCENT * min(changes):+.1f} to "
+                f"{_PERCENT * max(changes):+.1f} % over {len(curve)} orientations ({bond} at {label}: "
+                f"{_PERCENT * lowest:+.1f} %)."
+            )
     if found.spontaneous:
         return f"{said} A hydrogen went to the surface by itself ({', '.join(found.spontaneous)})."
     if found.energy_ev is not None:

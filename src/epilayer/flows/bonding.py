@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from jobflow import Flow, Job, Maker, Response, job
 from pydantic import Field
-from pymatgen.core import Molecule
+from pymatgen.core import Molecule, Structure
 
 from epilayer import __version__
 from epilayer.analysis.abstraction import FEWEST_IMAGES, transfer_path
@@ -36,14 +36,12 @@ from epilayer.model.cohp import Bond
 from epilayer.model.errors import InputError
 from epilayer.model.records import Status
 from epilayer.model.units import Deg
-from epilayer.structures import molecules
+from epilayer.structures import crystals, molecules, pores
 from epilayer.structures import orientations as orientation_builder
 from epilayer.structures.molecules import bonds as bonds_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from pymatgen.core import Structure
 
     from epilayer.engines.base import BondingMaker, Engine
     from epilayer.flows.adsorption import FacetSlab
@@ -51,6 +49,7 @@ if TYPE_CHECKING:
     from epilayer.model.cathode import Cathode
     from epilayer.model.cohp import Bonding
     from epilayer.model.ligand import Ligand
+    from epilayer.model.mof import Mof
     from epilayer.model.records import Calculation
 
 
@@ -74,6 +73,21 @@ class OrientationScan(Frozen):
 
     turns_deg: tuple[Deg, ...] = Field(default=(0.0, 90.0, 180.0, 270.0), min_length=1)
     tilts_deg: tuple[Deg, ...] = Field(default=(0.0, 60.0), min_length=1)
+
+
+@dataclass(frozen=True)
+class LoadedHost:
+    """A framework, empty and with each molecule in a pore of it; the host's atoms first, and held.
+
+    Parameters
+    ----------
+    loaded
+        By the molecule's name.
+    """
+
+    name: str
+    empty: Structure
+    loaded: dict[str, Structure]
 
 
 @dataclass(kw_only=True)
@@ -112,6 +126,7 @@ class BondStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
         facet_slabs: Mapping[str, Sequence[FacetSlab]],
         segments: Sequence[Ligand],
         boxes: Mapping[str, Structure],
+        pore: LoadedHost | None = None,
     ) -> Flow:
         """Build the flow.
 
@@ -123,6 +138,8 @@ class BondStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
             Molecules, each scanned on each slab.
         boxes
             Each molecule in its box, by its name.
+        pore
+            A framework with each molecule in its pore, for contrast; the host is held.
         """
         level = self.engine.level.name
         jobs: list[Job] = []
@@ -159,7 +176,47 @@ class BondStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
                     scanned.name = f"orientations of {molecule.name} on {place}"
                     scanned.update_metadata({RECORD: "bond_strength"}, dynamic=False)
                     jobs.append(scanned)
+        if pore is not None:
+            jobs += self._in_pore(pore, segments, boxes, free)
         return Flow(jobs, name=self.name)
+
+    def _in_pore(
+        self,
+        pore: LoadedHost,
+        segments: Sequence[Ligand],
+        boxes: Mapping[str, Structure],
+        free: Mapping[str, tuple[Any, Any]],
+    ) -> list[Job]:
+        empty = self.engine.static(f"{pore.name}, empty, {self.engine.level.name}").make(pore.empty)
+        jobs = [empty]
+        for molecule in segments:
+            title = f"{molecule.name} in {pore.name}"
+            bonds = _named_bonds(boxes[molecule.name])
+            start = pore.loaded[molecule.name]
+            made = self.engine.relax(f"relax {title}").make(start)
+            measured = self.meter.bonding(f"bonds of {title}").make(
+                made.output.structure, _shifted(bonds, len(pore.empty))
+            )
+            labels = {
+                "cathode": pore.name,
+                "state": IN_PORE,
+                "facet": "none",
+                "termination": "none",
+                "molecule": molecule.name,
+            }
+            placed = orientation_builder.Orientation(
+                label=IN_PORE, turn_deg=0.0, tilt_deg=0.0, site=IN_PORE, structure=start
+            )
+            lone = OrientationScan(turns_deg=(0.0,), tilts_deg=(0.0,))
+            held, strengths_free = free[molecule.name]
+            judged = judge_bonds(
+                lone, labels, bonds, empty.output, held, strengths_free, [placed], [made.output],
+                [measured.output], None,
+            )  # fmt: skip
+            judged.name = f"judge bonds, {title}"
+            judged.update_metadata({RECORD: "bond_strength"}, dynamic=False)
+            jobs += [made, measured, judged]
+        return jobs
 
 
 def _named_bonds(molecule: Structure) -> list[Bond]:
@@ -174,7 +231,12 @@ def _shifted(bonds: Sequence[Bond], n_slab: int) -> list[Bond]:
 
 
 def _title(labels: Mapping[str, str]) -> str:
+    if labels["state"] == IN_PORE:
+        return f"{labels['molecule']} {IN_PORE} of {labels['cathode']}"
     return f"{labels['molecule']} on {labels['cathode']}, {labels['state']} ({labels['facet']})"
+
+
+IN_PORE = "in a pore"
 
 
 @job  # type: ignore[untyped-decorator]
@@ -308,8 +370,13 @@ def judge_bonds(
     found = []
     for one, calculation, bond_result in zip(placed, relaxed, measured, strict=True):
         seen = strengths(bond_result)
-        anomalies = find_anomalies(
-            one.structure, calculation.structure, clean_slab=slab.structure, molecule=molecule.structure
+        # What a surface can do to a molecule; a framework has none.
+        anomalies = (
+            find_anomalies(
+                one.structure, calculation.structure, clean_slab=slab.structure, molecule=molecule.structure
+            )
+            if labels["state"] != IN_PORE
+            else []
         )
         refusal = reference.refusal or seen.refusal
         if seen.measure is not reference.measure:
@@ -381,6 +448,9 @@ class Inputs(Protocol):
     def cathode(self, name: str) -> Cathode:
         """Return a cathode."""
 
+    def mof(self, name: str) -> Mof:
+        """Return a framework."""
+
     def engine(self, level_name: str, cathode: Cathode | None = None, **convergence: float) -> Engine:
         """Return the engine of a level of theory."""
 
@@ -404,6 +474,7 @@ def bond_study(
     seed: int,
     narrow: bool,
     barrier_images: int = 0,
+    pore: str = "",
 ) -> Flow:
     """Build the study of some polymer segments on some facets of a cathode, by names and a few numbers.
 
@@ -417,6 +488,8 @@ def bond_study(
         Use the narrowest cells that a short segment fits: quicker, and closer to its own images.
     barrier_images
         Of the path over which a hydrogen goes to the surface; 0 leaves the barrier out.
+    pore
+        A framework into whose pores the segments are put as well; empty for none.
 
     Raises
     ------
@@ -438,15 +511,27 @@ def bond_study(
         barrier_images=barrier_images,
         name=f"bonds on {cathode}",
     )
-    return study.make(
-        cathode,
-        {s: [facet_slab(material, f, None if s == _AS_CUT else s) for f in facets] for s in states},
-        segments,
-        {
-            s.name: molecules.in_box(molecules.build(s, seed), vacuum_ang=engine.level.molecule_vacuum_ang)
-            for s in segments
-        },
-    )
+    boxes = {
+        s.name: molecules.in_box(molecules.build(s, seed), vacuum_ang=engine.level.molecule_vacuum_ang)
+        for s in segments
+    }
+    slabs = {s: [facet_slab(material, f, None if s == _AS_CUT else s) for f in facets] for s in states}
+    host = loaded_host(inputs.mof(pore), segments, seed) if pore else None
+    return study.make(cathode, slabs, segments, boxes, host)
+
+
+def loaded_host(mof: Mof, segments: Sequence[Ligand], seed: int) -> LoadedHost:
+    """Put one of each segment into a pore of the primitive cell."""
+    cell = crystals.framework(mof).get_primitive_structure()
+    framework = pores.Framework(cell, mof.name)
+    loaded = {}
+    for segment in segments:
+        made = pores.load(framework, [pores.Load(ligand=segment, count=1)], seed=seed).structure
+        plain = Structure(made.lattice, made.species, made.frac_coords)
+        plain.add_site_property("selective_dynamics", [[k >= len(cell)] * 3 for k in range(len(plain))])
+        loaded[segment.name] = plain
+    empty = Structure(cell.lattice, cell.species, cell.frac_coords)
+    return LoadedHost(name=mof.name, empty=empty, loaded=loaded)
 
 
 def _segment(name: str) -> Ligand:

@@ -266,10 +266,11 @@ def _bonds(studies: Sequence[BondStudy]) -> dict[str, Any] | None:
     if not studies:
         return None
     drawn = [s for s in studies if not s.stand_in]
-    measures = list(dict.fromkeys(s.measure for s in drawn if s.orientations))
+    scanned = [s for s in drawn if len(s.orientations) > 1]
+    measures = list(dict.fromkeys(s.measure for s in scanned))
     curves = []
     for number, measure in enumerate(measures):
-        mine = [s for s in drawn if s.measure is measure and s.orientations]
+        mine = [s for s in scanned if s.measure is measure]
         figure = bonding.orientation_figure(mine)
         svg = canvas.inline(
             figure, f"orientations-{number}", " ".join(s.statement for s in mine), themed=True
