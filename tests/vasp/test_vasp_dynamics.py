@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from atomate2.vasp.run import run_vasp
+from monty.json import MontyDecoder
 from pymatgen.core import Lattice, Structure
 
 from epilayer.config import Catalogue, shipped
 from epilayer.engines import vasp, vasp_contcar
+from epilayer.flows.transport import TransportMaker, TransportPlan
+from epilayer.launch import EmbeddedQueue, run_workers
 from epilayer.model.dynamics import (
     DynamicsSettings,
     Ensemble,
@@ -24,7 +28,9 @@ from epilayer.model.dynamics import (
     Thermostat,
 )
 from epilayer.model.errors import EngineError
-from epilayer.trajectory.log import TRAJECTORY, TrajectoryFolder
+from epilayer.model.ion_transport import IonTransport
+from epilayer.store.jobs import embedded_jobstore
+from epilayer.trajectory.log import TRAJECTORY, TrajectoryFolder, open_reference
 from epilayer.trajectory.store import Trajectory
 
 if TYPE_CHECKING:
@@ -32,6 +38,7 @@ if TYPE_CHECKING:
 
 Program = Any  # the stand-in is a program, and untyped
 STANDIN = runpy.run_path(str(Path(__file__).parents[1] / "standin" / "vasp_standin.py"))
+LOADED = runpy.run_path(str(Path(__file__).parents[1] / "workflows" / "test_transport_flow.py"))
 CATALOGUE = Catalogue((shipped("configs"),))
 SHORT = DynamicsSettings(steps=30, time_step_fs=0.5, temperature_k=300.0, seed=5)
 LAST_DIGIT_ANG = 1.3e-7
@@ -422,3 +429,78 @@ def test_a_contcar_that_does_not_hold_up_is_refused(damage: Callable[[bytes], by
     cell = vasp_contcar.parse(SILICON).lattice_ang
     with pytest.raises(EngineError, match=match):
         vasp_contcar.parse(damage(SILICON)).checked(["Si", "Si"], cell, 1.0, thermostat=True)
+
+
+# -- through custodian and through the queue ---------------------------------------------------------
+
+
+def test_custodian_stops_vasp_ahead_of_the_wall_time(rig: Rig) -> None:
+    rig.patch.setattr(vasp, "run_vasp", run_vasp)
+    rig.patch.setenv("VASP_STANDIN_ROUND", "1")
+    rig.patch.setenv("VASP_STANDIN_STEP_S", "0.2")
+    settings = SHORT.model_copy(update={"steps": 60})
+    first = rig.segment(settings, limit=SegmentLimit(wall_time_s=6.0))
+    assert first.ended_by is SegmentEnd.WALL_TIME
+    assert 0 <= first.last_step < 60
+    log = (rig.root / "cut" / "attempt-1" / "custodian.json").read_text(encoding="utf-8")
+    assert "Walltime reached" in log
+    rig.patch.delenv("VASP_STANDIN_STEP_S")
+    second = rig.segment(settings, first)
+    assert second.complete
+    rig.patch.setattr(vasp, "run_vasp", rig.standin)
+    whole = rig.segment(settings, part="uncut")
+    assert frames(second)[0] == list(range(61))
+    assert np.abs(frames(second)[1] - frames(whole)[1]).max() <= LAST_DIGIT_ANG
+
+
+def test_a_vasp_that_is_killed_fails_its_job_and_keeps_its_steps(rig: Rig) -> None:
+    rig.patch.setattr(vasp, "run_vasp", run_vasp)
+    rig.patch.setenv("VASP_STANDIN_FAULT", "walltime")  # kill -9 in its third step
+    rig.patch.setenv("VASP_STANDIN_ONCE", str(rig.root / "struck"))
+    with pytest.raises(EngineError, match=r"time_limit.* Steps up to 1 are kept"):
+        rig.segment(SHORT)
+    done = rig.segment(SHORT)
+    assert "step 1" in done.resumed
+    assert frames(done)[0] == list(range(31))
+
+
+@pytest.mark.slow
+def test_the_transport_flow_runs_with_vasp_and_stitches_its_segments(
+    rig: Rig, vasp: dict[str, str], tmp_path: Path
+) -> None:
+    """The level ``paper``: minimise, two segments by custodian, one stitched trajectory, its analysis."""
+    assert vasp
+    (tmp_path / "epilayer.yaml").touch()
+    plan = TransportPlan(
+        dynamics=DynamicsSettings(time_step_fs=0.5),
+        equilibration_steps=10,
+        production_steps=30,
+        temperatures_k=(300.0,),
+        segment_steps=24,
+        minimise_steps=3,
+    )
+    flow = TransportMaker(engine=rig.engine, plan=plan).make(
+        "test pore", LOADED["pore"](), {"na": 1.0, "no2": -1.0}
+    )
+    queue = EmbeddedQueue(tmp_path / "queue.sqlite", runs=tmp_path / "runs")
+    queue.submit(flow)
+    store = embedded_jobstore(tmp_path / "outputs.sqlite")
+    report = run_workers(queue, store.as_dict(), workers=1)
+    assert report.failed == 0, [j.cause for j in queue.status().failed]
+    with store as outputs:
+        found = outputs.query({}, properties=["output"], load=True)
+        records = [MontyDecoder().process_decoded(d["output"]) for d in found]
+    record = next(r for r in records if isinstance(r, IonTransport))
+    assert (record.steps, record.frames) == (40, 41)
+    rows = [(r.first_step, r.last_step, r.ended_by.value) for r in record.segments]
+    assert rows == [(0, 24, "steps"), (24, 40, "complete")]
+    assert any("to 8 digits" in text for text in record.lost)
+    assert record.statement.startswith("refused: too short")
+    assert record.level.name == "paper"
+    assert record.level.stand_in
+    assert 100.0 < record.mean_temperature_k < 700.0
+    with open_reference(record.trajectories[0]) as stored:
+        assert stored.steps().tolist() == list(range(41))
+        moved = np.abs(stored.positions() - stored.positions()[0]).max(axis=(0, 2))
+    assert (moved[[0, 1, 2, 4]] <= LAST_DIGIT_ANG).all()
+    assert (moved[[3, 5, 6, 7, 8, 9, 10]] > 1e-3).all()

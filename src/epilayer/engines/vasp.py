@@ -12,6 +12,7 @@ budget is the flow's decision, so an ionic loop that ran out is *not* restarted)
 from __future__ import annotations
 
 import os
+import re
 import time
 import warnings
 from dataclasses import dataclass, field
@@ -48,6 +49,10 @@ _CHECK_EVERY_S = 60.0
 """Custodian asks whether VASP has ended at the first interval, and what it writes at the second."""
 _MAX_ERRORS = 5
 _LAST_WORDS = 160
+_STEP_TIME = re.compile(rb"LOOP\+:.*real time\s*(\d+\.\d+)")
+_SLOWEST_STEPS = 3
+_MARGIN = 0.1
+"""Part of a segment's wall time that is kept free in any case, for files and the record."""
 
 
 @dataclass(frozen=True)
@@ -358,9 +363,31 @@ def _handlers() -> Iterator[Any]:
 
 def _trajectory_handlers(wall_time_s: float | None) -> Iterator[Any]:
     """Custodian's handlers for dynamics: none that changes the time step or runs a trajectory once more."""
-    from datetime import datetime
-
     from custodian.vasp import handlers
+
+    class SegmentTimeHandler(handlers.WalltimeHandler):  # type: ignore[misc]  # untyped
+        """Asks VASP to stop while three of its slowest steps still fit into the time of the segment.
+
+        The clock is the segment's, not the process's, which runs many jobs; and of an OUTCAR that
+        grows to gigabytes only what is new is read.
+        """
+
+        def __init__(self, wall_time: float) -> None:
+            super().__init__(wall_time=wall_time)
+            self.began, self.read, self.slowest_s = time.monotonic(), 0, 0.0
+
+        def check(self, directory: str = "./") -> bool:
+            outcar = Path(directory) / "OUTCAR"
+            if outcar.is_file():
+                with outcar.open("rb") as stream:
+                    stream.seek(self.read)
+                    text = stream.read()
+                whole = text.rfind(b"\n") + 1
+                self.read += whole
+                times = [float(found) for found in _STEP_TIME.findall(text[:whole])]
+                self.slowest_s = max([self.slowest_s, *times])
+            left_s = self.wall_time - (time.monotonic() - self.began)
+            return bool(left_s < max(_SLOWEST_STEPS * self.slowest_s, _MARGIN * self.wall_time))
 
     yield handlers.VaspErrorHandler()
     yield handlers.NonConvergingErrorHandler()
@@ -368,10 +395,7 @@ def _trajectory_handlers(wall_time_s: float | None) -> Iterator[Any]:
     yield handlers.StdErrHandler()
     yield handlers.WalltimeHandler()
     if wall_time_s is not None:
-        # It keeps three of the slowest steps free. Its clock is that of the process, which runs many jobs.
-        own = handlers.WalltimeHandler(wall_time=wall_time_s, buffer_time=0.1 * wall_time_s)
-        own.start_time = datetime.now()  # noqa: DTZ005  (custodian compares it with local time)
-        yield own
+        yield SegmentTimeHandler(wall_time_s)
 
 
 def _moments_by_element(cathode: Cathode) -> dict[str, float]:
