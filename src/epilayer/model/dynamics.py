@@ -124,7 +124,8 @@ class Segment(Frozen):
     frames
         Frames in the stored trajectory now, all segments together; always ``settings.frames_at(last_step)``.
     structure
-        The last configuration with its velocities (site property ``velocities``) and held atoms.
+        The last configuration with its velocities (site property ``velocities``) and held atoms; VASP's
+        velocities are those half a step on.
     degrees_of_freedom
         Of the atoms that move; the stored temperatures are 2 E_kin / (this x k_B).
     wall_time_s, cpu_time_s, computed_steps
