@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _TAIL_LINES = 40
 _TAIL_BYTES = 64 << 10
 _MOST_FILES = 200
+_TELLING = 180
 _MOST_NEIGHBOURS = 200
 
 
@@ -162,13 +163,12 @@ class StudyDesk:
         above = sorted({e.parent for e in edges if e.child == info.number})[:_MOST_NEIGHBOURS]
         below = sorted({e.child for e in edges if e.parent == info.number})[:_MOST_NEIGHBOURS]
         row = _row(info)
-        cause, remedy = _parted(row.cause)
         return JobView(
-            row=_row(info, cause=cause),
+            row=row,
             uuid=info.uuid,
             function=info.function,
             created=info.created,
-            remedy=remedy or _REMEDIES.get(row.failure, ""),
+            remedy=_REMEDIES.get(row.failure, ""),
             attempts=tuple(_attempt(a) for a in queue.attempts(info.number)),
             after=tuple(_row(queue.job(number)) for number in above),
             before=tuple(_row(queue.job(number)) for number in below),
@@ -242,7 +242,7 @@ class StudyDesk:
         )
 
 
-#: What helps where the job itself named no remedy, by class of failure.
+#: What helps, by class of failure, besides what the job itself says.
 _REMEDIES = {
     "walltime": "Give it more time and rerun it: it goes on from its last checkpoint.",
     "out_of_memory": "Give it more memory, or fewer jobs at a time (workers in epilayer.yaml), and rerun it.",
@@ -261,31 +261,30 @@ _REMEDIES = {
 }
 
 
-def _row(job: JobInfo, cause: str | None = None) -> JobRow:
+def _row(job: JobInfo) -> JobRow:
     from epilayer.launch.base import JobState
     from epilayer.launch.failures import classify
     from epilayer.report.dashboard.desk import JobRow
 
     failed = job.state is JobState.FAILED
-    told = cause if cause is not None else job.cause or ""
     return JobRow(
         number=job.number,
         name=job.name,
         state=job.state.value.lower(),
         attempts=job.attempts,
         flows=job.flows,
-        cause=told,
+        cause=job.cause or "",
         failure=classify(job.cause, None, raised=True).kind.value if failed else "",
-        telling=told,
+        telling=_telling(job),
         started=job.started,
         ended=job.ended,
     )
 
 
-def _parted(cause: str) -> tuple[str, str]:
-    """Return what happened and the remedy that an error of ours ends with."""
-    what, mark, remedy = cause.partition(" Remedy: ")
-    return (what, remedy) if mark else (cause, "")
+def _telling(job: JobInfo) -> str:
+    """Return the words of its log that tell most: the cause that the queue took from its last error."""
+    cause = job.cause or ""
+    return cause if len(cause) <= _TELLING else cause[: _TELLING - 1] + "…"
 
 
 def _attempt(attempt: Attempt) -> AttemptView:

@@ -167,6 +167,9 @@ def methods(kind: str, body: Mapping[str, Any]) -> str:
     level = body.get("level")
     if not isinstance(level, dict):
         return ""
+    if "method" not in level:  # a calculation of others: what their files state
+        found = "; ".join(f"{name} {text}" for name, text in _level(level) if text)
+        return f"Run by others; as their files state it: {found}. Read by epilayer, not computed by it."
     said = [_DEFINITIONS.get(kind, "")]
     text = f"Level of theory {level['name']}: {level['method']}"
     text += f" with {level['dispersion']}" if level.get("dispersion") else ", without a dispersion correction"
@@ -183,8 +186,12 @@ def methods(kind: str, body: Mapping[str, Any]) -> str:
             f"(chance that a lower one was missed: {_text(search['missed_probability'])})."
         )
     if body.get("seeds"):
-        said.append(f"{len(body['seeds'])} trajectories of {body['steps']} analysed steps at "
-                    f"{_text(body['temperature_k'])} K; {body['moves']} free to move.")  # fmt: skip
+        one = len(body["seeds"]) == 1
+        runs = f"{len(body['seeds'])} {'trajectory' if one else 'trajectories'}"
+        said.append(
+            f"{runs} of {body['steps']} analysed steps at {_text(body['temperature_k'])} K; "
+            f"free to move: {body['moves']}."
+        )
     versions: dict[str, str] = {}
     for leg in [*(body.get("legs") or ()), *(body.get("runs") or ())]:
         versions |= (leg.get("provenance") or {}).get("versions") or {}
@@ -307,6 +314,8 @@ def _level(level: Any) -> tuple[tuple[str, str], ...]:  # noqa: ANN401  (any JSO
     if not isinstance(level, dict):
         return ()
     rows = [(name, level.get(name)) for name in ("name", "kind", "method", "dispersion", "weights_sha256")]
+    if "method" not in level:
+        rows = sorted(level.items())
     for group in ("numerics", "system", "elements", "declared"):
         rows += sorted((level.get(group) or {}).items())
     return tuple((words(name), _text(value)) for name, value in rows if value is not None)
