@@ -1,4 +1,4 @@
-"""A person at the dashboard: Debian's Chromium drives ``epilayer dashboard`` over a study of the toy engine."""
+"""A person at the dashboard: Chromium drives ``epilayer dashboard`` over a study of the toy engine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -15,6 +14,7 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [

@@ -81,7 +81,8 @@ def growth() -> GrowthVerdict:
     facet = FacetBinding(facet="001", values_ev={"chgnet+d3": -0.39}, low_ev=-0.4, high_ev=-0.3, binds=True)
     return GrowthVerdict(
         cathode="nvopf", ligand="triazole", mode=GrowthMode.ISOTROPIC, binding_facets=("001",),
-        facets=(facet,), threshold_ev=-0.2, margin_ev=0.1, statement="holds on (001)", stand_in=False, code_version="0.1.0",
+        facets=(facet,), threshold_ev=-0.2, margin_ev=0.1, statement="holds on (001)",
+        stand_in=False, code_version="0.1.0",
     )  # fmt: skip
 
 

@@ -111,14 +111,16 @@ def diffusion_figure(estimates: Sequence[DiffusionEstimate]) -> bytes:
         axes.set(yticks=range(len(estimates)), yticklabels=[e.species for e in estimates])
         axes.set_ylim(len(estimates) - 0.5, -0.5)
         axes.set_xlabel("D, cm²/s (95 %)", loc="left")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0e}")
+        axes.xaxis.set_minor_formatter(lambda *_: "")
         return canvas.save(figure, "svg")
 
 
 def transport_curves(record: IonTransport) -> dict[str, Curve]:
     """Return the figures that a transport record carries."""
     known = record.report.diffusion
-    if not known:
-        return {}
+    if all(e.lower_cm2_per_s is None and e.upper_cm2_per_s is None for e in known):
+        return {}  # refused altogether: the page says why, and an empty frame would say nothing
     said = "; ".join(f"{e.species}: {e.verdict.value}, {e.reason}" for e in known)
     return {
         "diffusion": Curve(

@@ -249,8 +249,9 @@ def _value(kind: str, body: Mapping[str, Any]) -> tuple[str, str, str]:
     if value is None:
         return "", "", interval
     if half is not None and body.get(half) is not None:
-        return tables.ev_with_uncertainty(value, body[half]), unit, "± is numerical (convergence) only"
-    return tables.ev(value), unit, interval
+        said = tables.ev_with_uncertainty(value, body[half])
+        return said.removeprefix("+"), unit, "± is numerical (convergence) only"
+    return tables.ev(value).removeprefix("+"), unit, interval
 
 
 def _mode(text: str) -> Any:  # noqa: ANN401  (GrowthMode)
@@ -304,6 +305,8 @@ def _facts(kind: str, fields: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         "stand_in",
         "statement",
         "reason",
+        "left_out",
+        "warnings",
     }
     return tuple(
         (words(key), _text(value)) for key, value in fields.items() if value is not None and key not in hidden
