@@ -16,6 +16,7 @@ from epilayer.cli import (
     build_match,
     cluster,
     dashboard,
+    db,
     imports,
     inputs,
     jobs,
@@ -95,6 +96,7 @@ app.command("import", rich_help_panel=RESULTS)(imports.import_calculations)
 app.command(rich_help_panel=RESULTS)(query.query)
 app.command(rich_help_panel=RESULTS)(results.report)
 app.command(rich_help_panel=RESULTS)(verify.verify)
+app.add_typer(db.app, name="db", rich_help_panel=RESULTS)
 app.command(rich_help_panel=RESULTS)(dashboard.dashboard)
 app.command(rich_help_panel=RESULTS)(sensitivity.sensitivity)
 app.command(rich_help_panel=RESULTS)(surfaces.surfaces)

@@ -87,7 +87,7 @@ def verify(used: Study, identity: str | None = None) -> Verification:
 
 def seal_study(used: Study, records: Iterable[Record]) -> None:
     """Seal the run files that records name, and the databases; nothing is sealed that is damaged already."""
-    for folder, files in _run_files(used, records).items():
+    for folder, files in run_files(used, records).items():
         seal = folder / RUN_SEAL
         if files and not seal.exists() and all(_is(folder / n, sha256) for n, sha256 in files.items()):
             seal_files(seal, [folder / name for name in sorted(files)])
@@ -124,7 +124,7 @@ def _damaged_documents(used: Study, path: Path) -> list[str]:
 
 
 def _check_files(used: Study, records: Sequence[Record], found: Verification) -> None:
-    for folder, files in _run_files(used, records).items():
+    for folder, files in run_files(used, records).items():
         seal = folder / RUN_SEAL
         content = read_seal(seal) if seal.is_file() else {}
         if content is None:
@@ -147,7 +147,7 @@ def _check_files(used: Study, records: Sequence[Record], found: Verification) ->
                 found.damages.append(damage)
 
 
-def _run_files(used: Study, records: Iterable[Record]) -> dict[Path, dict[str, str]]:
+def run_files(used: Study, records: Iterable[Any]) -> dict[Path, dict[str, str]]:
     """Return the SHA-256 of each file, by its folder, that the records name."""
     found: dict[Path, dict[str, str]] = {}
     for record in records:

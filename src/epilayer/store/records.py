@@ -9,10 +9,15 @@ from epilayer.model.errors import StoreError
 from epilayer.store import adsorption, bonding, epitaxy, imports, sensitivity, surfaces, transport
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from epilayer.store.kinds import Kind
     from epilayer.store.results import Record
 
-SCHEMA_VERSION = 1
+UPGRADES: tuple[Callable[[str, dict[str, Any]], dict[str, Any]], ...] = ()
+"""``UPGRADES[n]`` takes a kind and a body of schema version n + 1 to version n + 2."""
+
+SCHEMA_VERSION = 1 + len(UPGRADES)
 
 KINDS: dict[str, Kind] = {
     **adsorption.KINDS,
@@ -65,7 +70,10 @@ def record_of(document: Record) -> Any:  # noqa: ANN401  (the type that the kind
             "which this version of epilayer does not read.",
             "Upgrade epilayer (pip install -U epilayer).",
         )
-    return parse(KINDS[kind].record, document["body"], f"record {identity}")
+    body = document["body"]
+    for upgrade in UPGRADES[document["schema_version"] - 1 :]:
+        body = upgrade(kind, body)
+    return parse(KINDS[kind].record, body, f"record {identity}")
 
 
 def _plain(record: Frozen) -> dict[str, Any]:

@@ -1,0 +1,162 @@
+"""Results as one file: what goes out comes in, twice changes nothing, and a changed byte is refused."""
+
+from __future__ import annotations
+
+import json
+import random
+import sqlite3
+import zipfile
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pymatgen.core import Lattice, Structure
+from typer.testing import CliRunner
+
+from epilayer.cli.common import jobstore_of, results_of
+from epilayer.cli.root import app
+from epilayer.cli.verifying import seal_study, verify
+from epilayer.config import Study, open_study
+from epilayer.model.errors import InputError
+from epilayer.model.files import sha256_file
+from epilayer.model.level import EngineKind, LevelOfTheory
+from epilayer.model.records import AdsorptionEnergy, Leg, Provenance, Status
+from epilayer.store import records as store_records
+from epilayer.store.archive import close_with_digest, open_archive
+from epilayer.store.records import document_of, record_of
+from epilayer.store.results import SqliteResults
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LEVEL = LevelOfTheory(name="made", kind=EngineKind.MLIP, method="made up for tests")
+STRUCTURE = Structure(Lattice.cubic(9.0), ["O", "H"], [[0, 0, 0], [0, 0, 0.1]])
+
+
+def record(provenance: Provenance) -> AdsorptionEnergy:
+    legs = tuple(
+        Leg(
+            role=role, energy_ev=energy, dispersion_energy_ev=None, max_force_ev_per_ang=0.01, steps=1,
+            residual_ev=0.0, formula="OH", level_fingerprint="f", provenance=provenance,
+        )
+        for role, energy in (("adslab", -3.5), ("slab", -2.0), ("molecule", -1.0))
+    )  # fmt: skip
+    return AdsorptionEnergy(
+        cathode="nvopf", facet="100", termination="t0", ligand="water", level=LEVEL, status=Status.CERTIFIED,
+        adsorption_energy_ev=-0.5, uncertainty_ev=0.01, without_dispersion_ev=None, pose_spread_ev=None,
+        refusals=(), anomalies=(), legs=legs, poses=(), structure=STRUCTURE, adsorbate_atoms=(0, 1),
+        closest_contact="O0...H1", closest_contact_ang=0.97, area_ang2=81.0, code_version="1", parameters={},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def used(tmp_path: Path) -> Study:
+    root = tmp_path / "from"
+    folder = root / "runs" / "a" / "attempt-1"
+    folder.mkdir(parents=True)
+    (root / "epilayer.yaml").touch()
+    (folder / "log.txt").write_text("energy\n" * 500)
+    made = open_study(root)
+    files = {"log.txt": sha256_file(folder / "log.txt")}
+    provenance = Provenance(job="job", run_directory=str(folder), files=files)
+    document = document_of(record(provenance), job="job", created="2025-01-01T00:00:00Z")
+    with jobstore_of(made) as outputs:
+        outputs.update([{"uuid": "job", "index": 1, "output": {"x": float("nan")}}], key=["uuid", "index"])
+    results = results_of(made)
+    results.put([document])
+    results.close()
+    seal_study(made, [document])
+    return made
+
+
+def run(study: Study, *arguments: str) -> dict[str, Any]:
+    done = CliRunner().invoke(app, ["-C", str(study.root), "db", *arguments, "--json"])
+    if done.exception is not None:
+        raise done.exception
+    read: dict[str, Any] = json.loads(done.stdout)
+    return read
+
+
+def other(tmp_path: Path) -> Study:
+    (tmp_path / "to").mkdir()
+    (tmp_path / "to" / "epilayer.yaml").touch()
+    return open_study(tmp_path / "to")
+
+
+def test_what_goes_out_comes_in_and_twice_changes_nothing(used: Study, tmp_path: Path) -> None:
+    file = tmp_path / "results.zip"
+    assert run(used, "export", str(file)) == {"records": 1, "files": 1, "files_outside_the_study": 0}
+    assert run(used, "check", str(file)) == {"sound": True, "records": 1, "outputs": 1, "files": 1}
+    used.root.rename(tmp_path / "gone")
+    target = other(tmp_path)
+    assert run(target, "import", str(file)) == {"added": 1, "changed": 0, "unchanged": 0, "files": 1}
+    assert run(target, "import", str(file)) == {"added": 0, "changed": 0, "unchanged": 1, "files": 0}
+    found = verify(target)
+    assert (found.damages, found.records, found.numbers) == ([], 1, 1)
+    with jobstore_of(target) as outputs:
+        (document,) = outputs.query({"uuid": "job"})
+        assert document["output"]["x"] != document["output"]["x"]
+    with zipfile.ZipFile(file) as archive:
+        assert json.loads(archive.read("manifest.json"))["format"] == 1
+
+
+def test_a_changed_byte_of_an_archive_never_comes_in_unseen(used: Study, tmp_path: Path) -> None:
+    file = tmp_path / "results.zip"
+    run(used, "export", str(file))
+    whole = file.read_bytes()
+    with open_archive(file) as archive:
+        before = list(archive.table("records"))
+    chance = random.Random(7)  # noqa: S311  (chooses places)
+    for _ in range(200):
+        data = bytearray(whole)
+        data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        file.write_bytes(data)
+        with pytest.raises(InputError), open_archive(file):
+            pass
+    file.write_bytes(whole)
+    with open_archive(file) as archive:
+        assert list(archive.table("records")) == before
+
+
+def test_damaged_results_stay_and_paths_out_of_the_study_are_refused(used: Study, tmp_path: Path) -> None:
+    file = tmp_path / "results.zip"
+    run(used, "export", str(file))
+    with zipfile.ZipFile(file) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["files.jsonl"] = members["files.jsonl"].replace(b"a/attempt-1", b"../../x")
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+        archive.comment = b"0" * 64
+    close_with_digest(file)
+    with pytest.raises(InputError, match="outside the study"):
+        run(other(tmp_path), "import", str(file))
+    next(used.runs.rglob("log.txt")).write_text("other")
+    with pytest.raises(InputError, match=r"log\.txt"):
+        run(used, "export", str(tmp_path / "second.zip"))
+    assert not (tmp_path / "second.zip").exists()
+
+
+def test_a_document_of_an_older_schema_is_brought_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    document = document_of(record(Provenance(job="", run_directory="")), created="2025-01-01T00:00:00Z")
+    body = dict(document["body"])
+    body["molecule"] = body.pop("ligand")
+
+    def rename(kind: str, old: dict[str, Any]) -> dict[str, Any]:
+        assert kind == "adsorption"
+        return {**{k: v for k, v in old.items() if k != "molecule"}, "ligand": old["molecule"]}
+
+    monkeypatch.setattr(store_records, "UPGRADES", (rename,))
+    monkeypatch.setattr(store_records, "SCHEMA_VERSION", 2)
+    assert record_of({**document, "body": body}).ligand == "water"
+
+
+def test_a_results_file_of_the_first_version_is_brought_up(used: Study) -> None:
+    with closing(sqlite3.connect(used.results_file)) as raw, raw:
+        raw.execute("DROP TABLE written")
+        raw.execute("ALTER TABLE payload DROP COLUMN sha256")
+        raw.execute("PRAGMA user_version = 1")
+    results = SqliteResults(used.results_file)
+    assert results.kinds() == {"adsorption": 1}
+    assert results.damaged() == []
+    results.close()
