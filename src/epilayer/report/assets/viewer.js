@@ -43,7 +43,8 @@
     }
     viewer.spin(false);
     viewer.zoomTo();
-    viewer.zoom(1.35);
+    // The fit is by width: in a wide stage the same factor would cut off the top.
+    viewer.zoom(stage.clientWidth > 1.7 * stage.clientHeight ? 0.9 : 1.35);
     upright = viewer.getView();
     viewer.render();
   }

@@ -48,7 +48,7 @@ _INTERVALS: Final = {
     "sensitivity": ("low_ev", "high_ev", "eV over the choices of the method"),
     "arrhenius": ("lower_ev", "upper_ev", "eV, 95 % interval"),
 }
-_FINE: Final = frozenset({"certified", "resolved", "accepted", "isotropic"})
+_FINE: Final = frozenset({"certified", "converged", "resolved", "accepted", "isotropic"})
 _BAD: Final = frozenset({"refused", "failed"})
 _LONG: Final = 160
 _ROWS: Final = 200
@@ -223,7 +223,7 @@ _DEFINITIONS: Final = {
 
 def _title(kind: str, fields: Mapping[str, Any]) -> str:
     subject = fields.get("ligand") or fields.get("molecule") or fields.get("system") or fields.get("mof")
-    subject = subject or fields.get("name") or fields.get("cathode") or kind
+    subject = subject or fields.get("name") or fields.get("formula") or fields.get("cathode") or kind
     facet = f" on ({fields['facet']})" if fields.get("facet") else ""
     level = f", {fields['level']}" if fields.get("level") else ""
     return f"{subject}{facet}{level}"
@@ -309,8 +309,15 @@ def _facts(kind: str, fields: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         "warnings",
     }
     return tuple(
-        (words(key), _text(value)) for key, value in fields.items() if value is not None and key not in hidden
+        (words(key), _listed(value))
+        for key, value in fields.items()
+        if value is not None and key not in hidden
     )
+
+
+def _listed(value: Any) -> str:  # noqa: ANN401  (any scalar)
+    """Return a field in words; a list inside one text gets its blanks, so that it can be broken."""
+    return _text(value.replace(",", ", ").replace(",  ", ", ") if isinstance(value, str) else value)
 
 
 def _level(level: Any) -> tuple[tuple[str, str], ...]:  # noqa: ANN401  (any JSON value)
@@ -468,7 +475,7 @@ def _text(value: Any) -> str:  # noqa: ANN401, PLR0911  (any JSON value)
     if isinstance(value, list):
         return ", ".join(_text(v) for v in value)
     if isinstance(value, dict):
-        return ", ".join(f"{k} {_text(v)}" for k, v in value.items())
+        return "; ".join(f"{k}: {_text(v)}" for k, v in value.items())
     text = str(value)
     return text if len(text) <= _LONG else text[: _LONG - 1] + "…"
 
