@@ -13,7 +13,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import Field
 
@@ -49,14 +49,15 @@ class Settings(Frozen):
         ``embedded``: a SQLite file and worker processes on this machine; or the name of a cluster
         (``configs/clusters``): FireWorks and a MongoDB, with the outputs there too.
     store
-        ``embedded``: SQLite files inside the study.
+        Where the records are kept that one queries: ``embedded``, a SQLite file inside the study, or
+        ``mongodb://`` address with the name of a database; ``${VARIABLE}`` is filled in from the environment.
     workers
         Worker processes of ``epilayer run``; unset, one a core up to four.
     """
 
     level: str | None = None
     queue: str = EMBEDDED
-    store: Literal["embedded"] = "embedded"
+    store: str = EMBEDDED
     workers: int | None = Field(default=None, gt=0)
 
 
@@ -86,6 +87,12 @@ class Study:
     def results_file(self) -> Path:
         """The embedded results store: typed records."""
         return self.state / "results.sqlite"
+
+    @property
+    def results(self) -> Path | str:
+        """Where the typed records are: the embedded store, or the address of a database."""
+        store = self.settings.store
+        return self.results_file if store == EMBEDDED else _filled(store, f"store: in {STUDY_FILE}")
 
     @property
     def runs(self) -> Path:
@@ -168,6 +175,12 @@ def open_study(path: Path | None = None) -> Study:
     root = named or next((p for p in (here, *here.parents) if (p / STUDY_FILE).is_file()), here)
     file = root / STUDY_FILE
     settings = parse(Settings, read_yaml(file), str(file)) if file.is_file() else Settings()
+    if settings.store != EMBEDDED and not settings.store.startswith(("mongodb://", "mongodb+srv://")):
+        # Only the beginning is shown: the rest may hold a password.
+        raise InputError(
+            f"{file}: results cannot be kept in {settings.store.split('://')[0]!r}.",
+            "Write store: embedded, or store: mongodb://HOST/DATABASE.",
+        )
     return Study(root.resolve(), settings)
 
 

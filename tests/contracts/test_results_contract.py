@@ -3,28 +3,54 @@
 from __future__ import annotations
 
 import string
+import sys
+import uuid
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "faults"))
+
+from queue_rig import database_server
+
 from epilayer.model.errors import InputError, UnknownNameError
 from epilayer.store.filters import Contains, OneOf, Range, ValueType, parse_filter, resolve
-from epilayer.store.results import PutCount, Record, ResultsStore, SqliteResults
+from epilayer.store.journal import open_database
+from epilayer.store.results import PutCount, Record, ResultsStore, SqliteResults, open_results
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from epilayer.store.filters import Condition
 
 
-@pytest.fixture(params=[SqliteResults], ids=["sqlite"])
-def results(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ResultsStore]:
-    store = request.param(tmp_path / "results.db")
+STORES = ["sqlite", pytest.param("mongodb", marks=pytest.mark.cluster)]
+
+
+@contextmanager
+def opened(where: str, folder: Path) -> Iterator[ResultsStore]:
+    if where == "sqlite":
+        store: ResultsStore = SqliteResults(folder / "results.db", durable=False)
+        yield store
+        store.close()
+        return
+    address = f"{database_server()}epilayer_{uuid.uuid4().hex[:12]}"
+    store = open_results(address)
     yield store
     store.close()
+    database = open_database(address)
+    database.client.drop_database(database.name)
+    database.client.close()
+
+
+@pytest.fixture(params=STORES)
+def results(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ResultsStore]:
+    with opened(request.param, tmp_path) as store:
+        yield store
 
 
 def record(identity: str, *, kind: str = "adsorption", created: str = "2025-01-01", **fields: Any) -> Record:  # noqa: ANN401
@@ -245,14 +271,40 @@ asked = st.builds(
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ResultsStore]:
-    store = SqliteResults(tmp_path_factory.mktemp("any") / "results.db", durable=False)
-    yield store
-    store.close()
+    with opened("sqlite", tmp_path_factory.mktemp("any")) as store:
+        yield store
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(stored, st.lists(asked, max_size=2), st.sampled_from([None, "x", "-x", "y", "-y"]), st.integers(0, 3))
+@pytest.fixture(scope="module")
+def shared_mongo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ResultsStore]:
+    with opened("mongodb", tmp_path_factory.mktemp("any")) as store:
+        yield store
+
+
+anything = given(
+    stored, st.lists(asked, max_size=2), st.sampled_from([None, "x", "-x", "y", "-y"]), st.integers(0, 3)
+)
+EASY = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+
+
+@settings(EASY, max_examples=300)
+@anything
 def test_any_filters_on_any_records(
+    shared: ResultsStore, rows: list[dict[str, Any]], where: list[str], sort: str | None, skip: int
+) -> None:
+    check_against_a_plain_list(shared, rows, where, sort, skip)
+
+
+@pytest.mark.cluster
+@settings(EASY, max_examples=50)
+@anything
+def test_any_filters_on_any_records_in_mongodb(
+    shared_mongo: ResultsStore, rows: list[dict[str, Any]], where: list[str], sort: str | None, skip: int
+) -> None:
+    check_against_a_plain_list(shared_mongo, rows, where, sort, skip)
+
+
+def check_against_a_plain_list(
     shared: ResultsStore, rows: list[dict[str, Any]], where: list[str], sort: str | None, skip: int
 ) -> None:
     rows = [*rows, {"x": None, "y": None}]  # both fields are known

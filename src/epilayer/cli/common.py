@@ -96,7 +96,7 @@ def results_of(used: Study) -> ResultsStore:
     from epilayer.store.results import open_results
 
     used.state.mkdir(parents=True, exist_ok=True)
-    return open_results(used.results_file)
+    return open_results(used.results)
 
 
 def print_json(value: Any) -> None:  # noqa: ANN401  (any JSON value)

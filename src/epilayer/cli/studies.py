@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from epilayer.cli.common import JsonOption, out, print_json, study
+from epilayer.cli.common import JsonOption, out, print_json, results_of, study
 from epilayer.config import STUDY_FILE, shipped
 from epilayer.model.errors import EpilayerError, InputError, UnknownNameError
 
@@ -26,7 +26,8 @@ _STUDY_TEMPLATE = """\
 # Level of theory of every workflow, instead of the workflow's own: epilayer list levels
 # level: chgnet+d3
 
-# The queue and the store of this machine. On a cluster these lines name FireWorks and MongoDB.
+# The queue and the store of this machine. On a cluster these lines name the cluster, and
+# mongodb://HOST/DATABASE (${VARIABLE} is filled in from the environment).
 queue: embedded
 store: embedded
 
@@ -167,8 +168,11 @@ def _checks(used: Study) -> Iterator[tuple[str, bool, str, str]]:
     cores = os.cpu_count() or 1
     workers_ok = used.workers <= cores
     yield "workers", workers_ok, f"{used.workers} on {cores} cores", f"Set workers: {cores} in {STUDY_FILE}."
-    for title, file in (("queue", used.queue_file), ("results", used.results_file)):
-        yield _database_check(title, file)
+    yield _database_check("queue", used.queue_file)
+    if used.results == used.results_file:
+        yield _database_check("results", used.results_file)
+    else:
+        yield _results_check(used)
 
 
 def _engine_checks(used: Study, name: str) -> Iterator[tuple[str, bool, str, str]]:
@@ -223,6 +227,20 @@ def _vasp_checks(used: Study, name: str) -> Iterator[tuple[str, bool, str, str]]
         yield "LOBSTER", True, f"{atomate2.SETTINGS.LOBSTER_CMD!r} found", ""
     else:
         yield "LOBSTER", False, f"{missing.what} Bonding analysis needs it.", missing.remedy
+
+
+def _results_check(used: Study) -> tuple[str, bool, str, str]:
+    from epilayer.store.jobs import without_password
+
+    try:
+        results = results_of(used)
+        try:
+            count = sum(results.kinds().values())
+        finally:
+            results.close()
+    except EpilayerError as error:
+        return "results", False, error.what, error.remedy
+    return "results", True, f"{count} in {without_password(str(used.results))}", ""
 
 
 def _database_check(title: str, file: Path) -> tuple[str, bool, str, str]:

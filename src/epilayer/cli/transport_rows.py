@@ -23,7 +23,7 @@ def transport_rows(used: Study, queue: EmbeddedQueue, flow: str | None = None) -
     """Return one row a transport record of the study, or of one of its flows."""
     from epilayer.store.records import record_of
 
-    if not used.results_file.exists():
+    if used.results == used.results_file and not used.results_file.exists():
         return []
     results = results_of(used)
     try:

@@ -63,7 +63,8 @@ def verify(used: Study, identity: str | None = None) -> Verification:
     The databases are checked first: of a damaged one nothing else is read.
     """
     found = Verification()
-    if not used.results_file.is_file():
+    embedded = used.results == used.results_file
+    if embedded and not used.results_file.is_file():
         raise InputError(f"{used.root} has no results.", "Compute some: epilayer run paper_adsorption")
     for path in (used.results_file, used.outputs_file):
         if path.is_file():
@@ -73,6 +74,11 @@ def verify(used: Study, identity: str | None = None) -> Verification:
         return found
     results = results_of(used)
     try:
+        if not embedded:
+            found.notes.append("The results are in a database: its documents were checked by their hashes.")
+            found.damages += [Damage("the results database", what) for what in results.damaged()]
+            if found.damages:
+                return found
         if identity is None:
             records = [r for kind in results.kinds() for r in results.query(kind, limit=None, body=True)]
         else:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
+    from epilayer.model.errors import EpilayerError
+
 LEASE_S = 20.0
 """A lease that did not move for so long, by the watch of the one who waits, is broken."""
 PATIENCE_S = 10.0
@@ -178,8 +180,10 @@ class Journal:
         return patiently(ask, self.uri, self.patience_s)
 
 
-def patiently(ask: Callable[[], T], uri: str, patience_s: float) -> T:
-    """See `Journal.patiently`."""
+def patiently(
+    ask: Callable[[], T], uri: str, patience_s: float, *, error_type: type[EpilayerError] = QueueError
+) -> T:
+    """See `Journal.patiently`; ``error_type`` is what is raised."""
     from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError
 
     until_s, pause_s = time.monotonic() + patience_s, 0.1
@@ -188,7 +192,7 @@ def patiently(ask: Callable[[], T], uri: str, patience_s: float) -> T:
             return ask()
         except AutoReconnect as error:  # also: no server could be selected
             if time.monotonic() > until_s:
-                raise QueueError(
+                raise error_type(
                     f"The database {without_password(uri)} does not answer ({_reason(error, uri)}).",
                     "Check that it runs and can be reached from here (epilayer cluster doctor);"
                     " nothing is lost meanwhile.",
@@ -196,12 +200,12 @@ def patiently(ask: Callable[[], T], uri: str, patience_s: float) -> T:
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, 5.0)
         except OperationFailure as error:
-            raise QueueError(
+            raise error_type(
                 f"The database {without_password(uri)} refuses ({_reason(error, uri)}).",
                 "Check user, password and their rights on this database.",
             ) from None
         except PyMongoError as error:
-            raise QueueError(
+            raise error_type(
                 f"The database {without_password(uri)} cannot be used ({_reason(error, uri)}).",
                 "Check its address and version.",
             ) from None

@@ -8,37 +8,39 @@ A record has flat ``fields`` to search by and a nested ``body`` to read. What a 
 
 from __future__ import annotations
 
-import datetime as dt
-import math
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple, NotRequired, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
 from epilayer.model.errors import InputError, UnknownNameError
 from epilayer.store.database import STAMPED, Database
-from epilayer.store.encoding import content_sha256, decode, encode
-from epilayer.store.filters import (
-    FIELD_NAME,
-    Contains,
-    Filter,
-    OneOf,
-    Range,
-    Scalar,
-    ValueType,
-    resolve,
+from epilayer.store.encoding import content_sha256, decode
+from epilayer.store.filters import Contains, OneOf, Range, Scalar, ValueType, resolve
+from epilayer.store.result_record import (
+    CREATED,
+    DEFAULT_LIMIT,
+    PutCount,
+    ReadyRecord,
+    Record,
+    ResultsStore,
+    check_names,
+    check_part,
+    not_one,
+    other_kind,
 )
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from epilayer.store.filters import Condition
+    from epilayer.store.filters import Condition, Filter
 
-DEFAULT_LIMIT = 100
+__all__ = ["PutCount", "Record", "ResultsStore", "SqliteResults", "open_results"]
+
+MONGO_SCHEMES = ("mongodb://", "mongodb+srv://")
 APPLICATION_ID = 0x45504C52  # "EPLR", results
-CREATED = "created"  # every record's time can be searched and sorted by like a field
 
 # Facets stand in one narrow table, in the order of (field, value): any filter on any field, also one that
 # did not exist yesterday, reads one contiguous stretch of it, and never the bodies. Values keep their type:
@@ -66,92 +68,6 @@ _TYPE_RANGES = {
 }
 
 
-class Record(TypedDict):
-    """One result.
-
-    ``id`` is the hash of the content, so storing the same result twice stores it once; ``created`` is a time
-    in ISO 8601 (UTC where no zone is given); ``fields`` are scalars by name; ``body`` is any nested JSON.
-    """
-
-    kind: str
-    id: str
-    created: str
-    schema_version: int
-    fields: dict[str, Scalar]
-    body: NotRequired[dict[str, Any]]
-
-
-class PutCount(NamedTuple):
-    """What :meth:`ResultsStore.put` did, in numbers of records."""
-
-    added: int
-    changed: int
-    unchanged: int
-
-
-class ResultsStore(Protocol):
-    """Where results are kept; every implementation gives the same answers."""
-
-    def put(self, records: Iterable[Record]) -> PutCount:
-        """Store records, all or none. A known id keeps its time; its content is replaced if it differs."""
-        ...
-
-    def get(self, identity: str) -> Record:
-        """Return the record with this id, or with the one id that begins so, body included."""
-        ...
-
-    def query(
-        self,
-        kind: str,
-        where: Sequence[Filter] = (),
-        *,
-        sort: str | None = None,
-        limit: int | None = DEFAULT_LIMIT,
-        offset: int = 0,
-        fields: Sequence[str] | None = None,
-        body: bool = False,
-    ) -> list[Record]:
-        """Return the records that match every filter.
-
-        Parameters
-        ----------
-        kind
-            The kind of record.
-        where
-            The filters.
-        sort
-            A field, with ``-`` before it for descending: numbers, then text, then booleans (descending the
-            other way), records without a value last in both; equals by id. Default: newest first, then by id.
-        limit, offset
-            Which part of the answer; ``None`` for all of it.
-        fields
-            The fields to return, in this order (None where a record has no value). Default: all it has.
-        body
-            Whether to return bodies.
-        """
-        ...
-
-    def count(self, kind: str, where: Sequence[Filter] = ()) -> int:
-        """Return how many records match every filter."""
-        ...
-
-    def distinct(self, kind: str, field: str) -> list[Scalar]:
-        """Return the different values of a field: numbers, then text, then booleans, each ascending."""
-        ...
-
-    def kinds(self) -> dict[str, int]:
-        """Return how many records there are of each kind."""
-        ...
-
-    def fields(self, kind: str) -> dict[str, frozenset[ValueType]]:
-        """Return the fields of a kind and the types found in each (none where it never had a value)."""
-        ...
-
-    def close(self) -> None:
-        """Let go of the store."""
-        ...
-
-
 class SqliteResults:
     """Results in one SQLite file, for many processes of one machine.
 
@@ -176,7 +92,7 @@ class SqliteResults:
 
     def put(self, records: Iterable[Record]) -> PutCount:
         """Store records, all or none (see :meth:`ResultsStore.put`)."""
-        ready = [_Ready.of(record) for record in records]
+        ready = [ReadyRecord.of(record) for record in records]
         counts: Counter[str] = Counter()
         with self._database.writing() as connection:
             known = {(kind, name): field for field, kind, name in connection.execute("SELECT * FROM field")}
@@ -191,20 +107,14 @@ class SqliteResults:
     def get(self, identity: str) -> Record:
         """Return the record with this id, or the one whose id begins so (see :meth:`ResultsStore.get`)."""
         with self._database.reading() as connection:
-            found = connection.execute("SELECT pk FROM record WHERE id = ?", (identity,)).fetchall()
+            found = connection.execute("SELECT pk, id FROM record WHERE id = ?", (identity,)).fetchall()
             if not found and identity:
                 found = connection.execute(
                     "SELECT pk, id FROM record WHERE id >= ? AND id < ? ORDER BY id LIMIT 4",
                     (identity, identity + "\U0010ffff"),
                 ).fetchall()
-            if not found:
-                raise InputError(
-                    f"No result has an id that begins with {identity!r}.", "List ids with a query."
-                )
-            if len(found) > 1:
-                some = ", ".join(row[1][: len(identity) + 6] for row in found[:3])
-                raise InputError(f"Several results have ids that begin with {identity!r} ({some}, ...).",
-                                 "Give more digits of the id.")  # fmt: skip
+            if len(found) != 1:
+                raise not_one(identity, [row[1] for row in found])
             return self._read(connection, [found[0][0]], fields=None, body=True)[0]
 
     def query(
@@ -219,15 +129,12 @@ class SqliteResults:
         body: bool = False,
     ) -> list[Record]:
         """Return the records that match every filter (see :meth:`ResultsStore.query`)."""
-        if offset < 0 or (limit is not None and limit < 0):
-            raise InputError("A limit and an offset cannot be negative.", "Give 0 or more.")
+        check_part(limit, offset)
         with self._database.reading() as connection:
             known = self._known(connection, kind)
             if not known:
                 return []
-            for name in (*(fields or ()), *([sort.removeprefix("-")] if sort else ())):
-                if name not in known:
-                    raise UnknownNameError("field", name, known)
+            check_names(known, sort, fields)
             among = self._among(connection, kind, [resolve(asked, known) for asked in where])
             size = -1 if limit is None else limit
             if sort is None:
@@ -337,7 +244,7 @@ class SqliteResults:
     def _put_one(
         self,
         connection: sqlite3.Connection,
-        record: _Ready,
+        record: ReadyRecord,
         known: dict[tuple[str, str], int],
         added: list[tuple[int, str | float | bytes, int]],
     ) -> str:
@@ -355,10 +262,7 @@ class SqliteResults:
         else:
             pk = old[0]
             if old[1] != record.kind:
-                raise InputError(
-                    f"The result {record.id} is stored as {old[1]!r} and cannot become {record.kind!r}.",
-                    "Give results of different kinds different ids.",
-                )
+                raise other_kind(record, old[1])
             if old[3:] == (record.schema_version, record.fields_text, record.body, record.beyond):
                 return "unchanged"
             # Its earlier facets may still wait to be written, if the same id came twice in one call.
@@ -460,7 +364,7 @@ class SqliteResults:
 
 
 def open_results(where: str | Path) -> ResultsStore:
-    """Open the results at a path (or ``sqlite:///path``), created when missing.
+    """Open the results at a path (or ``sqlite:///path``), created when missing, or in a MongoDB.
 
     Raises
     ------
@@ -468,11 +372,15 @@ def open_results(where: str | Path) -> ResultsStore:
         For an address that no results store serves.
     """
     address = str(where)
+    if address.startswith(MONGO_SCHEMES):
+        from epilayer.store.mongo_results import MongoResults
+
+        return MongoResults(address)
     if "://" in address and not address.startswith("sqlite:///"):
         scheme = address.split("://", maxsplit=1)[0]  # never show the rest: it may hold a password
         raise InputError(
             f"Results cannot be kept at an address that begins with {scheme}://.",
-            "Give the path of a file, as in results.db.",
+            "Give the path of a file, as in results.db, or mongodb://HOST/DATABASE.",
         )
     return SqliteResults(address.removeprefix("sqlite://"))
 
@@ -501,84 +409,6 @@ def _size(connection: sqlite3.Connection, counted: _Facets, others: Sequence[_Fa
     among = _all_of(others)
     statement = f"SELECT count(*) FROM ({counted.sql}) WHERE {among.sql}"
     return int(connection.execute(statement, (*counted.parameters, *among.parameters)).fetchone()[0])
-
-
-class _Ready(NamedTuple):
-    """A record that was checked and put in the form in which it is stored."""
-
-    kind: str
-    id: str
-    created: str
-    schema_version: int
-    fields: dict[str, Scalar]
-    fields_text: str
-    body: str
-    beyond: str | None
-
-    def sha256(self, created: str) -> str:
-        """Return the hash that is kept with the record."""
-        return content_sha256(
-            self.id, self.kind, created, self.schema_version, self.fields_text, self.body, self.beyond
-        )
-
-    @classmethod
-    def of(cls, record: Mapping[str, Any]) -> _Ready:
-        unknown = sorted(set(record) - set(Record.__annotations__))
-        missing = sorted(set(Record.__annotations__) - {"body"} - set(record))
-        if unknown or missing:
-            raise InputError(
-                f"A result lacks {missing[0]!r}."
-                if missing
-                else f"A result has the unknown key {unknown[0]!r}.",
-                f"A result has the keys {', '.join(Record.__annotations__)}.",
-            )
-        kind, identity = str(record["kind"]), str(record["id"])
-        if not FIELD_NAME.fullmatch(kind) or not identity or not identity.isprintable() or " " in identity:
-            raise InputError(
-                f"The kind {kind!r} and the id {identity!r} cannot name a result.",
-                "A kind is one word of letters, digits and _; an id has no spaces.",
-            )
-        fields = {name: _scalar(identity, name, value) for name, value in record["fields"].items()}
-        body, _, beyond = encode(record.get("body", {}))
-        text = orjson.dumps(fields).decode()
-        return cls(
-            kind, identity, _utc(record["created"]), int(record["schema_version"]), fields, text, body, beyond
-        )
-
-
-def _scalar(identity: str, name: str, value: Any) -> Scalar:  # noqa: ANN401
-    if not FIELD_NAME.fullmatch(name) or name in Record.__annotations__:
-        raise InputError(
-            f"The result {identity} has a field named {name!r}.",
-            "Use letters, digits and _, and none of the record's own keys.",
-        )
-    if hasattr(value, "item"):  # a numpy scalar
-        value = value.item()
-    elif hasattr(value, "value"):  # an enum
-        value = value.value
-    if value is None or isinstance(value, str | bool):
-        return value
-    if isinstance(value, int) and -(2**63) <= value < 2**63:
-        return int(value)
-    if isinstance(value, float) and math.isfinite(value):
-        return float(value)
-    raise InputError(
-        f"The result {identity} has {name} = {value!r}, which cannot be searched.",
-        "Give a text, a finite number (64 bits), true, false or null; put anything else in the body.",
-    )
-
-
-def _utc(created: str | dt.datetime) -> str:
-    """Return a time in the one form whose order as text is the order in time (milliseconds, UTC)."""
-    try:
-        time = dt.datetime.fromisoformat(created) if isinstance(created, str) else created
-    except ValueError as error:
-        raise InputError(
-            f"A result was created at {created!r}, which is not a time.",
-            "Use ISO 8601, as in 2025-06-01T12:00:00Z.",
-        ) from error
-    time = time.replace(tzinfo=dt.UTC) if time.tzinfo is None else time.astimezone(dt.UTC)
-    return time.isoformat(timespec="milliseconds")
 
 
 def _stored(value: Scalar) -> str | float | bytes:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from epilayer.model.errors import InputError
+from epilayer.model.errors import InputError, StoreError
 from epilayer.store.filters import parse_filter
+from epilayer.store.mongo_results import MongoResults
 from epilayer.store.results import SqliteResults, open_results
 
 if TYPE_CHECKING:
@@ -81,9 +82,17 @@ def test_results_are_opened_by_path_or_address(tmp_path: Path) -> None:
         assert isinstance(opened, SqliteResults)
         assert opened.path == str(path)
         opened.close()
-    with pytest.raises(InputError, match="begins with mongodb://") as refusal:
-        open_results("mongodb://me:s3cret@host/db")
+    with pytest.raises(InputError, match="begins with postgresql://") as refusal:
+        open_results("postgresql://me:s3cret@host/db")
     assert "s3cret" not in str(refusal.value)
+
+
+def test_a_database_that_does_not_answer_is_named_without_its_password() -> None:
+    with pytest.raises(StoreError, match=r"mongodb://me:\*\*\*@127.0.0.1:1/db does not answer") as refusal:
+        MongoResults("mongodb://me:s3cret@127.0.0.1:1/db", patience_s=0)
+    assert "s3cret" not in str(refusal.value)
+    with pytest.raises(InputError, match="is not the address of a database"):
+        MongoResults("mongodb://127.0.0.1:1")
 
 
 def test_a_value_is_never_taken_for_sql(tmp_path: Path) -> None:
