@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 DEMO ?= demo
 
-.PHONY: help demo test test-quick test-cluster check bench docs wheel clean
+.PHONY: help demo test test-quick test-cluster test-cluster-long check bench docs wheel clean
 help:
 	@echo "make demo    compute the paper's four adsorption energies here (about 10 minutes) and write the report"
 	@echo "make test    run every test that a laptop can"
 	@echo "make test-cluster  bring up a one-machine SLURM and a database, run the cluster tests, take both down"
+	@echo "make test-cluster-long  the same with every drill (20 minutes)"
 	@echo "make check   linters, types, import rules and the rules of the house"
 	@echo "make bench   benchmarks, each beside its peer"
 	@echo "make docs    build the documentation into site/"
@@ -42,12 +43,18 @@ test-quick: $(VENV)/.developer
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile -m "not slow"
 
 # Exit code 77 of start: this machine cannot run SLURM's daemons; said loudly, and no failure.
+define with_cluster
+	@slurm/dev/start; code=$$?; if [ $$code = 0 ]; then \
+	  . .dev-cluster/env.sh; OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile -m $(1); code=$$?; \
+	fi; slurm/dev/stop; \
+	if [ $$code = 77 ]; then echo "SKIPPED: the cluster tests DID NOT RUN (see above)" >&2; exit 0; fi; exit $$code
+endef
+
 test-cluster: $(VENV)/.developer
-	@slurm/dev/start; code=$$?; if [ $$code = 77 ]; then \
-	  echo "SKIPPED: the cluster tests did not run (see above)" >&2; exit 0; \
-	elif [ $$code != 0 ]; then slurm/dev/stop; exit $$code; fi; \
-	. .dev-cluster/env.sh; OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster; code=$$?; \
-	slurm/dev/stop; exit $$code
+	$(call with_cluster,"cluster and not slow")
+
+test-cluster-long: $(VENV)/.developer
+	$(call with_cluster,cluster)
 
 check: $(VENV)/.developer
 	$(BIN)/ruff check src tests workflows benchmarks tools

@@ -267,6 +267,7 @@ def strike_double(drill: Drill, jobs: list[int]) -> None:
 
 
 FAULTS: dict[str, tuple[Callable[[Drill, list[int]], None], str | None, dict[str, Any]]] = {
+    "no fault": (lambda *_: None, None, {"nap_s": 1.0}),
     "timeout": (strike_timeout, "walltime", {}),
     "oom": (lambda *_: None, "out_of_memory", {"grab_mb": 700, "nap_s": 60.0}),
     "scancel running": (strike_scancel, "cancelled", {}),

@@ -1,4 +1,4 @@
-"""Two of the drill's faults, as a test: the whole table is ``python tests/cluster/fault_drill.py FOLDER``."""
+"""Some of the drill's faults, as a test: the whole table is ``python tests/cluster/fault_drill.py FOLDER``."""
 
 from __future__ import annotations
 
@@ -14,10 +14,20 @@ DRILL = Path(__file__).with_name("fault_drill.py")
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize("fault", ["worker kill -9", "scancel running", "launched twice"])
-def test_every_job_struck_is_classified_and_recovered(fault: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("fault", "times"),
+    [
+        ("no fault", 1),
+        ("worker kill -9", 1),
+        *(
+            pytest.param(fault, 3, marks=pytest.mark.slow)
+            for fault in ("timeout", "node down", "scancel running", "launched twice")
+        ),
+    ],
+)
+def test_every_job_struck_is_classified_and_recovered(fault: str, times: int, tmp_path: Path) -> None:
     if not (shutil.which("sbatch") and os.environ.get("SLURM_CONF") and os.environ.get("EPILAYER_DEV_MONGO")):
         pytest.skip("no one-machine SLURM: make test-cluster brings it up")
-    command = [sys.executable, str(DRILL), str(tmp_path), "--times", "3", "--only", fault]
+    command = [sys.executable, str(DRILL), str(tmp_path), "--times", str(times), "--only", fault]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=500)
     assert done.returncode == 0, done.stdout + done.stderr
