@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from epilayer.config import open_study
 from epilayer.model.errors import InputError
 from epilayer.store.filters import parse_filter
 from epilayer.store.results import open_results
@@ -74,7 +75,7 @@ def open(where: str | Path) -> Results:  # noqa: A001  (results.open reads as it
     if "://" in str(where):
         return Results(open_results(where))
     path = Path(where)
-    file = path / ".epilayer" / "results.sqlite" if path.is_dir() else path
-    if not file.is_file():
+    kept = open_study(path).results if path.is_dir() else path
+    if isinstance(kept, Path) and not kept.is_file():
         raise InputError(f"{path} holds no results.", "Give a study's folder, or its results file.")
-    return Results(open_results(file))
+    return Results(open_results(kept))

@@ -1,4 +1,4 @@
-"""Some of the drill's faults, as a test: the whole table is ``python tests/cluster/fault_drill.py FOLDER``."""
+"""Some of the drill's faults; the whole table is ``python tests/cluster/fault_drill.py FOLDER``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ DRILL = Path(__file__).with_name("fault_drill.py")
 
 
 @pytest.mark.cluster
+@pytest.mark.xdist_group("slurm")  # faults of one strike the jobs of another
 @pytest.mark.parametrize(
     ("fault", "times"),
     [

@@ -14,7 +14,8 @@ import pytest
 
 from epilayer.cli import main
 from epilayer.cli.common import state
-from epilayer.config import shipped
+from epilayer.config import open_study, shipped
+from epilayer.model.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -374,3 +375,10 @@ def test_the_traceback_is_there_for_who_asks(run: Run, study: Path) -> None:
     assert "ZeroDivisionError" in said.err
     assert "Traceback" in said.err
     assert said.code == 2
+
+
+def test_a_store_that_is_no_address_is_refused_without_its_password(tmp_path: Path) -> None:
+    (tmp_path / "epilayer.yaml").write_text("store: postgres://me:s3cret@host/db\n")
+    with pytest.raises(InputError, match="results cannot be kept in 'postgres'") as refusal:
+        open_study(tmp_path)
+    assert "s3cret" not in str(refusal.value)
