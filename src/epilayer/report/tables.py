@@ -226,6 +226,8 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
     return {"unit": "eV", **_plain(asdict(comparison))}
 
 
+_LIKELY = 0.5
+
 _COLUMNS = (
     "id", "cathode", "facet", "ligand", "termination", "level", "kind", "status", "adsorption_energy_ev",
     "uncertainty_ev", "without_dispersion_ev", "published_ev", "deviation_ev", "low_ev", "high_ev", "anchor",
@@ -289,8 +291,8 @@ def to_rich(comparison: Comparison) -> Group:
     )
     if any(level.search_starts is not None for row in comparison.adsorption for level in row.levels):
         notes.append(
-            "Search: starts placed, distinct minima they fell into, and the chance that the lowest minimum "
-            "of all is not among them (a cautious estimate)."
+            "Search: starts placed, distinct minima they fell into; unsettled where a lower one was as likely "
+            "missed as not (a cautious estimate: --set thorough=true searches on)."
         )
     if comparison.stand_ins:
         notes.append(f"Left out ({STAND_IN}): {'; '.join(comparison.stand_ins)}.")
@@ -360,7 +362,8 @@ def _contact(level: LevelResult) -> str:
 
 def _searched(level: LevelResult) -> str:
     chance = level.search_missed_probability
-    tail = "" if chance is None else f", {chance:.0%} missed"
+    settled = chance is None or chance < _LIKELY
+    tail = "" if chance is None else f", {chance:.0%} missed" if settled else ", unsettled"
     return f"{level.search_starts} starts, {level.search_minima} minima{tail}"
 
 

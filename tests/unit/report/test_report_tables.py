@@ -116,7 +116,7 @@ def test_the_report_says_how_sure_the_search_is(make: Any) -> None:  # noqa: ANN
         ended="settled",
     )
     comparison = tables.compare([make.adsorption(search=sure)])
-    assert "9 starts, 4 minima" in " ".join(printed(tables.to_rich(comparison)).split())
+    assert "9 starts, 4 minima, unsettled" in " ".join(printed(tables.to_rich(comparison)).split())
     (row,) = tables.to_json(comparison)["adsorption"]
     assert row["levels"][0]["search_missed_probability"] == 0.5
     assert "4 distinct minima, 3 of them in the lowest" in tables.search_words(sure)
