@@ -24,6 +24,7 @@ Run: python benchmarks/adsorption_search.py [--rebuild] [--json]
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 import time
@@ -270,6 +271,13 @@ def full(system: System, coords: Floats) -> Relaxed:
     return system.potential.relax(coords, max_force_ev_per_ang=_FULL_FORCE_EV_PER_ANG, max_calls=_FULL_CALLS)
 
 
+def geometry(system: System) -> str:
+    """Name the slab and the molecule by their coordinates: a minimum is one of these and no others."""
+    atoms = [*system.slab, *system.molecule]
+    text = ";".join(f"{a.specie.symbol} {a.x + 0.0:.2f} {a.y + 0.0:.2f} {a.z + 0.0:.2f}" for a in atoms)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
 def exhaustive(system: System, number: int) -> dict[str, Any]:
     """Search from random starts until the lowest minimum has been found again and again."""
     rng = np.random.default_rng([SEED, number])
@@ -281,6 +289,7 @@ def exhaustive(system: System, number: int) -> dict[str, Any]:
         if (len(found) >= 300 and again >= 5) or len(found) >= 1200:  # noqa: PLR2004  (module docstring)
             return {
                 "system": system.name,
+                "geometry": geometry(system),
                 "lowest_ev": round(float(energies_ev.min()), 4),
                 "force_calls": sum(r.force_calls for r in found),
                 "starts": len(found),
@@ -352,6 +361,10 @@ def main() -> int:
         print(f"{DATA} is missing. Build it: python {sys.argv[0]} --rebuild", file=sys.stderr)
         return 2
     true = {row["system"]: row for row in json.loads(DATA.read_text(encoding="utf-8"))["minima"]}
+    stale = [s.name for s in systems() if true.get(s.name, {}).get("geometry") != geometry(s)]
+    if stale:
+        print(f"The stored minima of {stale[0]} are of another geometry. Use --rebuild.", file=sys.stderr)
+        return 2
     started = time.perf_counter()
     found: dict[str, list[tuple[str, Outcome]]] = {}
     for system in systems():
