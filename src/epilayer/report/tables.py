@@ -291,8 +291,8 @@ def to_rich(comparison: Comparison) -> Group:
     )
     if any(level.search_starts is not None for row in comparison.adsorption for level in row.levels):
         notes.append(
-            "Search: starts placed, distinct minima they fell into; unsettled where a lower one was as likely "
-            "missed as not (a cautious estimate: --set thorough=true searches on)."
+            "Search: starts placed, distinct minima they fell into; unsettled where a lower one was as "
+            "likely missed as not (a cautious estimate; --set thorough=true searches on)."
         )
     if comparison.stand_ins:
         notes.append(f"Left out ({STAND_IN}): {'; '.join(comparison.stand_ins)}.")
