@@ -151,9 +151,7 @@ def test_every_shipped_file_is_sound_and_says_where_it_is_from(
 ) -> None:
     data = read_yaml(path)
     for name in re.findall(r"\$\{(\w+)\}", path.read_text(encoding="utf-8")):
-        monkeypatch.setenv(
-            name, "mongodb://localhost:27017/epilayer"
-        )
+        monkeypatch.setenv(name, "mongodb://localhost:27017/epilayer")
     assert str(data.get("source", "")).strip(), "every number has a source"
     catalogue = Catalogue((CONFIGS,))
     kind = path.parent.name

@@ -174,7 +174,6 @@ class BondStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
                         *free[molecule.name],
                     )
                     scanned.name = f"orientations of {molecule.name} on {place}"
-                    scanned.update_metadata({RECORD: "bond_strength"}, dynamic=False)
                     jobs.append(scanned)
         if pore is not None:
             jobs += self._in_pore(pore, segments, boxes, free)
@@ -281,6 +280,7 @@ def scan_orientations(
         scan, labels, bonds, slab, molecule, free, placed, relaxed, measured, taken.output, path
     )
     judged.name = f"judge bonds, {title}"
+    judged.update_metadata({RECORD: "bond_strength"}, dynamic=False)
     flow = Flow([*jobs, judged], output=judged.output, name=title)
     return Response(replace=flow)
 
