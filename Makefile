@@ -42,10 +42,11 @@ test: $(VENV)/.developer
 test-quick: $(VENV)/.developer
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile -m "not slow"
 
+# Tests marked `cluster` stand in three folders; to collect all the others takes half a minute.
 # Exit code 77 of start: this machine cannot run SLURM's daemons; said loudly, and no failure.
 define with_cluster
 	@slurm/dev/start; code=$$?; if [ $$code = 0 ]; then \
-	  . .dev-cluster/env.sh; OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist=loadgroup -m $(1); code=$$?; \
+	  . .dev-cluster/env.sh; OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist=loadgroup -m $(1) tests/cluster tests/contracts tests/faults; code=$$?; \
 	fi; slurm/dev/stop; \
 	if [ $$code = 77 ]; then echo "SKIPPED: the cluster tests DID NOT RUN (see above)" >&2; exit 0; fi; exit $$code
 endef
