@@ -98,7 +98,7 @@ def query(
     elif output is OutputFormat.CSV:
         names = list(dict.fromkeys(name for row in rows for name in row))
         writer = csv.DictWriter(
-            sys.stdout, [n for n in names if n != "kind"] or ["id"], extrasaction="ignore"
+            sys.stdout, [n for n in names if n != "kind"] or ["id", "created"], extrasaction="ignore"
         )
         writer.writeheader()
         writer.writerows(rows)

@@ -46,7 +46,7 @@ def test_a_small_load_is_written_and_told(run: Run, tmp_path: Path) -> None:
     assert report["valid"]
     assert report["atoms"] == 360 + 10 + 15
     for check in report["checks"]:
-        assert check["found"] in told
+        assert "".join(check["found"].split()) in "".join(told.split())  # a narrow terminal wraps it
     for figure in ("density_g_per_cm3", "free_volume_fraction", "voids", "contacts", "cations", "seed"):
         assert report[figure] not in (None, [])
     kept = Structure.from_file("again.json")
