@@ -70,7 +70,7 @@ def test_energy_drifts_less_than_the_bound_without_thermostat(
 
 @pytest.mark.slow
 def test_the_thermostat_reaches_its_temperature_and_every_element_shares_it() -> None:
-    settings = DynamicsSettings(temperature_k=353.15, time_step_fs=0.5, steps=4000, frame_every=4, seed=2)
+    settings = DynamicsSettings(temperature_k=353.15, time_step_fs=0.5, steps=6000, frame_every=4, seed=2)
     done = run("toy", settings, ice())
     assert done.degrees_of_freedom == 33  # 36 less the centre of mass
     with open_reference(done.trajectory) as stored:
