@@ -13,7 +13,8 @@ from pymatgen.core import Lattice, Structure
 
 from epilayer.config import Catalogue, shipped
 from epilayer.engines.xtb import XtbBonds
-from epilayer.flows.adsorption import RECORD, FacetSlab
+from epilayer.flows.adsorption import FacetSlab
+from epilayer.flows.base import RECORD
 from epilayer.flows.bonding import BondStudyMaker, OrientationScan, bond_study, loaded_host
 from epilayer.model.bonding import BondMeasure, BondStudy
 from epilayer.model.errors import InputError

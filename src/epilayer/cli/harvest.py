@@ -21,7 +21,7 @@ def harvest(used: Study, queue: EmbeddedQueue) -> int:
     from monty.json import MontyDecoder
 
     from epilayer.cli.verifying import seal_study
-    from epilayer.flows.adsorption import RECORD
+    from epilayer.flows.base import RECORD
     from epilayer.launch.base import JobState
     from epilayer.store.records import KINDS, document_of
 

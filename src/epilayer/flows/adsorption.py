@@ -28,6 +28,7 @@ from epilayer.analysis.adsorption import (
 from epilayer.analysis.anomalies import find_anomalies
 from epilayer.analysis.competition import competing_adsorption
 from epilayer.analysis.growth import growth_verdict
+from epilayer.flows.base import each_once, mark
 from epilayer.flows.search import PlacedPose, PoseSearch, decide
 from epilayer.model.cathode import miller_index
 from epilayer.model.errors import InputError, StructureError
@@ -52,9 +53,6 @@ if TYPE_CHECKING:
         SearchConfidence,
     )
     from epilayer.model.units import Ev
-
-RECORD = "record"
-"""Job metadata key: the job's output is a record for the results store, of the kind it names."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ def facet_slabs(cathode: Cathode, facets: Sequence[str], terminations: Sequence[
     InputError
         Where a label belongs to none of the facets.
     """
-    _each_once("facet", facets)
+    each_once("facet", facets)
     rules = {facet: cathode.facet(miller_index(facet)) for facet in facets}
     own = {facet: [t for t in terminations if t.startswith(f"{r.label}-")] for facet, r in rules.items()}
     strangers = sorted(set(terminations) - {"lowest", "all"} - {t for ts in own.values() for t in ts})
@@ -178,8 +176,8 @@ class AdsorptionStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
         """
         judged = [ligand.name for ligand in ligands]
         ligands = [*ligands, *competitors]
-        _each_once("slab", [f"{slab.facet}, {slab.termination}" for slab in facet_slabs])
-        _each_once("ligand", [ligand.name for ligand in ligands])
+        each_once("slab", [f"{slab.facet}, {slab.termination}" for slab in facet_slabs])
+        each_once("ligand", [ligand.name for ligand in ligands])
         for engine in (self.engine, *self.checks):
             _refuse_ions(engine, ligands)
         records: dict[str, list[Any]] = {ligand.name: [] for ligand in ligands}
@@ -198,7 +196,7 @@ class AdsorptionStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
                     legs.slab[place],
                     legs.molecule[ligand.name],
                 )
-                _name(minimum, f"search {ligand.name} on {cathode} ({place})")
+                mark(minimum, f"search {ligand.name} on {cathode} ({place})")
                 minima[place, ligand.name] = minimum
                 jobs.append(minimum)
         jobs += _reported(minima, records, f"on {cathode}", self.engine)
@@ -221,21 +219,21 @@ class AdsorptionStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
                         relaxed.output,
                         self.search,
                     )
-                    _name(check, f"certify {title}")
+                    mark(check, f"certify {title}")
                     checked[place, ligand.name] = check
                     jobs += [relaxed, check]
             jobs += _reported(checked, records, f"on {cathode}", engine)
         settings = _parameters(self.search)
         for name in judged:
             verdict = judge_growth(records[name], self.binding_threshold_ev, settings)
-            _name(verdict, f"growth of {name} on {cathode}", "growth")
+            mark(verdict, f"growth of {name} on {cathode}", "growth")
             jobs.append(verdict)
         if competitors:
             for k, slab in enumerate(facet_slabs):
                 # A molecule's records stand level by level, and in each in the order of the facets.
                 here = [record for found in records.values() for record in found[k :: len(facet_slabs)]]
                 ranking = rank_competitors(here, settings)
-                _name(ranking, f"competition on {cathode} ({places[slab.termination]})", "competition")
+                mark(ranking, f"competition on {cathode} ({places[slab.termination]})", "competition")
                 jobs.append(ranking)
         return Flow(jobs, name=self.name)
 
@@ -248,7 +246,7 @@ def _reported(
     for (place, ligand), made in certified.items():
         siblings = [j.output for (p, name), j in certified.items() if p == place and name != ligand]
         final = report_adsorption(made.output, siblings)
-        _name(final, f"report {ligand} {where} ({place}), {engine.level.name}", "adsorption")
+        mark(final, f"report {ligand} {where} ({place}), {engine.level.name}", "adsorption")
         records[ligand].append(final.output)
         jobs.append(final)
     return jobs
@@ -341,7 +339,7 @@ def continue_search(
         _parameters(search),
         decision.confidence,
     )
-    _name(result, f"certify {_title(labels)}, {engine.level.name}")
+    mark(result, f"certify {_title(labels)}, {engine.level.name}")
     return Response(
         replace=Flow([*jobs, result], output=result.output, name=f"best poses of {_title(labels)}")
     )
@@ -367,7 +365,7 @@ def _next_batch(
     ]
     outputs = [*placed, *(j.output for j in jobs)]
     chosen = continue_search(engine, search, labels, slab, molecule, starts, outputs)
-    _name(chosen, f"choose poses of {_title(labels)}, {more.stop} placed")
+    mark(chosen, f"choose poses of {_title(labels)}, {more.stop} placed")
     return Response(
         replace=Flow(
             [*jobs, chosen], output=chosen.output, name=f"poses of {_title(labels)}, {more.stop} placed"
@@ -485,7 +483,7 @@ def _certified(
     without.remove_sites(range(len(clean[0].structure), len(without)))
     again = engine.relax(f"slab {title}").make(without)
     result = certify_again(labels, [*clean, again.output], molecule, relaxed, placed, parameters, confidence)
-    _name(result, f"certify {labels['ligand']} on {title}")
+    mark(result, f"certify {labels['ligand']} on {title}")
     return Response(replace=Flow([again, result], output=result.output, name=f"reference of {title}"))
 
 
@@ -507,14 +505,6 @@ def judge_growth(
 def rank_competitors(records: list[AdsorptionEnergy], parameters: dict[str, Scalar]) -> CompetingAdsorption:
     """Return the ranking of several molecules on one facet, over all levels."""
     return competing_adsorption(records, parameters)
-
-
-def _each_once(kind: str, names: Sequence[str]) -> None:
-    if not names:
-        raise InputError(f"The study names no {kind}.", f"Name at least one {kind}.")
-    twice = next((n for n in names if names.count(n) > 1), None)
-    if twice is not None:
-        raise InputError(f"The study names the {kind} {twice!r} twice.", "Name it once.")
 
 
 def _refuse_ions(engine: Engine, ligands: Sequence[Ligand]) -> None:
@@ -540,12 +530,6 @@ def _labels(cathode: str, slab: FacetSlab, ligand: Ligand) -> dict[str, str]:
         "termination": slab.termination,
         "ligand": ligand.name,
     }
-
-
-def _name(made: Job, name: str, record: str | None = None) -> None:
-    made.name = name
-    if record is not None:
-        made.update_metadata({RECORD: record})
 
 
 def _parameters(search: PoseSearch) -> dict[str, Scalar]:

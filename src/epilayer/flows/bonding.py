@@ -29,7 +29,8 @@ from epilayer.analysis.bonding import (
 )
 from epilayer.engines.base import BondingEngine
 from epilayer.engines.xtb import XtbBonds
-from epilayer.flows.adsorption import RECORD, facet_slab
+from epilayer.flows.adsorption import facet_slab
+from epilayer.flows.base import mark
 from epilayer.model.base import Frozen
 from epilayer.model.bonding import BondStudy, OrientedBonds
 from epilayer.model.cohp import Bond
@@ -45,8 +46,8 @@ if TYPE_CHECKING:
 
     from epilayer.engines.base import BondingMaker, Engine
     from epilayer.flows.adsorption import FacetSlab
+    from epilayer.flows.base import Inputs
     from epilayer.model.bonding import BondsRefused, ElectronicStructure
-    from epilayer.model.cathode import Cathode
     from epilayer.model.cohp import Bonding
     from epilayer.model.ligand import Ligand
     from epilayer.model.mof import Mof
@@ -173,8 +174,7 @@ class BondStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
                         clean.output,
                         *free[molecule.name],
                     )
-                    scanned.name = f"orientations of {molecule.name} on {place}"
-                    jobs.append(scanned)
+                    jobs.append(mark(scanned, f"orientations of {molecule.name} on {place}"))
         if pore is not None:
             jobs += self._in_pore(pore, segments, boxes, free)
         return Flow(jobs, name=self.name)
@@ -212,8 +212,7 @@ class BondStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
                 lone, labels, bonds, empty.output, held, strengths_free, [placed], [made.output],
                 [measured.output], None,
             )  # fmt: skip
-            judged.name = f"judge bonds, {title}"
-            judged.update_metadata({RECORD: "bond_strength"}, dynamic=False)
+            mark(judged, f"judge bonds, {title}", "bond_strength")
             jobs += [made, measured, judged]
         return jobs
 
@@ -268,19 +267,16 @@ def scan_orientations(
         relaxed.append(made.output)
         measured.append(bonding.output)
     taken = take_hydrogen(engine, title, bonds, slab, molecule, relaxed)
-    taken.name = f"hydrogen abstraction, {title}"
-    jobs.append(taken)
+    jobs.append(mark(taken, f"hydrogen abstraction, {title}"))
     path = None
     if barrier_images:
         walked = walk_path(engine, title, barrier_images, bonds, slab, molecule, relaxed, taken.output)
-        walked.name = f"path of the hydrogen, {title}"
-        jobs.append(walked)
+        jobs.append(mark(walked, f"path of the hydrogen, {title}"))
         path = walked.output
     judged = judge_bonds(
         scan, labels, bonds, slab, molecule, free, placed, relaxed, measured, taken.output, path
     )
-    judged.name = f"judge bonds, {title}"
-    judged.update_metadata({RECORD: "bond_strength"}, dynamic=False)
+    mark(judged, f"judge bonds, {title}", "bond_strength")
     flow = Flow([*jobs, judged], output=judged.output, name=title)
     return Response(replace=flow)
 
@@ -440,19 +436,6 @@ def judge_bonds(
         code_version=__version__,
         parameters={"turns_deg": str(scan.turns_deg), "tilts_deg": str(scan.tilts_deg)},
     )
-
-
-class Inputs(Protocol):
-    """What a study looks up by name; the catalogue of :mod:`epilayer.config` is one."""
-
-    def cathode(self, name: str) -> Cathode:
-        """Return a cathode."""
-
-    def mof(self, name: str) -> Mof:
-        """Return a framework."""
-
-    def engine(self, level_name: str, cathode: Cathode | None = None, **convergence: float) -> Engine:
-        """Return the engine of a level of theory."""
 
 
 _CHAIN = re.compile(r"(peo|pom)([1-9][0-9]?)")

@@ -19,11 +19,11 @@ from epilayer.analysis.epitaxy import (
     refused_match,
     too_strained,
 )
-from epilayer.flows.adsorption import RECORD
+from epilayer.flows.base import each_once, mark
 from epilayer.model.base import Frozen
 from epilayer.model.cathode import miller_index, miller_label
 from epilayer.model.epitaxy import FacetMatch
-from epilayer.model.errors import InputError, StructureError
+from epilayer.model.errors import StructureError
 from epilayer.model.units import Dimensionless
 from epilayer.structures import crystals, match
 
@@ -127,10 +127,7 @@ class EpitaxyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
             Where nothing matches.
         """
         for kind, names in (("facet", list(facets)), ("MOF", [mof.name for mof in mofs])):
-            twice = next((n for n in names if names.count(n) > 1), None)
-            if not names or twice is not None:
-                what = f"names the {kind} {twice!r} twice" if twice else f"names no {kind}"
-                raise InputError(f"The study {what}.", f"Name each {kind} once.")
+            each_once(kind, names)
         jobs: list[Job] = []
         for mof in mofs:
             cell = match.smallest_cell(crystals.framework(mof))
@@ -161,7 +158,7 @@ class EpitaxyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
         plane = match.plane_of(crystals.framework(mof), miller_index(best.mof_facet))
         # Too strained to be computed at all: the record says so, and nothing runs.
         if too_strained(best):
-            return [_reported(refuse_match(system, free.output, parameters), title)]
+            return [mark(refuse_match(system, free.output, parameters), f"match of {title}", "epitaxy")]
         span = best.largest
         steps = (0.0,) if self.settings.normal == "held" else (-span, 0.0, span)
         runs: list[tuple[Literal[-1, 0, 1], float, Any]] = [(0, 0.0, free.output)]
@@ -180,7 +177,7 @@ class EpitaxyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
         judged = judge_match(
             system, [(s, n) for s, n, _ in runs], [output for _, _, output in runs], parameters
         )
-        return [*jobs, _reported(judged, title)]
+        return [*jobs, mark(judged, f"match of {title}", "epitaxy")]
 
 
 @job  # type: ignore[untyped-decorator]
@@ -202,12 +199,6 @@ def judge_match(
 def refuse_match(system: EpitaxySystem, free: Calculation, parameters: dict[str, Scalar]) -> EpitaxialMatch:
     """Return the refusal of a match that is strained too much to be computed."""
     return refused_match(system, free, parameters)
-
-
-def _reported(made: Job, title: str) -> Job:
-    made.name = f"match of {title}"
-    made.update_metadata({RECORD: "epitaxy"})
-    return made
 
 
 def _as_model(found: match.Match, plane: match.Plane) -> FacetMatch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from epilayer.engines.base import MdEngine
 from epilayer.flows.transport import TransportMaker
@@ -10,31 +10,12 @@ from epilayer.model.errors import EngineError
 from epilayer.structures import crystals, pores
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from jobflow import Flow
 
-    from epilayer.engines.base import Engine
+    from epilayer.flows.base import Inputs
     from epilayer.flows.transport import TransportPlan
-    from epilayer.model.ligand import Ligand
-    from epilayer.model.mof import Mof
-
-
-class Inputs(Protocol):
-    """What a study looks up by name; the catalogue of :mod:`epilayer.config` is one."""
-
-    def mof(self, name: str) -> Mof:
-        """Return a framework."""
-
-    def ligand(self, name: str) -> Ligand:
-        """Return a molecule or ion."""
-
-    def names(self, kind: str) -> Mapping[str, Path]:
-        """Return the names of one kind."""
-
-    def engine(self, level_name: str) -> Engine:
-        """Return the engine of a level of theory."""
 
 
 def transport_study(

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 from jobflow import Flow, Job, job
 
 from epilayer.analysis import sensitivity as analysis
-from epilayer.flows.adsorption import RECORD
+from epilayer.flows.base import RECORD, mark
 from epilayer.flows.studies import adsorption_study
 from epilayer.model.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from epilayer.flows.studies import Inputs
+    from epilayer.flows.base import Inputs
     from epilayer.model.level import Scalar
     from epilayer.model.records import AdsorptionEnergy
     from epilayer.model.sensitivity import Sensitivity
@@ -81,9 +81,9 @@ def sensitivity_study(
             found = judge_sensitivity(
                 records, ligand, facet, level, dict(variations), charged.get(ligand), reasons
             )
-            found.name = f"sensitivity of {ligand} on {cathode} ({facet}), {level}"
-            found.update_metadata({RECORD: "sensitivity"})
-            jobs.append(found)
+            jobs.append(
+                mark(found, f"sensitivity of {ligand} on {cathode} ({facet}), {level}", "sensitivity")
+            )
     return Flow([*parts, *jobs], name=f"sensitivity on {cathode}")
 
 

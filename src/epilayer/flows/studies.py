@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from epilayer.flows.adsorption import AdsorptionStudyMaker, facet_slabs
 from epilayer.flows.search import THOROUGH, PoseSearch
@@ -13,22 +13,7 @@ if TYPE_CHECKING:
 
     from jobflow import Flow
 
-    from epilayer.engines.base import Engine
-    from epilayer.model.cathode import Cathode
-    from epilayer.model.ligand import Ligand
-
-
-class Inputs(Protocol):
-    """What a study looks up by name; the catalogue of :mod:`epilayer.config` is one."""
-
-    def cathode(self, name: str) -> Cathode:
-        """Return a cathode."""
-
-    def ligand(self, name: str) -> Ligand:
-        """Return a ligand."""
-
-    def engine(self, level_name: str, cathode: Cathode | None = None, **convergence: float) -> Engine:
-        """Return the engine of a level of theory."""
+    from epilayer.flows.base import Inputs
 
 
 def adsorption_study(

@@ -16,10 +16,9 @@ from pydantic import Field
 
 from epilayer.analysis.surfaces import ComputedSlab, SurfaceSystem, certify_surface
 from epilayer.analysis.wulff import CrystalClass, wulff_shape
-from epilayer.flows.adsorption import RECORD
+from epilayer.flows.base import each_once, mark
 from epilayer.model.base import Frozen
 from epilayer.model.cathode import miller_index
-from epilayer.model.errors import InputError
 from epilayer.model.units import PositiveAng
 from epilayer.structures import crystals, slabs, surfaces
 
@@ -119,10 +118,8 @@ class SurfaceEnergyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
             Where a facet has no admissible termination.
         """
         labels = [cathode.facet(miller_index(facet)).label for facet in facets]
-        twice = next((label for label in labels if labels.count(label) > 1), None)
-        if not labels or not self.engines or twice is not None:
-            what = f"names the facet {twice!r} twice" if twice else "names no facet or no level of theory"
-            raise InputError(f"The study {what}.", "Name each facet once, such as facets=001,100.")
+        each_once("level of theory", [engine.level.name for engine in self.engines])
+        each_once("facet", labels)
         terminations = [s for facet in facets for s in surface_slabs(cathode, facet, self.settings)]
         bulks = {
             s.system.ordering: surfaces.ordering_of(cathode, s.system.ordering).structure
@@ -153,7 +150,7 @@ class SurfaceEnergyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
                 symbol,
                 self._parameters(),
             )
-            _name(shape, f"Wulff shape of {cathode.name}, {engine.level.name}", "wulff")
+            mark(shape, f"Wulff shape of {cathode.name}, {engine.level.name}", "wulff")
             jobs.append(shape)
         return Flow(jobs, name=self.name)
 
@@ -171,7 +168,7 @@ class SurfaceEnergyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
         for cut in one.cuts:
             what = f"{title} {cut.thickness_ang:.0f} A"
             start = start_in_bulk(cut, _plain(crystal), bulk, self.settings.hold_thickness_ang)
-            _name(start, f"place {what}, {engine.level.name}")
+            mark(start, f"place {what}, {engine.level.name}")
             made = engine.relax(f"slab {what}, {engine.level.name}").make(start.output)
             starts.append(start)
             slab_jobs.append(made)
@@ -183,7 +180,7 @@ class SurfaceEnergyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
             [made.output for made in slab_jobs],
             self._parameters(),
         )
-        _name(final, f"surface energy of {title}, {engine.level.name}", "surface")
+        mark(final, f"surface energy of {title}, {engine.level.name}", "surface")
         return [*starts, *slab_jobs, final]
 
     def _parameters(self) -> dict[str, Scalar]:
@@ -262,9 +259,3 @@ def _plain(structure: Structure) -> Structure:
     plain = structure.copy()
     plain.remove_oxidation_states()
     return plain
-
-
-def _name(made: Job, name: str, record: str | None = None) -> None:
-    made.name = name
-    if record is not None:
-        made.update_metadata({RECORD: record})

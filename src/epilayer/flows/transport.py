@@ -18,7 +18,7 @@ from epilayer.analysis.arrhenius import arrhenius
 from epilayer.analysis.drift import segment_drifts
 from epilayer.analysis.integrity import BondWatch
 from epilayer.analysis.loaded import HOST, Loaded, Run, solvation_of, transport_of
-from epilayer.flows.adsorption import RECORD
+from epilayer.flows.base import each_once, mark
 from epilayer.model.base import Frozen
 from epilayer.model.dynamics import HELD, VELOCITIES, DynamicsSettings, Ensemble, Segment, SegmentLimit
 from epilayer.model.errors import InputError, StructureError
@@ -28,7 +28,7 @@ from epilayer.model.units import PositiveAng, PositiveEvPerAng, PositiveKelvin
 from epilayer.trajectory.log import TrajectoryFolder, open_reference
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
     from pymatgen.core import Structure
@@ -140,8 +140,8 @@ class TransportMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
             If the structure lacks the site properties, an ion, or anything that moves.
         """
         plan = self.plan
-        _each_once("temperature", plan.temperatures_k)
-        _each_once("seed", plan.seeds)
+        each_once("temperature", plan.temperatures_k)
+        each_once("seed", plan.seeds)
         start = hold_host(structure, plan)
         loaded_of(start, charges_e)
         level = self.engine.level.name
@@ -168,24 +168,24 @@ class TransportMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
                     relaxed.output,
                     [],
                 )
-                _name(run, f"dynamics of {title}, seed {seed}")
+                mark(run, f"dynamics of {title}, seed {seed}")
                 replicas.append(run.output)
                 jobs.append(run)
             nve: Any = None
             if plan.nve_check_steps and temperature_k == plan.temperatures_k[0]:
                 check = without_thermostat(self.engine, title, plan, frames, start, replicas[0])
-                _name(check, f"NVE check of {title}")
+                mark(check, f"NVE check of {title}")
                 jobs.append(check)
                 nve = check.output
             done = analyse_transport(
                 system, start, dict(charges_e), plan, temperature_k, replicas, nve, relaxed.output
             )
-            _name(done, f"analyse transport of {title}", "transport")
+            mark(done, f"analyse transport of {title}", "transport")
             records.append(done.output)
             jobs.append(done)
         if len(records) > 1:
             fit = fit_arrhenius(records)
-            _name(fit, f"Arrhenius of {system}, {level}", "arrhenius")
+            mark(fit, f"Arrhenius of {system}, {level}", "arrhenius")
             jobs.append(fit)
         return Flow(jobs, name=self.name)
 
@@ -275,7 +275,7 @@ def extend(
         begin, done[-1] if done else None
     )
     following = extend(engine, title, settings, frames, limit, start, origin, [*done, segment.output])
-    _name(following, f"{title}, after segment {number}")
+    mark(following, f"{title}, after segment {number}")
     return Response(replace=Flow([segment, following], output=following.output, name=title))
 
 
@@ -311,7 +311,7 @@ def without_thermostat(
     update = {"ensemble": Ensemble.NVE, "steps": plan.nve_check_steps}
     settings = last.settings.model_copy(update=update)
     run = extend(engine, f"NVE of {title}", settings, frames, plan.limit, start, last, [])
-    _name(run, f"NVE of {title}")
+    mark(run, f"NVE of {title}")
     return Response(replace=Flow([run], output=run.output, name=f"NVE of {title}"))
 
 
@@ -485,17 +485,3 @@ def fit_arrhenius(records: list[IonTransport]) -> ArrheniusEstimate:
         code_version=__version__,
         parameters=first.parameters,
     )
-
-
-def _each_once(kind: str, values: Sequence[float]) -> None:
-    if not values:
-        raise InputError(f"The study names no {kind}.", f"Name at least one {kind}.")
-    twice = next((v for v in values if values.count(v) > 1), None)
-    if twice is not None:
-        raise InputError(f"The study names the {kind} {twice:g} twice.", "Name it once.")
-
-
-def _name(made: Job, name: str, record: str | None = None) -> None:
-    made.name = name
-    if record is not None:
-        made.update_metadata({RECORD: record})
