@@ -145,6 +145,29 @@ def test_fields_kinds_and_distinct_values(results: ResultsStore) -> None:
     assert results.distinct("growth", "never") == []
 
 
+def test_values_are_tallied_among_the_records_that_match(results: ResultsStore) -> None:
+    fields = ["facet", "ok", "energy_ev", "ligand", "created"]
+    assert results.tally("adsorption", fields) == {field: [] for field in fields}  # nothing stored yet
+    results.put([*EXAMPLES, record("g1", kind="growth", mode="isotropic", facet="100")])
+    assert results.tally("adsorption", ["facet"]) == {"facet": [(100, 1), ("001", 2), ("100", 2)]}
+    for text in ("", "facet=100", "facet!=100", "ok=true", "energy_ev<-0.1", "ligand~i; energy_ev<0"):
+        where = [parse_filter(part) for part in text.split(";") if part.strip()]
+        tallies = results.tally("adsorption", fields, where)
+        for field in fields:
+            among = results.query("adsorption", where, fields=[field], limit=None)
+            values = [found["fields"][field] for found in among]
+            ordered = [v for v in results.distinct("adsorption", field) if any(_same(v, w) for w in values)]
+            wanted = [(value, sum(_same(value, w) for w in values)) for value in ordered]
+            assert tallies[field] == wanted, (text, field)
+    with pytest.raises(UnknownNameError, match="Did you mean 'facet'"):
+        results.tally("adsorption", ["facett"])
+
+
+def _same(first: object, second: object) -> bool:
+    """Whether two values are one: true is not 1."""
+    return first == second and isinstance(first, bool) == isinstance(second, bool)
+
+
 def test_a_record_is_got_by_id_or_unique_prefix_with_its_body(results: ResultsStore) -> None:
     results.put(EXAMPLES)
     whole = {**EXAMPLES[4], "created": "2025-01-04T04:00:00.000+00:00"}

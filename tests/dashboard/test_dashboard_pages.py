@@ -104,6 +104,30 @@ def test_filters_sorting_and_pages(client: TestClient, desk: Any) -> None:  # no
     assert "No record matches" in nothing.text
 
 
+def test_counts_beside_the_choices_follow_the_filters(client: TestClient, desk: Any) -> None:  # noqa: ANN401
+    """A field's own choices are counted as if it had none: they say what one more tick would add."""
+    desk.results.put([adsorption(n) for n in range(1, 121)])
+    numbers = range(1, 121)
+
+    def counts(query: str) -> dict[str, int]:
+        text = client.get(f"/results/adsorption?{query}").text
+        found = re.findall(r'name="f\.\w+" value="([^"]+)".*?<span class="sub">([\d,]+)</span>', text)
+        return {value: int(number) for value, number in found}
+
+    of_100 = [n for n in numbers if n % 3 == 1]
+    assert counts("f.facet=100") == {
+        "certified": sum(n % 5 != 0 for n in of_100),
+        "refused": sum(n % 5 == 0 for n in of_100),
+        "001": 40, "100": 40, "110": 40,
+        "triazole": sum(n % 2 == 0 for n in of_100),
+        "imidazole": sum(n % 2 == 1 for n in of_100),
+    }  # fmt: skip
+    both = counts("f.facet=100&f.status=refused&where=ligand%3Dtriazole")
+    assert both["001"] == sum(n % 30 == 0 for n in numbers)
+    assert both["certified"] == sum(n % 6 == 4 and n % 5 != 0 for n in numbers)
+    assert both["imidazole"] == 0
+
+
 @pytest.mark.parametrize(
     ("query", "said"),
     [

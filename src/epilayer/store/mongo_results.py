@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
@@ -155,6 +156,29 @@ class MongoResults:
         for of_type in _OF_TYPE.values():  # apart, since some drivers cannot tell true from 1
             values += sorted(self._distinct(kind, _path(field), of_type))
         return values
+
+    def tally(
+        self, kind: str, fields: Sequence[str], where: Sequence[Filter] = ()
+    ) -> dict[str, list[tuple[Scalar, int]]]:
+        """Count the values of some fields among the records that match (see `ResultsStore.tally`)."""
+        names = self._field_names(kind)
+        if not names:
+            return {name: [] for name in fields}
+        check_names(names, None, fields)
+        matching = self._matching(kind, where, names)
+        return {name: self._counts(matching, _path(name)) for name in fields}
+
+    def _counts(self, matching: dict[str, Any], path: str) -> list[tuple[Scalar, int]]:
+        counts: list[tuple[Scalar, int]] = []
+        for of_type in _OF_TYPE.values():  # apart, since some drivers cannot tell true from 1
+            steps: list[dict[str, Any]] = [
+                {"$match": {"$and": [matching, {path: of_type}]}},
+                {"$group": {"_id": f"${path}", "count": {"$sum": 1}}},
+                {"$sort": {"_id": 1}},
+            ]
+            found = self._patiently(partial(_listed, self._records, steps))
+            counts += [(one["_id"], int(one["count"])) for one in found]
+        return counts
 
     def kinds(self) -> dict[str, int]:
         """Return how many records there are of each kind."""
@@ -318,6 +342,10 @@ class MongoResults:
 
 
 _DUPLICATE = 11000
+
+
+def _listed(records: Any, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:  # noqa: ANN401  (a collection)
+    return list(records.aggregate(steps))
 
 
 def _path(field: str) -> str:

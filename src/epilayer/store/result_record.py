@@ -95,6 +95,18 @@ class ResultsStore(Protocol):
         """Return the different values of a field: numbers, then text, then booleans, each ascending."""
         ...
 
+    def tally(
+        self, kind: str, fields: Sequence[str], where: Sequence[Filter] = ()
+    ) -> dict[str, list[tuple[Scalar, int]]]:
+        """Count the values of some fields among the records that match every filter.
+
+        Returns
+        -------
+        By field, each value and how many of the records have it, in the order of :meth:`distinct`; what
+        no record has is not there.
+        """
+        ...
+
     def kinds(self) -> dict[str, int]:
         """Return how many records there are of each kind."""
         ...

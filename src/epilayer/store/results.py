@@ -179,6 +179,28 @@ class SqliteResults:
             rows = connection.execute(statement, {"field": number}).fetchall()
             return [_read_value(value) for (value,) in rows]
 
+    def tally(
+        self, kind: str, fields: Sequence[str], where: Sequence[Filter] = ()
+    ) -> dict[str, list[tuple[Scalar, int]]]:
+        """Count the values of some fields among the records that match (see :meth:`ResultsStore.tally`)."""
+        found: dict[str, list[tuple[Scalar, int]]] = {name: [] for name in fields}
+        with self._database.reading() as connection:
+            known = self._known(connection, kind)
+            if not known:
+                return found
+            check_names(known, None, fields)
+            among = self._among(connection, kind, [resolve(asked, known) for asked in where])
+            names = {self._field(connection, kind, name): name for name in fields}
+            # All fields in one statement: the records that match are looked up once.
+            rows = connection.execute(
+                f"SELECT field, value, count(*) FROM facet WHERE field IN ({', '.join('?' * len(names))})"
+                f" AND {among.sql} GROUP BY field, value",
+                (*names, *among.parameters),
+            )
+            for field, value, number in rows:
+                found[names[field]].append((_read_value(value), number))
+            return found
+
     def kinds(self) -> dict[str, int]:
         """Return how many records there are of each kind."""
         with self._database.reading() as connection:

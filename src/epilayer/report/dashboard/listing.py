@@ -30,7 +30,7 @@ _MOST_COLUMNS: Final = 9
 
 @dataclass(frozen=True)
 class Choice:
-    """One value of a facet; ``count`` is over all records of the kind, whatever else is chosen."""
+    """One value of a facet; ``count`` is of the records that the filters on other fields leave."""
 
     value: str
     count: int
@@ -82,11 +82,11 @@ class Listing:
 
 
 class Lister:
-    """Makes listings of one store; remembers the counts of facets while nothing is added."""
+    """Makes listings of one store; remembers which values its fields have while nothing is added."""
 
     def __init__(self, results: ResultsStore) -> None:
         self._results = results
-        self._counts: dict[tuple[str, int, str], tuple[tuple[Scalar, int], ...]] = {}
+        self._known: dict[tuple[str, int, str], tuple[Scalar, ...]] = {}
 
     def listing(self, kind: str, query: Sequence[tuple[str, str]]) -> Listing:
         """Return one page.
@@ -118,7 +118,7 @@ class Lister:
         return Listing(
             kind=kind,
             kinds=kinds,
-            facets=self._facets(kind, kinds[kind], known, given),
+            facets=self._facets(kind, kinds[kind], known, given, filters),
             where=one.get("where", ""),
             sort=sort,
             columns=tuple(_column(kind, name, known[name], sort, kept) for name in names),
@@ -143,33 +143,45 @@ class Lister:
         stored: int,
         known: Mapping[str, frozenset[ValueType]],
         given: Sequence[tuple[str, str]],
+        filters: Sequence[Filter],
     ) -> tuple[Facet, ...]:
         chosen = {(key[2:], value) for key, value in given if key.startswith("f.")}
         texts = {key[2:]: value for key, value in given if key.startswith("t.")}
+        values = {field: self._values(kind, stored, field) for field in _FACETS if field in known}
+        listed = [
+            field
+            for field, those in values.items()
+            if 1 < len(those) <= _MOST_VALUES or any(field == name for name, _ in chosen)
+        ]
+        counts = self._counts(kind, listed, {name for name, _ in chosen}, filters)
         facets = []
-        for field in (name for name in _FACETS if name in known):
-            values = self._values(kind, stored, field)
-            if not values:
-                if ValueType.TEXT in known[field] and len(self._results.distinct(kind, field)) > 1:
-                    facets.append(Facet(field, words(field), (), texts.get(field, "")))
-                continue
-            choices = tuple(
-                Choice(shown(value), count, (field, shown(value)) in chosen) for value, count in values
-            )
-            if len(choices) > 1 or any(choice.chosen for choice in choices):
+        for field, those in values.items():
+            if field in counts:
+                choices = tuple(
+                    Choice(shown(value), counts[field].get(shown(value), 0), (field, shown(value)) in chosen)
+                    for value in those[:_MOST_VALUES]
+                )
                 facets.append(Facet(field, words(field), choices))
+            elif len(those) > _MOST_VALUES and ValueType.TEXT in known[field]:
+                facets.append(Facet(field, words(field), (), texts.get(field, "")))
         return tuple(facets)
 
-    def _values(self, kind: str, stored: int, field: str) -> tuple[tuple[Scalar, int], ...]:
-        """Return the values of a field and how many records have each; none where there are too many."""
+    def _counts(
+        self, kind: str, fields: Sequence[str], chosen: set[str], filters: Sequence[Filter]
+    ) -> dict[str, dict[str, int]]:
+        """Count the values of fields, each among what the filters on the other fields leave."""
+        free = [field for field in fields if field not in chosen]
+        tallies = self._results.tally(kind, free, filters) if free else {}
+        for field in (field for field in fields if field in chosen):
+            others = [f for f in filters if (f.field, f.operator) != (field, Operator.IN)]
+            tallies |= self._results.tally(kind, [field], others)
+        return {field: {shown(v): number for v, number in tally} for field, tally in tallies.items()}
+
+    def _values(self, kind: str, stored: int, field: str) -> tuple[Scalar, ...]:
         key = (kind, stored, field)
-        if key not in self._counts:
-            values = self._results.distinct(kind, field)
-            few = values if len(values) <= _MOST_VALUES else []
-            self._counts[key] = tuple(
-                (value, self._results.count(kind, [Filter(field, Operator.EQ, (value,))])) for value in few
-            )
-        return self._counts[key]
+        if key not in self._known:
+            self._known[key] = tuple(self._results.distinct(kind, field))
+        return self._known[key]
 
 
 def shown(value: Scalar) -> str:
