@@ -132,6 +132,11 @@ class Study:
         file = own if own.is_file() else shipped("configs") / "recovery.yaml"
         return parse(Recovery, read_yaml(file), str(file))
 
+    def citations(self) -> list[str]:
+        """Return the BibTeX of what may be cited: ``configs/citations.bib`` of the study, and as shipped."""
+        files = [folder / "citations.bib" for folder in (self.root / "configs", shipped("configs"))]
+        return [file.read_text(encoding="utf-8") for file in files if file.is_file()]
+
     @cached_property
     def catalogue(self) -> Catalogue:
         """The inputs that this study can name."""

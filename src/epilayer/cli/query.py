@@ -241,18 +241,19 @@ def _all_saved(used: Study) -> dict[str, Any]:
 
 def _bibtex(used: Study, found: Sequence[Record]) -> str:
     from epilayer.cli.results import sources_of
-    from epilayer.report.citations import bibtex
-    from epilayer.report.methods import levels_of, versions_of
+    from epilayer.report.citations import bibtex, library_of
     from epilayer.report.paper_table import Found
     from epilayer.store.records import KINDS, record_of
 
     results = results_of(used)
     try:
-        records = [Found(r["id"], record_of(results.get(r["id"]))) for r in found if r["kind"] in KINDS]
+        known = [r for r in found if r["kind"] in KINDS]
+        records = [Found(r["id"], record_of(results.get(r["id"]))) for r in known]
     finally:
         results.close()
-    grouped = {"found": records}
-    return bibtex(levels_of(grouped), versions_of(grouped), sources_of(used, [f.record for f in records]))
+    by_kind = {known[0]["kind"]: records} if known else {}
+    sources = sources_of(used, [one.record for one in records])
+    return bibtex(by_kind, sources, library_of(used.citations()))
 
 
 def _deliver(text: str, file: Path | None) -> None:

@@ -28,6 +28,7 @@ def report(
     Example: [cyan]epilayer report --output report.html[/]
     """
     from epilayer.model.files import write_atomic
+    from epilayer.report.citations import library_of
     from epilayer.report.html import render_html
     from epilayer.report.paper_table import paper_table, rows_to_json, rows_to_rich
     from epilayer.report.tables import compare, to_json, to_rich
@@ -67,6 +68,7 @@ def report(
             surface_energies=_records(found, "surface"),
             bond_studies=bond_studies,
             found=found,
+            library=library_of(used.citations()),
         )
     write_atomic(path, text)
     out.print(f"Report written: [bold]{path}[/]")
@@ -99,7 +101,9 @@ def sources_of(used: Study, records: list[Any]) -> dict[str, str]:
     cathodes = {r.cathode for r in records if hasattr(r, "cathode")}
     ligands = {r.ligand for r in records if hasattr(r, "ligand")}
     things += [catalogue.cathode(n) for n in sorted(cathodes & set(catalogue.names("cathodes")))]
+    mofs = {str(getattr(r, "mof", "")) for r in records}
     things += [catalogue.ligand(n) for n in sorted(ligands & set(catalogue.names("ligands")))]
+    things += [catalogue.mof(n) for n in sorted(mofs & set(catalogue.names("mofs")))]
     return {thing.title or thing.name: thing.source for thing in things}
 
 

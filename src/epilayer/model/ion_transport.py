@@ -109,6 +109,8 @@ class IonTransport(Frozen):
         Broken or new bonds and the like, one line each.
     trajectories
         References to the stored frames; a record never holds them.
+    versions
+        Programs that computed them.
     """
 
     kind: Literal["transport"] = "transport"
@@ -141,6 +143,7 @@ class IonTransport(Frozen):
     lost: tuple[str, ...] = ()
     trajectories: tuple[FileReference, ...]
     jobs: tuple[str, ...] = ()
+    versions: dict[str, str] = Field(default_factory=dict)
     code_version: str
     parameters: dict[str, Scalar] = Field(default_factory=dict)
 

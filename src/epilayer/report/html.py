@@ -57,6 +57,7 @@ def render_html(
     surface_energies: Sequence[SurfaceEnergy] = (),
     bond_studies: Sequence[BondStudy] = (),
     found: Mapping[str, Sequence[Found]] | None = None,
+    library: Mapping[str, str] | None = None,
 ) -> str:
     """Return the report as the text of one HTML file.
 
@@ -79,6 +80,8 @@ def render_html(
         Bonds of molecules on surfaces; a stand-in's are named as such and not drawn.
     found
         Every record with its id, by kind: for the row-by-row table, the methods and the citations.
+    library
+        Citations with authors by DOI (:func:`epilayer.report.citations.library_of`).
 
     Returns
     -------
@@ -101,7 +104,7 @@ def render_html(
         intervals=_intervals(comparison.adsorption, threshold_ev),
         shapes=[_solid(k, s, surface_energies) for k, s in enumerate(shapes) if not s.level.stand_in],
         bonds=_bonds(bond_studies),
-        **_whole_study(found or {}, reference, sources or {}),
+        **_whole_study(found or {}, reference, sources or {}, library or {}),
         cards=[_card(number, record, by_job, reference) for number, record in enumerate(records, 1)],
         levels=_levels(records),
         verdicts=list(zip(comparison.growth, [_margin(row) for row in comparison.growth], strict=True)),
@@ -217,7 +220,10 @@ def _intervals(rows: Sequence[tables.AdsorptionRow], threshold_ev: float | None)
 
 
 def _whole_study(
-    found: Mapping[str, Sequence[Found]], reference: Reference | None, sources: Mapping[str, str]
+    found: Mapping[str, Sequence[Found]],
+    reference: Reference | None,
+    sources: Mapping[str, str],
+    library: Mapping[str, str],
 ) -> dict[str, Any]:
     """Return the row-by-row table, where each of its numbers comes from, the methods and citations."""
     rows = paper_table.paper_table(found, reference) if found and reference else ()
@@ -228,9 +234,7 @@ def _whole_study(
             _origin(kind, one) for kind, records in found.items() for one in records if one.id in named
         ],
         "methods": methods.methods_text(found),
-        "citations": citations.bibtex(methods.levels_of(found), methods.versions_of(found), sources)
-        if rows
-        else "",
+        "citations": citations.bibtex(found, sources, library) if rows else "",
     }
 
 

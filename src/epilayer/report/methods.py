@@ -41,12 +41,18 @@ def levels_of(found: Mapping[str, Sequence[Found]]) -> list[LevelOfTheory]:
 def versions_of(found: Mapping[str, Sequence[Found]]) -> dict[str, str]:
     """Return the programs that took part, each with its versions."""
     versions: dict[str, set[str]] = {}
-    for records in found.values():
-        for one in records:
-            for source in provenances(one.record):
-                for name, version in source.versions.items():
-                    versions.setdefault(name, set()).add(version)
+    for one in (one for records in found.values() for one in records):
+        stated = [source.versions for source in provenances(one.record)]
+        for name, version in (item for own in (*stated, _stated(one.record)) for item in own.items()):
+            versions.setdefault(name, set()).add(version)
     return {name: ", ".join(sorted(known)) for name, known in sorted(versions.items())}
+
+
+def _stated(record: Any) -> dict[str, str]:  # noqa: ANN401  (any record)
+    """Return the programs that a record names without a run directory of its own."""
+    program, _, version = str(getattr(record, "program", "")).partition(",")[0].partition(" ")
+    named = {program.lower(): version or "not stated"} if program else {}
+    return {**getattr(record, "versions", {}), **named}
 
 
 def methods_text(found: Mapping[str, Sequence[Found]]) -> tuple[str, ...]:

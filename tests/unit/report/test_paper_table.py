@@ -13,7 +13,6 @@ from click.testing import CliRunner
 from epilayer.cli.root import app
 from epilayer.config import Catalogue, shipped
 from epilayer.model.level import EngineKind
-from epilayer.report.citations import bibtex
 from epilayer.report.html import render_html
 from epilayer.report.methods import methods_text
 from epilayer.report.paper_table import COMPUTED, NOT_RUN, REFUSED, Found, paper_table
@@ -83,18 +82,3 @@ def test_methods_say_what_was_executed(make: Any) -> None:  # noqa: ANN401
     assert "max_force_ev_per_ang = 0.05" in text
     assert "chgnet 0.4.2" in text
     assert "1 of 2 were certified" in text
-
-
-def test_citations_name_each_work_once_and_escape(make: Any) -> None:  # noqa: ANN401
-    sources = {
-        "CHGNet & co": "B. Deng, 50 %, doi 10.1038/s42256-023-00716-3; D3 doi 10.1002/jcc.21759",
-        "again": "doi 10.1038/s42256-023-00716-3",
-    }
-    text = bibtex([make.level()], {"atomate2": "0.1.5", "unknown": "1"}, sources)
-    dois = re.findall(r"doi = \{(.*)\}", text)
-    assert sorted(dois) == sorted(set(dois))
-    assert {"10.1039/D5DD00019J", "10.1063/1.3382344", "10.1002/jcc.21759"} < set(dois)
-    keys = re.findall(r"@misc\{(.*),", text)
-    assert len(keys) == len(set(keys)) == len(dois)
-    assert r"CHGNet \& co" in text
-    assert text.count("{") == text.count("}")
