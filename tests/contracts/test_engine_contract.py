@@ -10,10 +10,12 @@ import pytest
 from monty.json import MontyDecoder, MontyEncoder
 from pymatgen.core import Lattice, Structure
 
+from cut_trajectories import frames
 from epilayer.config import Catalogue, shipped
 from epilayer.engines import calculators
 from epilayer.engines.base import Engine, MdEngine
 from epilayer.engines.mlip import MlipEngine
+from epilayer.model.dynamics import DynamicsSettings, Thermostat
 from epilayer.model.errors import EngineError, StructureError
 from epilayer.model.level import (
     Convergence,
@@ -22,12 +24,13 @@ from epilayer.model.level import (
     EngineSpec,
     Level,
     LevelOfTheory,
-    MolecularDynamicsSettings,
 )
+from epilayer.trajectory.log import TrajectoryFolder
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from epilayer.model.dynamics import Segment
     from epilayer.model.records import Calculation
 
 CATALOGUE = Catalogue((shipped("configs"),))
@@ -106,9 +109,9 @@ def test_it_is_an_engine(engine: MlipEngine) -> None:
 
 
 def test_engine_and_makers_travel_as_json(engine: MlipEngine) -> None:
-    settings = MolecularDynamicsSettings(steps=3)
+    segment = engine.segment("m", DynamicsSettings(steps=3), TrajectoryFolder())
     tight = Convergence(max_force_ev_per_ang=0.01)
-    for value in (engine, engine.relax("r", tight), engine.static("s"), engine.md("m", settings)):
+    for value in (engine, engine.relax("r", tight), engine.static("s"), segment):
         again = json.loads(json.dumps(value, cls=MontyEncoder), cls=MontyDecoder)
         assert again == value
         assert type(again) is type(value)
@@ -229,26 +232,35 @@ def test_dispersion_is_the_difference_at_one_geometry(engine: MlipEngine) -> Non
     assert relaxed.dispersion_energy_ev == pytest.approx(again.dispersion_energy_ev, abs=1e-6)
 
 
-def test_dynamics_run_and_follow_their_seed(engine: MlipEngine) -> None:
+def test_dynamics_run_and_follow_their_seed(
+    engine: MlipEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     start = contact()
 
-    def run(seed: int) -> Calculation:
-        settings = MolecularDynamicsSettings(temperature_k=300.0, time_step_fs=0.5, steps=6, seed=seed)
-        return compute(engine.md("md", settings), start)
+    def run(seed: int) -> Segment:
+        settings = DynamicsSettings(
+            temperature_k=300.0, time_step_fs=0.5, steps=6, seed=seed, thermostat=Thermostat.LANGEVIN
+        )
+        folder = tmp_path / f"run-{len(list(tmp_path.iterdir()))}"
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        maker: Any = engine.segment("dynamics", settings, TrajectoryFolder())
+        done: Segment = maker.make.original(maker, start)
+        return done
 
     one, two, other = run(7), run(7), run(8)
-    assert len(one.energies_ev) == 7
-    assert one.energies_ev == two.energies_ev
-    assert np.array_equal(one.structure.frac_coords, two.structure.frac_coords)
-    assert one.energies_ev != other.energies_ev
+    steps, positions, energies = frames(one)
+    assert steps == list(range(7))
+    assert np.array_equal(positions, frames(two)[1])
+    assert np.array_equal(energies, frames(two)[2])
+    assert not np.array_equal(energies, frames(other)[2])
     # The energy is that of the structure which is handed on.
-    assert one.energy_ev == one.energies_ev[-1]
+    assert one.energy_ev == energies[-1]
     if not engine.stand_in:
         assert energy_ev(engine, one.structure) == pytest.approx(one.energy_ev, abs=1e-4)
     moved = np.linalg.norm(one.structure.cart_coords - start.cart_coords, axis=1)
     assert moved[:4] == pytest.approx(0.0, abs=1e-9)
     assert moved[4:].min() > 0
-    assert one.force_target_ev_per_ang is None
 
 
 def test_a_disordered_structure_is_refused(engine: MlipEngine) -> None:

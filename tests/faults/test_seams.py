@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 import pytest
-from pymatgen.core import Lattice, Structure
 
+from cut_trajectories import SHORT, USR1, cut_to_pieces, water_and_salt
 from epilayer.config import Catalogue, shipped
 from epilayer.engines import md, segments
 from epilayer.engines.integrators import Integrator, State
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from pymatgen.core import Structure
+
     from epilayer.engines.base import MdEngine
 
 P = ParamSpec("P")
@@ -34,24 +37,6 @@ CATALOGUE = Catalogue((shipped("configs"),))
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)  # a trajectory's folder stands where its first segment ran
     return tmp_path
-
-
-def water_and_salt() -> Structure:
-    """Two water molecules above a held layer of four ions: 10 atoms."""
-    half = 2.8
-    species = ["Na", "F", "Na", "F"]
-    coords = [[0, 0, 0], [half, 0, 0], [half, half, 0], [0, half, 0]]
-    water = np.array([[0.0, 0.0, 0.0], [0.757, 0.0, 0.587], [-0.757, 0.0, 0.587]])
-    for k in range(2):
-        species += ["O", "H", "H"]
-        coords += (water + np.array([half * k, half * k, 2.9])).tolist()
-    return Structure(
-        Lattice.orthorhombic(2 * half, 2 * half, 12.0),
-        species,
-        coords,
-        coords_are_cartesian=True,
-        site_properties={"selective_dynamics": [[False] * 3] * 4 + [[True] * 3] * 6},
-    )
 
 
 def engine(name: str = "toy") -> MdEngine:
@@ -119,6 +104,13 @@ def kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def usr1() -> None:
+    signal.raise_signal(signal.SIGUSR1)
+
+
+KILL_IN_A_STEP, KILL_AT_A_WRITE = "kill in a step", "kill at a write"
+
+
 def check_stored(segment: Segment, states: dict[int, State]) -> float:
     """Check the stitched frames up to a segment's end; return the largest difference, A."""
     with Trajectory(segment.directory + "/" + TRAJECTORY) as stored:
@@ -133,39 +125,34 @@ def velocity_difference(segment: Segment, states: dict[int, State]) -> float:
     return float(np.abs(given - states[segment.last_step].velocities_ang_per_fs).max())
 
 
-def cut_to_pieces(
+def cut_short(
     settings: DynamicsSettings, states: dict[int, State], monkeypatch: pytest.MonkeyPatch, cuts: int
 ) -> tuple[Segment, dict[str, int]]:
-    """Run in about ``cuts`` pieces ended by step limits, USR1 and kill -9 at random moments."""
-    rng = np.random.default_rng(20250)
-    previous: Segment | None = None
-    met = {"steps": 0, "usr1": 0, "kill in a step": 0, "kill at a write": 0}
-    stride = settings.steps / cuts
-    while previous is None or not previous.complete:
-        how = str(rng.choice(list(met)))
-        ahead = int(rng.integers(1, max(2, round(2 * stride))))
-        # Segments in between end by steps, so that a kill also strikes attempts that were killed before.
-        limit = SegmentLimit(steps=ahead if how == "steps" else 3 * ahead)
+    """Cut to pieces; the velocities that every segment hands on are those of the uncut trajectory."""
+    rng = np.random.default_rng(7)
+
+    def struck(how: str, ahead: int, work: Callable[[], R]) -> R:
+        """Do something while a strike waits in the engine, or behind a write."""
         with monkeypatch.context() as patched:
-            if how == "usr1":
-                act = lambda: signal.raise_signal(signal.SIGUSR1)  # noqa: E731
-                patched.setattr(Integrator, "advance", after_calls(Integrator.advance, ahead, act))
-            elif how == "kill in a step":
-                patched.setattr(Integrator, "advance", after_calls(Integrator.advance, ahead, kill))
-            elif how == "kill at a write":
+            if how == KILL_AT_A_WRITE:
                 patched.setattr(os, "fsync", after_calls(os.fsync, int(rng.integers(1, 9)), kill))
-            if how.startswith("kill"):
-                ended = in_a_child(lambda: run(settings, previous, limit))  # noqa: B023
-                met[how] += ended == -signal.SIGKILL
-                continue
-            segment = run(settings, previous, limit)
-        wanted = {"steps": SegmentEnd.STEPS, "usr1": SegmentEnd.SIGNAL}[how]
-        assert segment.complete or segment.ended_by is wanted or segment.resumed
-        assert segment.first_step == (previous.last_step if previous else 0)
+            else:
+                act = usr1 if how == USR1 else kill
+                patched.setattr(Integrator, "advance", after_calls(Integrator.advance, ahead, act))
+            return work()
+
+    def attempt(how: str, ahead: int, previous: Segment | None, limit: SegmentLimit) -> Segment | None:
+        again = partial(run, settings, previous, limit)
+        if how in (KILL_IN_A_STEP, KILL_AT_A_WRITE):
+            ended = struck(how, ahead, lambda: in_a_child(again))
+            if ended == -signal.SIGKILL:
+                return None
+            assert ended == 0  # it was done before it could be struck: the job hands its segment in again
+        segment = struck(how, ahead, again) if how == USR1 else again()
         assert velocity_difference(segment, states) <= 1e-8
-        met[how] += not segment.complete
-        previous = segment
-    return previous, met
+        return segment
+
+    return cut_to_pieces(attempt, (KILL_IN_A_STEP, KILL_AT_A_WRITE), settings.steps, cuts)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +172,7 @@ def test_cuts_leave_no_seam(
     whole, states = uncut(here / "uncut", settings, monkeypatch)
     assert whole.ended_by is SegmentEnd.COMPLETE
     assert whole.frames == steps + 1
-    last, met = cut_to_pieces(settings, states, monkeypatch, cuts)
+    last, met = cut_short(settings, states, monkeypatch, cuts)
     assert sum(met.values()) >= cuts
     assert min(met.values()) >= cuts // 20
     assert last.last_step == steps
@@ -204,10 +191,8 @@ def test_chgnet_leaves_no_seam(here: Path, monkeypatch: pytest.MonkeyPatch) -> N
     rng = np.random.default_rng(7)
     while previous is None or not previous.complete:
         with monkeypatch.context() as patched:
-            act = lambda: signal.raise_signal(signal.SIGUSR1)  # noqa: E731
-            patched.setattr(
-                Integrator, "advance", after_calls(Integrator.advance, int(rng.integers(1, 6)), act)
-            )
+            ahead = int(rng.integers(1, 6))
+            patched.setattr(Integrator, "advance", after_calls(Integrator.advance, ahead, usr1))
             previous = run(settings, previous, SegmentLimit(steps=5), level="chgnet")
         assert velocity_difference(previous, states) <= 1e-8
     assert previous.number > 4
@@ -215,9 +200,6 @@ def test_chgnet_leaves_no_seam(here: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 # -- what ends a segment ---------------------------------------------------------------------------
-
-
-SHORT = DynamicsSettings(steps=30, time_step_fs=0.5, temperature_k=300.0, checkpoint_every=4)
 
 
 def test_wall_time_ends_a_segment_before_it_is_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from epilayer.flows.adsorption import facet_slab
 from epilayer.model.cohp import Bond
 from epilayer.model.dynamics import DynamicsSettings
 from epilayer.structures import crystals, molecules, poses
+from epilayer.trajectory.log import TrajectoryFolder
 
 if TYPE_CHECKING:
     from pymatgen.core import Molecule, Structure
@@ -73,9 +74,8 @@ def ether_bonds(molecule: Molecule, shift: int = 0) -> list[Bond]:
 def write_all(level: str, folder: Path) -> None:
     catalogue = Catalogue((shipped("configs"),))
     nvopf = catalogue.cathode("nvopf")
-    pore = InputsOnly(catalogue.engine(level), str(folder)).md(
-        PORE, DynamicsSettings(temperature_k=353.15, time_step_fs=1.0, steps=13_000)
-    )
+    trajectory = DynamicsSettings(temperature_k=353.15, time_step_fs=1.0, steps=13_000)
+    pore = InputsOnly(catalogue.engine(level), str(folder)).segment(PORE, trajectory, TrajectoryFolder())
     pore.make.original(pore, loaded_pore(catalogue))
     engine = InputsOnly(catalogue.engine(level, nvopf), str(folder))
     molecule = segment()
@@ -146,7 +146,7 @@ def test_the_pore_is_the_papers_and_of_the_framework_hydrogen_alone_moves(
         "TEBEG = 353.15",
         "TEEND = 353.15",
         "POTIM = 1.0",
-        "NSW = 13000",
+        "NSW = 13001",  # the start is the first of them
         "MDALGO = 2",
         "SMASS = 0.0",
     ):

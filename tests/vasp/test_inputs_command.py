@@ -69,3 +69,26 @@ def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("keep me", encoding="utf-8")
     with pytest.raises(InputError, match="is not empty"):
         inputs("paper_adsorption", tmp_path)
+
+
+def test_dynamics_write_their_first_segment_and_say_how_the_next_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import pymatgen.core
+
+    from epilayer.cli.inputs import inputs
+
+    monkeypatch.delitem(pymatgen.core.SETTINGS, "PMG_VASP_PSP_DIR", raising=False)
+    chosen = ["seeds=1,2", "nve_check_steps=10"]
+    inputs("met6_transport", tmp_path / "in", level="paper", settings=chosen, quick=True, as_json=True)
+    rows = {row["label"]: row for row in json.loads(capsys.readouterr().out)}
+    dynamics = [row for row in rows.values() if row["task"] == "dynamics"]
+    assert sorted(row["task"] for row in rows.values()) == ["dynamics", "dynamics", "relax"]
+    assert all(row["files"] == ["INCAR", "KPOINTS", "POSCAR", "POTCAR.spec"] for row in rows.values())
+    assert all("CONTCAR of the one before" in row["later_segments"] for row in dynamics)
+    assert all("200 steps, at most 100" in row["later_segments"] for row in dynamics)
+    incars = [path.read_text() for path in sorted((tmp_path / "in").glob("dynamics*/INCAR"))]
+    assert [f"RANDOM_SEED = {seed} 0 0" in text for seed, text in zip((1, 2), incars, strict=True)] == [
+        True
+    ] * 2
+    assert all("NSW = 101\n" in text for text in incars)  # the start, and 100 steps to the first cut

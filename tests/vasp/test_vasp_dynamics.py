@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from atomate2.vasp.run import run_vasp
 from monty.json import MontyDecoder
-from pymatgen.core import Lattice, Structure
 
+from cut_trajectories import SHORT, STEPS, USR1, cut_to_pieces, frames, water_and_salt
 from epilayer.config import Catalogue, shipped
 from epilayer.engines import vasp, vasp_contcar
 from epilayer.flows.transport import TransportMaker, TransportPlan
@@ -36,35 +36,18 @@ from epilayer.trajectory.store import Trajectory
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pymatgen.core import Structure
+
 Program = Any  # the stand-in is a program, and untyped
 STANDIN = runpy.run_path(str(Path(__file__).parents[1] / "standin" / "vasp_standin.py"))
 LOADED = runpy.run_path(str(Path(__file__).parents[1] / "workflows" / "test_transport_flow.py"))
 CATALOGUE = Catalogue((shipped("configs"),))
-SHORT = DynamicsSettings(steps=30, time_step_fs=0.5, temperature_k=300.0, seed=5)
 LAST_DIGIT_ANG = 1.3e-7
 """One unit in the eighth decimal of a coordinate along 12 A, which is what VASP's outputs resolve."""
 
 
 class Killed(BaseException):
     """What is on disk after it is what kill -9 leaves: nothing runs any more but the raising."""
-
-
-def water_and_salt() -> Structure:
-    """Two water molecules above a held layer of four ions: 10 atoms."""
-    half = 2.8
-    species = ["Na", "F", "Na", "F"]
-    coords = [[0, 0, 0], [half, 0, 0], [half, half, 0], [0, half, 0]]
-    water = np.array([[0.0, 0.0, 0.0], [0.757, 0.0, 0.587], [-0.757, 0.0, 0.587]])
-    for k in range(2):
-        species += ["O", "H", "H"]
-        coords += (water + np.array([half * k, half * k, 2.9])).tolist()
-    return Structure(
-        Lattice.orthorhombic(2 * half, 2 * half, 12.0),
-        species,
-        coords,
-        coords_are_cartesian=True,
-        site_properties={"selective_dynamics": [[False] * 3] * 4 + [[True] * 3] * 6},
-    )
 
 
 class Rig:
@@ -120,13 +103,6 @@ def rig(vasp: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return Rig(tmp_path, monkeypatch)
 
 
-def frames(segment: Segment) -> tuple[list[int], Any, Any]:
-    """Return steps, positions (A) and energies (eV) of the stitched trajectory."""
-    with Trajectory(Path(segment.directory) / TRAJECTORY) as stored:
-        assert len(stored) == segment.frames
-        return stored.steps().tolist(), stored.positions(), stored.energies_ev()
-
-
 def kill(_run: Program) -> None:
     raise Killed
 
@@ -148,36 +124,20 @@ def usr1(_run: Program) -> None:
     signal.raise_signal(signal.SIGUSR1)
 
 
-STRIKES = {"kill": kill, "kill in a step": kill_in_a_step, "kill at CONTCAR": kill_at_contcar, "usr1": usr1}
+STRIKES = {"kill": kill, "kill in a step": kill_in_a_step, "kill at CONTCAR": kill_at_contcar}
 
 
-def cut_to_pieces(rig: Rig, settings: DynamicsSettings, cuts: int) -> tuple[Segment, dict[str, int]]:
-    """Run in about ``cuts`` pieces ended by step limits, USR1 and kills at seeded random moments."""
-    rng = np.random.default_rng(20250)
-    met = dict.fromkeys(("steps", *STRIKES), 0)
-    stride = settings.steps / cuts
-    previous: Segment | None = None
-    while previous is None or not previous.complete:
-        how = str(rng.choice(list(met)))
-        ahead = int(rng.integers(1, max(3, round(2 * stride))))
-        act = {ahead: STRIKES[how]} if how in STRIKES else None
-        if how == "steps":
-            segment = rig.segment(settings, previous, SegmentLimit(steps=ahead))
-            assert segment.complete or segment.ended_by is SegmentEnd.STEPS
-        elif how == "usr1":
-            # Its own attempts before it may have left it less to do than it is struck after.
-            segment = rig.segment(settings, previous, SegmentLimit(steps=3 * ahead), act)
-            assert segment.complete or segment.resumed or segment.ended_by is SegmentEnd.SIGNAL
-        else:
-            try:
-                segment = rig.segment(settings, previous, SegmentLimit(steps=3 * ahead), act)
-            except Killed:
-                met[how] += 1
-                continue
-        assert segment.first_step == (previous.last_step if previous else 0)
-        met[how] += not segment.complete
-        previous = segment
-    return previous, met
+def cut_short(rig: Rig, settings: DynamicsSettings, cuts: int) -> tuple[Segment, dict[str, int]]:
+    """Cut to pieces by everything that strikes VASP."""
+
+    def attempt(how: str, ahead: int, previous: Segment | None, limit: SegmentLimit) -> Segment | None:
+        act = None if how == STEPS else {ahead: usr1 if how == USR1 else STRIKES[how]}
+        try:
+            return rig.segment(settings, previous, limit, act)
+        except Killed:
+            return None
+
+    return cut_to_pieces(attempt, tuple(STRIKES), settings.steps, cuts)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +151,7 @@ def test_cuts_leave_no_seam(rig: Rig, steps: int, cuts: int, at_least: int) -> N
     assert whole.ended_by is SegmentEnd.COMPLETE
     assert (whole.first_step, whole.last_step, whole.frames, whole.lost) == (0, steps, steps + 1, ())
     assert whole.degrees_of_freedom == 18
-    last, met = cut_to_pieces(rig, settings, cuts)
+    last, met = cut_short(rig, settings, cuts)
     assert sum(met.values()) >= at_least
     assert min(met.values()) >= at_least // 20
     found, positions, energies = frames(last)

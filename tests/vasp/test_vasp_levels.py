@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
@@ -12,7 +11,6 @@ from epilayer.config import Catalogue, shipped
 from epilayer.engines import vasp_inputs, vasp_setup
 from epilayer.flows.adsorption import facet_slab
 from epilayer.model.errors import EngineError, InputError, StructureError, UnknownNameError
-from epilayer.model.level import MolecularDynamicsSettings
 from epilayer.model.vasp import SystemKind
 from epilayer.structures import molecules
 
@@ -148,24 +146,6 @@ def test_a_potcar_of_another_functional_is_named(
     problem = vasp_setup.potcar_problem({"V": "V_pv", "O": "O"}, "PBE_54")
     assert problem is not None
     assert "POTCAR missing for V_pv" in problem.what
-
-
-@pytest.mark.usefixtures("vasp")
-def test_dynamics_runs_its_steps_and_repeats_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = Catalogue((shipped("configs"),))
-    box = molecules.in_box(molecules.build(known.ligand("water"), 0), vacuum_ang=15.0)
-    maker = known.engine("paper").md("dynamics", MolecularDynamicsSettings(steps=6, seed=3))
-    done = []
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        monkeypatch.chdir(tmp_path / name)
-        done.append(maker.make.original(maker, box))
-    assert len(done[0].energies_ev) == 6
-    assert done[0].energies_ev == done[1].energies_ev
-    assert np.ptp(done[0].energies_ev) > 0
-    incar = (tmp_path / "a" / "INCAR").read_text()
-    for line in ("TEBEG = 353.15", "MDALGO = 2", "POTIM = 1.0", "NSW = 6", "ENCUT = 500"):
-        assert line in incar
 
 
 @pytest.mark.usefixtures("vasp")

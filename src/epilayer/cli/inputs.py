@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,7 @@ from rich.table import Table
 from epilayer.cli.common import JsonOption, err, out, print_json, study
 from epilayer.cli.runs import LevelOption, QuickOption, SetOption, WorkflowArgument
 from epilayer.config import Catalogue, Study
-from epilayer.model.errors import EngineError, InputError
+from epilayer.model.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,6 +70,8 @@ def inputs(
         shown = (row["label"], row["level"], row["task"], str(row["atoms"]), " ".join(row["files"]))
         table.add_row(*map(escape, shown))
     out.print(table)
+    for later in dict.fromkeys(row["later_segments"] for row in rows if "later_segments" in row):
+        out.print(escape(later))
     out.print(f"{len(rows)} calculations written to {directory}. Nothing was run.")
 
 
@@ -94,10 +97,7 @@ def write_inputs(
     dry.__dict__["catalogue"] = DryCatalogue(used.catalogue.folders, directory.resolve())
     flow = build_flow(dry, workflow, settings, level)
     store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
-    try:
-        run_locally(flow, store=store, log=False, ensure_success=True, raise_immediately=True)
-    except RuntimeError as error:
-        raise EngineError(
-            f"The inputs of {workflow} cannot be written ({error}).", "See the lines above."
-        ) from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of jobflow's own parts, on every job
+        run_locally(flow, store=store, log=False, raise_immediately=True)
     return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(directory.glob(f"*/{INDEX}"))]

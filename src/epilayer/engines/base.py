@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from epilayer.model.cohp import Bond
     from epilayer.model.dynamics import DynamicsSettings, FileReference, Segment, SegmentLimit
-    from epilayer.model.level import Convergence, Level, MolecularDynamicsSettings
+    from epilayer.model.level import Convergence, Level
 
 
 class CalculationMaker(Protocol):
@@ -53,9 +53,6 @@ class Engine(Protocol):
 
     def static(self, label: str) -> CalculationMaker:
         """Compute energy and forces of the structure as it is."""
-
-    def md(self, label: str, settings: MolecularDynamicsSettings) -> CalculationMaker:
-        """Run molecular dynamics at constant temperature."""
 
 
 class FrameLog(Protocol):

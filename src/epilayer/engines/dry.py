@@ -1,7 +1,8 @@
 """An engine that writes the input files of another and computes nothing.
 
 A flow runs through with it as with the real one: each calculation "ends" at the structure that it
-began with, so that later calculations start from unrelaxed structures. What is written shows every
+began with, so that later calculations start from unrelaxed structures. Dynamics end a flow: without a
+trajectory there are no later segments and nothing to analyse. What is written shows every
 setting of every calculation; the geometries of later steps will differ when they are computed.
 """
 
@@ -13,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from jobflow import Maker, job
+from jobflow import Maker, Response, job
 from monty.json import MSONable
 
-from epilayer.engines.base import BondingEngine
+from epilayer.engines.base import BondingEngine, MdEngine
 from epilayer.engines.outputs.lobster import SPILLING_LIMIT_PERCENT
 from epilayer.model.cohp import Bonding
 from epilayer.model.errors import EngineError
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
 
     from pymatgen.core import Structure
 
+    from epilayer.engines.base import FrameStore
     from epilayer.model.cohp import Bond
-    from epilayer.model.level import Convergence, Level, MolecularDynamicsSettings
+    from epilayer.model.dynamics import DynamicsSettings, Segment, SegmentLimit
+    from epilayer.model.level import Convergence, Level
 
 INDEX = "calculation.json"
 _METHOD = "inputs only, nothing was computed"
@@ -76,9 +79,17 @@ class InputsOnly(MSONable):  # type: ignore[misc]  # monty is untyped
         """Write the inputs of a single point."""
         return self._maker(label, "static", self.engine.static(label))
 
-    def md(self, label: str, settings: MolecularDynamicsSettings) -> InputsMaker:
-        """Write the inputs of a dynamics run."""
-        return self._maker(label, "md", self.engine.md(label, settings))
+    def segment(
+        self, label: str, settings: DynamicsSettings, frames: FrameStore, limit: SegmentLimit | None = None
+    ) -> SegmentInputsMaker:
+        """Write the inputs of the first segment of a trajectory, and how later ones go on."""
+        if not isinstance(self.engine, MdEngine):
+            raise EngineError(
+                f"The engine of the level {self.level.name!r} runs no dynamics in segments.",
+                "Choose another level (--level).",
+            )
+        real = self.engine.segment(label, settings, frames, limit)
+        return SegmentInputsMaker(name=label, engine=self, real=real)
 
     def bonding(self, label: str) -> BondingInputsMaker:
         """Write the inputs of a bonding analysis."""
@@ -89,7 +100,7 @@ class InputsOnly(MSONable):  # type: ignore[misc]  # monty is untyped
             )
         return BondingInputsMaker(name=label, engine=self, real=self.engine.bonding(label))
 
-    def _maker(self, label: str, task: Literal["relax", "static", "md"], real: Any) -> InputsMaker:  # noqa: ANN401
+    def _maker(self, label: str, task: Literal["relax", "static"], real: Any) -> InputsMaker:  # noqa: ANN401
         return InputsMaker(name=label, engine=self, task=task, real=real)
 
 
@@ -99,22 +110,13 @@ class InputsMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
 
     name: str = "calculation"
     engine: InputsOnly
-    task: Literal["relax", "static", "md"]
+    task: Literal["relax", "static"]
     real: Any
 
     @job  # type: ignore[untyped-decorator]
     def make(self, structure: Structure) -> Calculation:
         """Write the inputs of ``structure``; return it unchanged, with an energy that means nothing."""
-        from pymatgen.io.vasp.inputs import Poscar
-
-        where = _fresh(Path(self.engine.directory), self.name)
-        where.mkdir(parents=True)
-        licensed: bool | None = None
-        if hasattr(self.real, "write"):
-            licensed = self.real.write(structure, where)
-        else:
-            Poscar(structure).write_file(str(where / "POSCAR"))
-        _describe(self.engine, self.name, self.task, structure, where, licensed=licensed)
+        where = _write(self.engine, self.name, self.task, self.real, structure)
         return Calculation(
             task=self.task,
             label=self.name,
@@ -128,6 +130,21 @@ class InputsMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
             wall_time_s=0.0,
             provenance=Provenance(job="", run_directory=str(where)),
         )
+
+
+@dataclass(kw_only=True)
+class SegmentInputsMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
+    """Writes what the first segment of a trajectory would be run from."""
+
+    name: str = "segment"
+    engine: InputsOnly
+    real: Any
+
+    @job  # type: ignore[untyped-decorator]
+    def make(self, start: Structure, previous: Segment | None = None) -> Response[Any]:  # noqa: ARG002  (see there)
+        """Write the inputs of the first segment; what would follow has no trajectory to go on from."""
+        _write(self.engine, self.name, "dynamics", self.real, start)
+        return Response(stop_children=True)
 
 
 @dataclass(kw_only=True)
@@ -173,14 +190,39 @@ def _no_level(engine: InputsOnly) -> LevelOfTheory:
     return LevelOfTheory(name=engine.level.name, kind=EngineKind.TOY, method=_METHOD, stand_in=True)
 
 
+def _write(engine: InputsOnly, label: str, task: str, real: Any, structure: Structure) -> Path:  # noqa: ANN401
+    """Write the inputs of one structure into a folder of its own; return it."""
+    from pymatgen.io.vasp.inputs import Poscar
+
+    where = _fresh(Path(engine.directory), label)
+    where.mkdir(parents=True)
+    licensed: bool | None = None
+    if hasattr(real, "write"):
+        licensed = real.write(structure, where)
+    else:
+        Poscar(structure).write_file(str(where / "POSCAR"))
+    later: str | None = getattr(real, "continues", None)
+    _describe(engine, label, task, structure, where, licensed=licensed, later=later)
+    return where
+
+
 def _describe(
-    engine: InputsOnly, label: str, task: str, structure: Structure, where: Path, *, licensed: bool | None
+    engine: InputsOnly,
+    label: str,
+    task: str,
+    structure: Structure,
+    where: Path,
+    *,
+    licensed: bool | None,
+    later: str | None = None,
 ) -> None:
     """Write what the folder holds beside its files."""
     about: dict[str, Any] = {"label": label, "task": task, "level": engine.level.name}
     about |= {"atoms": len(structure), "formula": structure.composition.formula}
     if licensed is not None:
         about["potcar"] = "POTCAR" if licensed else "POTCAR.spec"
+    if later is not None:
+        about["later_segments"] = later
     about["files"] = sorted(p.name for p in where.iterdir())
     (where / INDEX).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 

@@ -19,9 +19,9 @@ from epilayer.engines.outputs.evidence import text_of
 from epilayer.engines.outputs.judge import import_vasp
 from epilayer.engines.vasp_executed import shared_tags
 from epilayer.model.audit import Difference, InputFacts
+from epilayer.model.dynamics import DynamicsSettings
 from epilayer.model.errors import EngineError
 from epilayer.model.imported import Code, ExecutedLevel, Potcar
-from epilayer.model.level import MolecularDynamicsSettings
 from epilayer.model.vasp import SystemKind
 
 if TYPE_CHECKING:
@@ -330,7 +330,7 @@ def _differences(
     if settings is None:
         return
     asked = task if task in ("static", "relax", "md") else "static"
-    tags = vasp_inputs.incar(settings, {}, structure, asked, level.convergence, MolecularDynamicsSettings())
+    tags = vasp_inputs.incar(settings, {}, structure, asked, level.convergence, DynamicsSettings())
     wanted = {name: tuple(v) if isinstance(v, list) else v for name, v in tags.items()}
     functional = st.level(st.executed(None, None, _as_text(wanted)), None, None, (), (None, None)).functional
     if executed.functional != functional:

@@ -24,7 +24,6 @@ from epilayer.model.level import (
     EngineSpec,
     Level,
     LevelOfTheory,
-    MolecularDynamicsSettings,
 )
 from epilayer.model.records import Calculation, Provenance
 
@@ -79,16 +78,6 @@ class MlipEngine(MSONable):  # type: ignore[misc]  # monty is untyped
         """Compute energy and forces of the structure as it is."""
         return PotentialMaker(name=label, engine=self, task="static", convergence=self.level.convergence)
 
-    def md(self, label: str, settings: MolecularDynamicsSettings) -> PotentialMaker:
-        """Run Langevin dynamics at constant temperature."""
-        return PotentialMaker(
-            name=label,
-            engine=self,
-            task="md",
-            convergence=self.level.convergence,
-            dynamics=settings,
-        )
-
     def segment(
         self, label: str, settings: DynamicsSettings, frames: FrameStore, limit: SegmentLimit | None = None
     ) -> MlipSegmentMaker:
@@ -123,13 +112,12 @@ class MlipEngine(MSONable):  # type: ignore[misc]  # monty is untyped
 
 @dataclass(kw_only=True)
 class PotentialMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
-    """One relaxation, single point or dynamics run with a potential."""
+    """One relaxation or single point with a potential."""
 
     name: str = "calculation"
     engine: MlipEngine
-    task: Literal["relax", "static", "md"]
+    task: Literal["relax", "static"]
     convergence: Convergence
-    dynamics: MolecularDynamicsSettings | None = None
 
     @job  # type: ignore[untyped-decorator]
     def make(self, structure: Structure) -> Calculation:
@@ -141,8 +129,8 @@ class PotentialMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
             )
         level = self.engine.executed()
         started = time.perf_counter()
-        result = _Runner(self).run(structure)
-        # After a relaxation the observer looks at the last step once more; in dynamics it does not.
+        result = _run(self, structure)
+        # After a relaxation the observer looks at the last step once more.
         energies, forces = _steps(result.trajectory, last_repeated=self.task == "relax")
         if not (np.isfinite(energies).all() and np.isfinite(forces).all()):
             raise EngineError(
@@ -183,59 +171,27 @@ class PotentialMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
         return None if moments is None else tuple(map(float, moments))
 
 
-class _Runner:
-    """Runs a :class:`PotentialMaker` through the matching atomate2 maker."""
+def _run(maker: PotentialMaker, structure: Structure) -> Any:  # noqa: ANN401  (atomate2's AseResult)
+    """Run through atomate2's maker, which makes a single point of one step."""
+    from atomate2.forcefields.jobs import ForceFieldRelaxMaker
 
-    def __init__(self, maker: PotentialMaker) -> None:
-        self.maker = maker
-        self.common: dict[str, Any] = {
-            "name": maker.name,
-            "force_field_name": {"@module": calculators.__name__, "@callable": calculators.load.__name__},
-            "calculator_kwargs": maker.engine.calculator_arguments(),
-        }
-
-    def run(self, structure: Structure) -> Any:  # noqa: ANN401  (atomate2's AseResult)
-        if self.maker.task == "md":
-            return self._md()._run_ase_safe(structure)  # noqa: SLF001  (atomate2's entry without its task document)
-        from atomate2.forcefields.jobs import ForceFieldRelaxMaker
-
-        wanted = self.maker.convergence
-        relax = ForceFieldRelaxMaker(
-            **self.common,
-            relax_cell=False,
-            steps=wanted.max_steps if self.maker.task == "relax" else 1,
-            optimizer_kwargs={"optimizer": wanted.optimizer},
-            relax_kwargs={
-                "fmax": wanted.max_force_ev_per_ang,
-                **({"alpha": _LBFGS_CURVATURE_EV_PER_ANG2} if wanted.optimizer == "LBFGS" else {}),
-                "verbose": True,
-                "final_atoms_object_file": None,
-                "use_emmet_models": False,
-            },
-        )
-        return relax._run_ase_safe(structure)  # noqa: SLF001  (as above)
-
-    def _md(self) -> Any:  # noqa: ANN401  (atomate2's maker)
-        from ase.units import fs
-        from atomate2.forcefields.md import ForceFieldMDMaker
-
-        settings = self.maker.dynamics or MolecularDynamicsSettings()
-        return ForceFieldMDMaker(
-            **self.common,
-            time_step=settings.time_step_fs,
-            n_steps=settings.steps,
-            ensemble="nvt",
-            temperature=settings.temperature_k,
-            dynamics="langevin",
-            ase_md_kwargs={
-                "friction": settings.friction_per_fs / fs,
-                # ASE's default removes the centre-of-mass motion and runs small cells hot.
-                "fixcm": False,
-                # The velocities' seed does not reach the noise, which ASE draws from NumPy's global state.
-                "rng": np.random.default_rng([settings.seed, 1]),
-            },
-            mb_velocity_seed=settings.seed,
-        )
+    wanted = maker.convergence
+    relax = ForceFieldRelaxMaker(
+        name=maker.name,
+        force_field_name={"@module": calculators.__name__, "@callable": calculators.load.__name__},
+        calculator_kwargs=maker.engine.calculator_arguments(),
+        relax_cell=False,
+        steps=wanted.max_steps if maker.task == "relax" else 1,
+        optimizer_kwargs={"optimizer": wanted.optimizer},
+        relax_kwargs={
+            "fmax": wanted.max_force_ev_per_ang,
+            **({"alpha": _LBFGS_CURVATURE_EV_PER_ANG2} if wanted.optimizer == "LBFGS" else {}),
+            "verbose": True,
+            "final_atoms_object_file": None,
+            "use_emmet_models": False,
+        },
+    )
+    return relax._run_ase_safe(structure)  # noqa: SLF001  (atomate2's entry without its task document)
 
 
 def _steps(

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from epilayer.engines.vasp_segments import VaspSegmentMaker
     from epilayer.model.cathode import Cathode
     from epilayer.model.dynamics import DynamicsSettings, SegmentLimit
-    from epilayer.model.level import Convergence, EngineSpec, Level, MolecularDynamicsSettings
+    from epilayer.model.level import Convergence, EngineSpec, Level
     from epilayer.model.records import Calculation
     from epilayer.model.vasp import Task, VaspSettings
 
@@ -120,12 +120,6 @@ class VaspEngine(MSONable):  # type: ignore[misc]  # monty is untyped
         """Compute energy and forces of the structure as it is."""
         return VaspMaker(name=label, engine=self, task="static", convergence=self.level.convergence)
 
-    def md(self, label: str, settings: MolecularDynamicsSettings) -> VaspMaker:
-        """Run molecular dynamics at constant temperature."""
-        return VaspMaker(
-            name=label, engine=self, task="md", convergence=self.level.convergence, dynamics=settings
-        )
-
     def segment(
         self, label: str, settings: DynamicsSettings, frames: FrameStore, limit: SegmentLimit | None = None
     ) -> VaspSegmentMaker:
@@ -173,7 +167,7 @@ class VaspMaker(BaseVaspMaker):  # type: ignore[misc]  # atomate2 is untyped
     engine: VaspEngine
     task: Task
     convergence: Convergence
-    dynamics: MolecularDynamicsSettings | None = None
+    dynamics: DynamicsSettings | None = None
     bands: int | None = None
 
     @job  # type: ignore[untyped-decorator]

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pymatgen.core import Structure
 
-    from epilayer.model.level import Convergence, MolecularDynamicsSettings
+    from epilayer.model.dynamics import DynamicsSettings
+    from epilayer.model.level import Convergence
     from epilayer.model.vasp import KPoints, Tag, Task, VaspSettings
 
 KIND, MULTIPLICITY = "system", "multiplicity"
@@ -91,7 +92,7 @@ def generator(
     structure: Structure,
     task: Task,
     convergence: Convergence,
-    dynamics: MolecularDynamicsSettings | None = None,
+    dynamics: DynamicsSettings | None = None,
     bands: int | None = None,
     user_incar: Mapping[str, Any] | None = None,
 ) -> VaspInputGenerator:
@@ -155,7 +156,7 @@ def incar(
     structure: Structure,
     task: Task,
     convergence: Convergence,
-    dynamics: MolecularDynamicsSettings | None = None,
+    dynamics: DynamicsSettings | None = None,
     bands: int | None = None,
 ) -> dict[str, Any]:
     """Return every INCAR tag of a calculation; ``structure`` in file order."""
@@ -235,7 +236,7 @@ def suggest_parallel(nodes: int, cores_per_node: int, k_points: int) -> dict[str
 def _task_tags(
     task: Task,
     convergence: Convergence,
-    dynamics: MolecularDynamicsSettings | None,
+    dynamics: DynamicsSettings | None,
     bands: int | None = None,
     elements: Sequence[str] = (),
 ) -> dict[str, Any]:

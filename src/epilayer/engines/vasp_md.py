@@ -14,19 +14,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from epilayer.model.dynamics import DynamicsSettings, Ensemble, Thermostat
+from epilayer.model.dynamics import Ensemble, Thermostat
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from epilayer.model.level import MolecularDynamicsSettings
+    from epilayer.model.dynamics import DynamicsSettings
 
 _PS_PER_FS = 1e-3
 
 
-def tags(
-    settings: MolecularDynamicsSettings, elements: Sequence[str], *, steps: int, seed: int
-) -> dict[str, Any]:
+def tags(settings: DynamicsSettings, elements: Sequence[str], *, steps: int, seed: int) -> dict[str, Any]:
     """Return the INCAR tags of a run.
 
     Parameters
@@ -46,14 +44,11 @@ def tags(
         "TEBEG": settings.temperature_k,
         "TEEND": settings.temperature_k,
         "RANDOM_SEED": [seed, 0, 0],
-        "NBLOCK": settings.frame_every if isinstance(settings, DynamicsSettings) else 1,
+        "NBLOCK": settings.frame_every,
     }
-    ensemble, thermostat = Ensemble.NVT, Thermostat.NOSE_HOOVER
-    if isinstance(settings, DynamicsSettings):
-        ensemble, thermostat = settings.ensemble, settings.thermostat
-    if ensemble is Ensemble.NVE:
+    if settings.ensemble is Ensemble.NVE:
         return {**found, "MDALGO": 1, "ANDERSEN_PROB": 0.0}
-    if thermostat is Thermostat.LANGEVIN:
+    if settings.thermostat is Thermostat.LANGEVIN:
         gamma_per_ps = settings.friction_per_fs / _PS_PER_FS
         return {**found, "MDALGO": 3, "LANGEVIN_GAMMA": [gamma_per_ps] * len(elements)}
     return {**found, "MDALGO": 2, "SMASS": 0.0}

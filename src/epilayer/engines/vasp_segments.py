@@ -21,18 +21,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jobflow import CURRENT_JOB, Maker, job
+from jobflow import CURRENT_JOB
 
 from epilayer import __version__
 from epilayer.engines import segments, vasp_contcar, vasp_executed, vasp_md
 from epilayer.engines.integrators import K_B_EV_PER_K
-from epilayer.engines.md import moved
 from epilayer.engines.outputs.vasprun import VasprunStream
 from epilayer.engines.processes import ask_to_stop
 from epilayer.engines.vasp import VaspMaker
 from epilayer.engines.vasp_contcar import Contcar, same_frame
 from epilayer.model.base import fingerprint
-from epilayer.model.dynamics import Ensemble, Segment, SegmentEnd, SegmentLimit, Thermostat
+from epilayer.model.dynamics import Ensemble, SegmentEnd, Thermostat
 from epilayer.model.errors import EngineError, InputError
 from epilayer.model.files import sha256_file, write_atomic
 from epilayer.model.imported import Finding, ImportStatus
@@ -45,10 +44,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pymatgen.core import Structure
 
-    from epilayer.engines.base import FrameLog, FrameStore
+    from epilayer.engines.base import FrameLog
     from epilayer.engines.outputs.vasprun import VasprunStep
     from epilayer.engines.vasp import VaspEngine
-    from epilayer.model.dynamics import DynamicsSettings, FileReference
+    from epilayer.model.dynamics import FileReference, Segment
     from epilayer.model.imported import ImportedCalculation
 
     Array = NDArray[np.float64]
@@ -76,19 +75,36 @@ _NO_BLOCK += "step, so that a join shifts them by half a step's acceleration"
 
 
 @dataclass(kw_only=True)
-class VaspSegmentMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
-    """One segment of a trajectory; satisfies :class:`epilayer.engines.base.SegmentMaker`."""
+class VaspSegmentMaker(segments.BaseSegmentMaker):
+    """One segment of a trajectory with VASP."""
 
-    name: str = "segment"
     engine: VaspEngine
-    settings: DynamicsSettings
-    frames: FrameStore
-    limit: SegmentLimit
 
-    @job  # type: ignore[untyped-decorator]
-    def make(self, start: Structure, previous: Segment | None = None) -> Segment:
-        """Run the next segment of the trajectory that begins at ``start``."""
-        return _Run(self, start, previous).run()
+    def _run(self, start: Structure, previous: Segment | None) -> _Run:
+        return _Run(self, start, previous)
+
+    def vasp(self, steps: int, seed: int) -> VaspMaker:
+        """Return the maker of one run of VASP that computes so many configurations, its first included."""
+        dynamics = self.settings.model_copy(update={"steps": steps, "seed": seed})
+        convergence = self.engine.level.convergence
+        return VaspMaker(
+            name=self.name, engine=self.engine, task="md", convergence=convergence, dynamics=dynamics
+        )
+
+    def write(self, start: Structure, directory: Path) -> bool:
+        """Write the inputs of the first segment; return whether a POTCAR was written (else POTCAR.spec)."""
+        target = min(self.settings.steps, self.limit.steps or self.settings.steps)
+        return self.vasp(target + 1, self.settings.seed).write(start, directory)
+
+    @property
+    def continues(self) -> str:
+        """How the inputs of a later segment differ from those of the first."""
+        return (
+            "Each later segment begins from the CONTCAR of the one before as its POSCAR (velocities, "
+            "thermostat and next positions in it), with NSW = what is left of "
+            f"{self.settings.steps} steps{f', at most {self.limit.steps}' if self.limit.steps else ''}, "
+            "and RANDOM_SEED = a seed of its own."
+        )
 
 
 @dataclass
@@ -127,99 +143,75 @@ class _Stop(segments.StopRequest):
         ask_to_stop(self._directory)
 
 
-class _Run:
-    """One segment, from the CONTCAR before (or the start) to its end."""
+class _Run(segments.SegmentRun[_State]):
+    """Runs VASP in the current directory, and stores what it has written."""
 
     def __init__(self, maker: VaspSegmentMaker, start: Structure, previous: Segment | None) -> None:
-        self.began = time.monotonic()
-        self.maker, self.start, self.previous = maker, start, previous
-        self.settings, self.limit = maker.settings, maker.limit
-        self.here = self.ran = Path.cwd()
         engine = maker.engine
         level = {
             "level": engine.level.model_dump(mode="json"),
             "hubbard_u_ev": engine.hubbard_u_ev,
             "moments": engine.moments,
         }
-        self.content = segments.content_of(start, self.settings, fingerprint(level))
-        self.identity, self.folder = segments.place(self.content, previous)
-        self.first = previous.last_step if previous else 0
-        self.number = previous.number + 1 if previous else 1
-        free = segments.free_atoms(start)
+        super().__init__(
+            maker, start, previous, level_fingerprint=fingerprint(level), level_name=engine.level.name
+        )
+        self.maker = maker
+        self.here = self.ran = Path.cwd()
         # As VASP counts: without held atoms the centre of mass stays where it is.
-        self.degrees_of_freedom = 3 * int(free.sum()) - (3 if free.all() else 0)
-        self.target = self.settings.steps
-        if self.limit.steps is not None:
-            self.target = min(self.target, self.first + self.limit.steps)
-        self.order, self.placed = self._maker(1, 0).placed(start)
+        self.degrees_of_freedom = 3 * int(self.free.sum()) - (3 if self.free.all() else 0)
+        self.order, self.placed = maker.vasp(1, 0).placed(start)
         self.thermostat = (
             self.settings.ensemble is Ensemble.NVT and self.settings.thermostat is Thermostat.NOSE_HOOVER
         )
         self.lost: list[str] = []
-        self.resumed = ""
+        self.record: ImportedCalculation | None = None
 
-    def run(self) -> Segment:
-        """Return what became of the segment."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        symbols = [site.specie.symbol for site in self.start]
-        masses = [float(site.specie.atomic_mass) for site in self.start]
-        log = self.maker.frames.open(self.folder, symbols, masses, self.settings.time_step_fs)
-        try:
-            with _Stop(self.here) as stop:
-                state = self._salvaged(self._begin(log), log)
-                problem: Exception | None = None
-                if state.step < self.target:
-                    self._announce(state)
-                    problem = self._compute(state, stop)
-                    self.ran = self.here
-                    state = self._kept(state, log, problem)
-                checkpoint = self._checkpoint(state, log)
-                ended, record = self._ended(state, problem, stop)
-            trajectory = log.close()
-        except BaseException:  # whatever ends it: the frames so far are kept, and the file is let go
-            log.close()
-            raise
-        return self._segment(state, ended, record, checkpoint, trajectory)
+    @property
+    def masses_amu(self) -> list[float]:
+        """Pymatgen's."""
+        return [float(site.specie.atomic_mass) for site in self.start]
+
+    def _stop_request(self) -> _Stop:
+        return _Stop(self.here)
+
+    def _advance(
+        self, state: _State, log: FrameLog, stop: segments.StopRequest
+    ) -> tuple[_State, SegmentEnd, FileReference]:
+        state = self._salvaged(state, log)
+        problem: Exception | None = None
+        if state.step < self.target:
+            self._announce(max(state.step, 0))
+            problem = self._compute(state, stop)
+            self.ran = self.here
+            state = self._kept(state, log, problem)
+        checkpoint = self._checkpoint(state, log)
+        return state, self._ended(state, problem, stop), checkpoint
 
     # -- where it begins --------------------------------------------------------------------------
 
-    def _begin(self, log: FrameLog) -> _State:
-        found = segments.read_checkpoint(self.folder, self.identity, self.content)
-        if found is None:
-            if self.previous is not None:
-                raise EngineError(
-                    f"{self.maker.name}: no checkpoint in {self.folder}, which segment "
-                    f"{self.previous.number} left at step {self.first}.",
-                    "Restore the folder, or run the trajectory anew (epilayer rerun --force its first job).",
-                )
-            log.cut(0)
-            return _State(-1, 0, None, np.array(self.start.cart_coords))
-        about, arrays = found
+    def _begun(self, log: FrameLog) -> _State:  # noqa: ARG002  (VASP computes the first frame too)
+        return _State(-1, 0, None, np.array(self.start.cart_coords))
+
+    def _taken_up(self, about: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> _State:
         raw = arrays["contcar"].tobytes()
         if hashlib.sha256(raw).hexdigest() != about["contcar_sha256"]:
             raise EngineError(
                 f"The CONTCAR in the checkpoint of {self.folder} is not the one that was written.",
                 f"Restore it from a copy, or remove the folder {self.folder} to begin the trajectory anew.",
             )
-        step = int(about["step"])
         self.ran = Path(about["run"])
-        if step < self.first:
-            raise EngineError(
-                f"{self.maker.name}: the checkpoint in {self.folder} is of step {step}, before step "
-                f"{self.first}, where segment {self.number - 1} ended.",
-                "Restore the newer checkpoint, or run the trajectory anew.",
-            )
-        log.cut(self.settings.frames_at(step))
-        if step > self.first:
-            self.resumed = f"went on from the CONTCAR of step {step}, left in {self.ran}"
         return _State(
-            step,
+            int(about["step"]),
             int(about["begins"]),
             self._checked(raw),
             arrays["positions_ang"],
             about["energy_ev"],
             about["temperature_k"],
         )
+
+    def _went_on(self, step: int) -> str:
+        return f"went on from the CONTCAR of step {step}, left in {self.ran}"
 
     def _checked(self, raw: bytes) -> Contcar:
         symbols = [site.specie.symbol for site in self.placed]
@@ -247,28 +239,17 @@ class _Run:
             self.lost.append(f"What the attempt in {directory.name} computed after {begun}: {error.what}")
             log.cut(self.settings.frames_at(before.step) if before.step >= 0 else 0)
         if state.step > before.step:
-            self.resumed = f"went on from the CONTCAR of step {state.step}, left in {directory}"
             self.ran = directory
+            self.resumed = self._went_on(state.step)
             self._checkpoint(state, log)
         note.unlink(missing_ok=True)
         return state
 
     # -- the run ----------------------------------------------------------------------------------
 
-    def _maker(self, steps: int, seed: int) -> VaspMaker:
-        dynamics = self.settings.model_copy(update={"steps": steps, "seed": seed})
-        engine = self.maker.engine
-        return VaspMaker(
-            name=self.maker.name,
-            engine=engine,
-            task="md",
-            convergence=engine.level.convergence,
-            dynamics=dynamics,
-        )
-
     def _compute(self, state: _State, stop: segments.StopRequest) -> Exception | None:
         """Lay out the inputs and run VASP; return why custodian gave it up, if it did."""
-        runner = self._maker(self.target - state.begins + 1, self._seed(state.begins))
+        runner = self.maker.vasp(self.target - state.begins + 1, self._seed(state.begins))
         runner.lay_out(self.start)
         if state.file is not None:
             (self.here / "POSCAR").write_bytes(state.file.raw)
@@ -293,17 +274,6 @@ class _Run:
         digest = hashlib.sha256(f"{self.settings.seed} {begins}".encode()).digest()
         return int.from_bytes(digest[:8], "big") % _MOST_SEED
 
-    def _announce(self, state: _State) -> None:
-        about = {
-            "label": self.maker.name,
-            "level": self.maker.engine.level.name,
-            "trajectory_id": self.identity,
-            "number": self.number,
-            "first_step": max(state.step, 0),
-            "degrees_of_freedom": self.degrees_of_freedom,
-        }
-        segments.announce(self.folder, self.start, self.settings, about)
-
     # -- what it computed -------------------------------------------------------------------------
 
     def _kept(self, state: _State, log: FrameLog, problem: Exception | None) -> _State:
@@ -315,7 +285,7 @@ class _Run:
                 raise
             after = state  # what broke the run is named, not what it left behind
         if after.step < 0:
-            raise self._maker(1, 0).failed(self.here, problem or EngineError("VASP computed no step", ""))
+            raise self.maker.vasp(1, 0).failed(self.here, problem or EngineError("VASP computed no step", ""))
         return after
 
     def _harvest(self, directory: Path, state: _State, log: FrameLog) -> _State:
@@ -338,7 +308,7 @@ class _Run:
         of_file = [same_frame(_frac(one), file.positions_frac) for one in _whole(vasprun)]
         if True not in of_file:
             raise EngineError(
-                f"{self.maker.name}: the CONTCAR in {directory} belongs to no whole step of its vasprun.xml.",
+                f"{self.name}: the CONTCAR in {directory} belongs to no whole step of its vasprun.xml.",
                 "Rerun the job: it goes on from the last checkpoint.",
             )
         count = len(of_file) - of_file[::-1].index(True)
@@ -360,7 +330,7 @@ class _Run:
             energy_ev, kinetic_ev = one.energy_ev, one.kinetic_ev
             if energy_ev is None or kinetic_ev is None:
                 raise EngineError(
-                    f"{self.maker.name}: vasprun.xml states no kinetic energy of step {at}.",
+                    f"{self.name}: vasprun.xml states no kinetic energy of step {at}.",
                     "Look into its OUTCAR: this was no dynamics run.",
                 )
             temperature_k = 2.0 * kinetic_ev / (self.degrees_of_freedom * K_B_EV_PER_K)
@@ -378,7 +348,7 @@ class _Run:
         if state.file is not None and same_frame(first_frac, state.file.positions_frac):
             return state.step
         raise EngineError(
-            f"{self.maker.name}: the run in {directory} did not begin where the trajectory stood "
+            f"{self.name}: the run in {directory} did not begin where the trajectory stood "
             f"(step {state.begins}).",
             "Its POSCAR was changed on the way: rerun the job.",
         )
@@ -391,38 +361,24 @@ class _Run:
         for tag in ("IBRION", "POTIM", "TEBEG", "TEEND", "MDALGO", "SMASS", "ANDERSEN_PROB"):
             if tag in asked and tag in found and found[tag] != asked[tag]:
                 raise EngineError(
-                    f"{self.maker.name}: the run was executed with {tag} = {found[tag]}, not {asked[tag]}.",
+                    f"{self.name}: the run was executed with {tag} = {found[tag]}, not {asked[tag]}.",
                     "A correction changed it, and so the trajectory: look into custodian.json, then rerun.",
                 )
 
-    def _ended(
-        self, state: _State, problem: Exception | None, stop: segments.StopRequest
-    ) -> tuple[SegmentEnd, ImportedCalculation]:
-        """Return why the segment ended, and the record of its run.
-
-        Raises
-        ------
-        EngineError
-            With the cause, if nobody asked it to end here. What it computed is kept.
-        """
-        record = vasp_executed.imported(self.ran)
+    def _ended(self, state: _State, problem: Exception | None, stop: segments.StopRequest) -> SegmentEnd:
+        """Return what ended the segment; refuse where VASP failed, naming the cause."""
+        record = self.record = vasp_executed.imported(self.ran)
         asked = Finding.STOPPED_ON_REQUEST in {r.code for r in record.reasons}
-        ended = None
-        if state.step >= self.settings.steps:
-            ended = SegmentEnd.COMPLETE
-        elif state.step >= self.target:
-            ended = SegmentEnd.STEPS
-        elif stop.received is not None:
-            ended = SegmentEnd.SIGNAL
-        elif asked and problem is None:
+        ended = self._ended_by(state.step, stop)
+        if ended is None and asked and problem is None:
             ended = SegmentEnd.WALL_TIME
         if ended is not None and record.status is not ImportStatus.FAILED:
-            return ended, record
-        runner = self._maker(1, 0)
+            return ended
+        runner = self.maker.vasp(1, 0)
         named = (
             runner.failed(self.ran, problem)
             if problem is not None
-            else vasp_executed.failure(self.maker.name, record)
+            else vasp_executed.failure(self.name, record)
         )
         kept = ""
         if state.step > max(self.first, 0):
@@ -430,66 +386,42 @@ class _Run:
         raise EngineError(named.what + kept, named.remedy)
 
     def _checkpoint(self, state: _State, log: FrameLog) -> FileReference:
-        """First the frames, then the checkpoint that counts on them, then the note of what ran."""
-        log.flush()
         raw = state.file.raw if state.file is not None else b""
         about = {
-            "trajectory_id": self.identity,
-            "content": self.content,
-            "step": state.step,
             "begins": state.begins,
             "contcar_sha256": hashlib.sha256(raw).hexdigest(),
             "run": str(self.ran),
             "energy_ev": state.energy_ev,
             "temperature_k": state.temperature_k,
         }
-        arrays: dict[str, NDArray[Any]] = {"positions_ang": state.positions_ang}
-        arrays["contcar"] = np.frombuffer(raw, np.uint8)
-        written = segments.write_checkpoint(self.folder, about, arrays)
-        (self.folder / _RUNNING).unlink(missing_ok=True)
+        arrays: dict[str, NDArray[Any]] = {
+            "positions_ang": state.positions_ang,
+            "contcar": np.frombuffer(raw, np.uint8),
+        }
+        written = self._write_checkpoint(log, state.step, about, arrays)
+        (self.folder / _RUNNING).unlink(missing_ok=True)  # only now is what ran accounted for
         return written
 
-    def _segment(
-        self,
-        state: _State,
-        ended: SegmentEnd,
-        record: ImportedCalculation,
-        checkpoint: FileReference,
-        trajectory: FileReference,
-    ) -> Segment:
-        level = vasp_executed.executed_level(record, self._maker(1, 0).asked(self.start))
-        loose = len(record.unconverged_electronic_steps)
-        if loose:
-            self.lost.append(f"Segment {self.number}: the electrons did not converge in {loose} steps")
-        assert state.file is not None  # noqa: S101  (a segment that ended has a step)
+    def _outcome(self, state: _State) -> segments.Outcome:
+        assert self.record is not None  # noqa: S101  (a segment that ended was judged)
+        assert state.file is not None  # noqa: S101  (and has a step)
         velocities = state.file.velocities_ang_per_fs
         assert velocities is not None  # noqa: S101  (checked)
+        loose = len(self.record.unconverged_electronic_steps)
+        if loose:
+            self.lost.append(f"Segment {self.number}: the electrons did not converge in {loose} steps")
         versions = {name: metadata.version(name) for name in ("atomate2", "custodian", "pymatgen")}
-        return Segment(
-            label=self.maker.name,
-            level=level,
-            settings=self.settings,
-            trajectory_id=self.identity,
-            directory=str(self.folder),
-            number=self.number,
-            first_step=self.first,
-            last_step=state.step,
-            ended_by=ended,
-            frames=self.settings.frames_at(state.step),
-            structure=moved(self.start, state.positions_ang, velocities[np.argsort(self.order)]),
-            degrees_of_freedom=self.degrees_of_freedom,
+        return segments.Outcome(
+            level=vasp_executed.executed_level(self.record, self.maker.vasp(1, 0).asked(self.start)),
+            structure=self._moved(state.positions_ang, velocities[np.argsort(self.order)]),
             energy_ev=state.energy_ev,
             temperature_k=state.temperature_k,
-            checkpoint=checkpoint,
-            trajectory=trajectory,
             lost=tuple(dict.fromkeys(self.lost)),
-            resumed=self.resumed,
-            wall_time_s=time.monotonic() - self.began,
             provenance=Provenance(
                 job=CURRENT_JOB.job.uuid if CURRENT_JOB.job is not None else "",
                 run_directory=str(self.ran),
                 files={n: sha256_file(self.ran / n) for n in _KEPT if (self.ran / n).is_file()},
-                versions={"epilayer": __version__, "vasp": record.program or "not stated", **versions},
+                versions={"epilayer": __version__, "vasp": self.record.program or "not stated", **versions},
             ),
         )
 

@@ -53,7 +53,7 @@ def transport_study(
     if not isinstance(engine, MdEngine):
         raise EngineError(
             f"The engine of level {level!r} runs no dynamics in segments.",
-            "Choose another level (--level); input files alone (epilayer inputs) cannot be written for it.",
+            "Choose another level (--level).",
         )
     host = crystals.framework(inputs.mof(mof))
     if primitive:

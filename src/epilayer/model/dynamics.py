@@ -9,7 +9,7 @@ from pydantic import Field
 from pymatgen.core import Structure
 
 from epilayer.model.base import Frozen
-from epilayer.model.level import LevelOfTheory, MolecularDynamicsSettings, Sha256
+from epilayer.model.level import LevelOfTheory, Sha256
 from epilayer.model.records import Provenance
 from epilayer.model.units import Ev, Kelvin, PositiveFs, Seconds, Unit
 
@@ -46,13 +46,17 @@ class Thermostat(StrEnum):
     LANGEVIN = "langevin"
 
 
-class DynamicsSettings(MolecularDynamicsSettings):
+class DynamicsSettings(Frozen):
     """Settings of one whole trajectory, however many segments it takes.
 
     Attributes
     ----------
     steps
         Length of the whole trajectory; steps count from 0, the start, and never begin anew.
+    seed
+        Of the velocities and of the thermostat's noise.
+    friction_per_fs
+        Of the Langevin thermostat.
     thermostat_period_fs
         Time scale of the Nose-Hoover chain.
     chain_length
@@ -63,8 +67,13 @@ class DynamicsSettings(MolecularDynamicsSettings):
         Steps between checkpoints; at most so many are computed again after a kill.
     """
 
+    temperature_k: Kelvin = 353.15
+    time_step_fs: PositiveFs = 1.0
+    steps: Annotated[int, Field(gt=0)] = 1000
+    seed: int = 0
     ensemble: Ensemble = Ensemble.NVT
     thermostat: Thermostat = Thermostat.NOSE_HOOVER
+    friction_per_fs: Annotated[float, Field(gt=0), Unit("1/fs")] = 0.01
     thermostat_period_fs: PositiveFs = 100.0
     chain_length: Annotated[int, Field(gt=0)] = 3
     frame_every: Annotated[int, Field(gt=0)] = 1

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from epilayer.model.base import Frozen, fingerprint
-from epilayer.model.units import Kelvin, PositiveAng, PositiveEvPerAng, PositiveFs, Unit
+from epilayer.model.units import PositiveAng, PositiveEvPerAng
 from epilayer.model.vasp import VaspSettings
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -88,16 +88,6 @@ class Convergence(Frozen):
     max_force_ev_per_ang: PositiveEvPerAng
     max_steps: Annotated[int, Field(gt=0)] = 300
     optimizer: Literal["LBFGS", "FIRE", "BFGS"] = "LBFGS"
-
-
-class MolecularDynamicsSettings(Frozen):
-    """Settings of a molecular dynamics run at constant temperature."""
-
-    temperature_k: Kelvin = 353.15
-    time_step_fs: PositiveFs = 1.0
-    steps: Annotated[int, Field(gt=0)] = 1000
-    friction_per_fs: Annotated[float, Field(gt=0), Unit("1/fs")] = 0.01
-    seed: int = 0
 
 
 class Level(Frozen):
