@@ -5,9 +5,10 @@ The paper's systems S8 and S9 (Nature Energy 2025, doi 10.1038/s41560-025-01857-
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from epilayer.flows.bonding import bond_study
+from epilayer.model.bonding import BarrierMethod
 
 if TYPE_CHECKING:
     from jobflow import Flow
@@ -27,7 +28,8 @@ def build(
     tilts_deg: tuple[float, ...] = (0.0, 60.0),
     max_steps: int = 400,
     seed: int = 0,
-    barrier: bool = False,
+    barrier: Literal["none", "scan", "band"] = "none",
+    barrier_images: int = 5,
     in_pore: bool = True,
     quick: bool = False,
 ) -> Flow:
@@ -47,7 +49,10 @@ def build(
     tilts_deg
         Angles of that axis out of the surface.
     barrier
-        Also walk a hydrogen to the surface in five constrained images: an upper bound of its barrier.
+        Also walk a hydrogen to the surface: over a climbing-image elastic band (``band``, with a potential),
+        or by constrained images that bound the barrier from above (``scan``, with any engine).
+    barrier_images
+        Between the ends of that path.
     in_pore
         Also put each segment into a pore of MET-6, for contrast.
     quick
@@ -65,6 +70,7 @@ def build(
         max_steps=max_steps,
         seed=seed,
         narrow=quick,
-        barrier_images=5 if barrier else 0,
+        barrier=None if barrier == "none" else BarrierMethod[barrier.upper()],
+        barrier_images=barrier_images,
         pore="met6" if in_pore else "",
     )

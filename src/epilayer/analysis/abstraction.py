@@ -9,7 +9,9 @@ import numpy as np
 from ase.data import atomic_numbers, covalent_radii
 
 from epilayer.analysis.anomalies import FORMED_SCALE, TRANSFERRED_SCALE
+from epilayer.model.bonding import BarrierMethod
 from epilayer.model.errors import InputError
+from epilayer.model.path import FEWEST_IMAGES, ReactionPath
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,8 +21,10 @@ if TYPE_CHECKING:
 
     from epilayer.model.records import Calculation
 
-#: A path has to be seen on both sides of its summit.
-FEWEST_IMAGES: Final = 3
+#: A force that is computed again may differ by so much from what ended a relaxation.
+_FORCE_SLACK: Final = 1.05
+#: Energies of one structure, computed twice, agree within this; flat stretches are no minima of their own.
+_SAME_ENERGY_EV: Final = 0.01
 
 
 @dataclass(frozen=True)
@@ -182,7 +186,7 @@ def transfer_path(
 
 @dataclass(frozen=True)
 class Barrier:
-    """Energies along a constrained path, relative to its start.
+    """Energies along a path, relative to its start.
 
     Parameters
     ----------
@@ -192,14 +196,82 @@ class Barrier:
         The highest; ``None`` where it is refused.
     refusal
         Why there is none.
+    summit
+        The highest structure between the ends; ``None`` where the barrier is refused.
     """
 
+    method: BarrierMethod
     path: tuple[tuple[float, float], ...]
     barrier_ev: float | None
     refusal: str | None
+    summit: Structure | None
 
 
 def barrier(
+    before: Calculation,
+    path: Sequence[Calculation] | ReactionPath,
+    after: Calculation,
+    transfer: tuple[int, int, int],
+) -> Barrier:
+    """Judge a path that a hydrogen was walked along, whichever way it was found."""
+    if isinstance(path, ReactionPath):
+        return _band_barrier(before, path, after, transfer)
+    return _scan_barrier(before, path, after, transfer)
+
+
+def _band_barrier(
+    before: Calculation, band: ReactionPath, after: Calculation, transfer: tuple[int, int, int]
+) -> Barrier:
+    """Judge a relaxed band: its summit is the barrier where the band rests between two minima."""
+    energies_ev = [e - band.energies_ev[0] for e in band.energies_ev]
+    distances_ang = [float(s.get_distance(transfer[1], transfer[2])) for s in band.structures]
+    refusal = _band_refusal(before, band, after, energies_ev)
+    inner = range(1, len(energies_ev) - 1)
+    summit = max(inner, key=energies_ev.__getitem__)
+    return Barrier(
+        method=BarrierMethod.BAND,
+        path=tuple(zip(distances_ang, energies_ev, strict=True)),
+        barrier_ev=None if refusal else max(energies_ev),
+        refusal=refusal,
+        summit=None if refusal else band.structures[summit],
+    )
+
+
+def _band_refusal(
+    before: Calculation, band: ReactionPath, after: Calculation, energies_ev: Sequence[float]
+) -> str | None:
+    if len({before.level.fingerprint, band.level.fingerprint, after.level.fingerprint}) > 1:
+        return "The band and its ends were executed at different levels of theory."
+    target = band.force_target_ev_per_ang
+    ends = ("before", "after")
+    for end, force in zip(ends, band.end_forces_ev_per_ang, strict=True):
+        if force > _FORCE_SLACK * target:
+            return (
+                f"The state {end} the transfer is no minimum: {force:.3f} eV/A is left on an atom, "
+                f"{target:g} allowed. Relax it further (--set max_steps=800)."
+            )
+    for end, calculation, energy_ev in zip(
+        ends, (before, after), (band.energies_ev[0], band.energies_ev[-1]), strict=True
+    ):
+        if abs(calculation.energy_ev - energy_ev) > _SAME_ENERGY_EV:
+            return f"The energy {end} the transfer is not that of its relaxation when computed again."
+    worst = max(band.image_forces_ev_per_ang)
+    if not band.converged:
+        return (
+            f"The band did not converge: {worst:.3f} eV/A is left after {band.steps} steps, {target:g} "
+            "allowed. Rerun with --set max_steps=800."
+        )
+    summit = band.summit
+    for end, side in zip(ends, (energies_ev[: summit + 1], energies_ev[summit:][::-1]), strict=True):
+        if min(side) < side[0] - _SAME_ENERGY_EV:
+            return (
+                f"The way passes a lower minimum than the state {end} the transfer "
+                f"({side[0] - min(side):.2f} eV lower). Start from that one."
+            )
+    return None
+
+
+def _scan_barrier(
     before: Calculation, images: Sequence[Calculation], after: Calculation, transfer: tuple[int, int, int]
 ) -> Barrier:
     """Judge a constrained scan.
@@ -219,4 +291,11 @@ def barrier(
         refusal = f"Image {loose[0]} of {len(images)} did not converge; rerun it with --set max_steps=800."
     elif len({c.level.fingerprint for c in legs}) > 1:
         refusal = "The images were executed at different levels of theory."
-    return Barrier(path, None if refusal else max(e for _, e in path), refusal)
+    highest = max(images, key=lambda c: c.energy_ev)
+    return Barrier(
+        method=BarrierMethod.SCAN,
+        path=path,
+        barrier_ev=None if refusal else max(e for _, e in path),
+        refusal=refusal,
+        summit=None if refusal else highest.structure,
+    )

@@ -11,6 +11,7 @@ from ase.data import atomic_numbers, covalent_radii
 from epilayer.analysis.abstraction import barrier
 from epilayer.model.anomaly import AnomalyKind
 from epilayer.model.bonding import (
+    BarrierMethod,
     BondChange,
     BondMeasure,
     BondsRefused,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from epilayer.model.bonding import OrientedBonds
     from epilayer.model.cohp import Bonding
+    from epilayer.model.path import ReactionPath
     from epilayer.model.records import Calculation
 
 #: Two atoms are bonded within this multiple of the sum of their covalent radii (doi 10.1039/b801115j).
@@ -181,7 +183,8 @@ def abstraction(
     adsorbed: Calculation | None,
     after: Calculation | None,
     transfer: tuple[int, int, int] | None,
-    path: Sequence[Calculation] | None = None,
+    path: Sequence[Calculation] | ReactionPath | None = None,
+    asked: BarrierMethod | None = None,
 ) -> HydrogenAbstraction:
     """Judge a computed transfer of a hydrogen to the surface.
 
@@ -194,13 +197,19 @@ def abstraction(
     transfer
         Donor, hydrogen, acceptor.
     path
-        Images between the two, where a barrier was asked for.
+        Between the two; ``None`` where it was not walked.
+    asked
+        By which method a barrier was asked for.
     """
     spontaneous = tuple(
         o.label for o in orientations if any(a.kind is AnomalyKind.HYDROGEN_TRANSFERRED for a in o.anomalies)
     )
     if adsorbed is None or after is None or transfer is None:
-        why = "No structure holds the molecule whole next to an oxygen that could take a hydrogen."
+        why = (
+            "No converged orientation holds the molecule whole."
+            if adsorbed is None
+            else "No oxygen is there to take a hydrogen from a carbon."
+        )
         return HydrogenAbstraction(
             spontaneous=spontaneous,
             donor=None,
@@ -209,6 +218,8 @@ def abstraction(
             energy_ev=None,
             refusal=why,
             structure=None,
+            barrier_method=asked,
+            barrier_refusal=why if asked else None,
         )
     donor, hydrogen, acceptor = (f"{after.structure[k].specie.symbol}{k}" for k in transfer)
     stayed = after.structure.get_distance(transfer[1], transfer[2]) < _STILL_BONDED_ANG
@@ -219,7 +230,8 @@ def abstraction(
         refusal = f"{hydrogen} went back: the product is no minimum at this level."
     elif after.level.fingerprint != adsorbed.level.fingerprint:
         refusal = "The two relaxations were executed at different levels of theory."
-    summit = barrier(adsorbed, path, after, transfer) if path and not refusal else None
+    walked = barrier(adsorbed, path, after, transfer) if path and not refusal else None
+    unwalked = refusal or "No path was walked." if asked else None
     return HydrogenAbstraction(
         spontaneous=spontaneous,
         donor=donor,
@@ -228,32 +240,51 @@ def abstraction(
         energy_ev=None if refusal else after.energy_ev - adsorbed.energy_ev,
         refusal=refusal,
         structure=after.structure,
-        barrier_ev=None if summit is None else summit.barrier_ev,
-        barrier_refusal=None if summit is None else summit.refusal,
-        barrier_path=() if summit is None else summit.path,
+        barrier_ev=None if walked is None else walked.barrier_ev,
+        barrier_method=asked if walked is None else walked.method,
+        barrier_refusal=unwalked if walked is None else walked.refusal,
+        barrier_path=() if walked is None else walked.path,
+        summit=None if walked is None else walked.summit,
     )
 
 
-def statement(study: str, curve: Sequence[tuple[str, str, float]], found: HydrogenAbstraction) -> str:
-    """Return the sentence that may be printed about a study."""
+def statement(
+    study: str,
+    curve: Sequence[tuple[str, str, float]],
+    found: HydrogenAbstraction,
+    *,
+    measure: BondMeasure,
+    level: str,
+) -> str:
+    """Return the sentences that may be printed about a study, each number with what it was obtained by."""
     if not curve:
         said = f"{study}: no orientation counts."
     else:
         changes = [change for _, _, change in curve]
         label, bond, lowest = min(curve, key=lambda item: item[2])
-        said = f"{study}: the weakest backbone bond, {bond}, changes by {_PERCENT * lowest:+.1f} %."
+        said = f"{study}: the weakest backbone bond, {bond}, changes by {_PERCENT * lowest:+.1f} %"
         if len(curve) > 1:
             said = (
                 f"{study}: the weakest backbone bond changes by {_PERCENT * min(changes):+.1f} to "
                 f"{_PERCENT * max(changes):+.1f} % over {len(curve)} orientations ({bond} at {label}: "
-                f"{_PERCENT * lowest:+.1f} %)."
+                f"{_PERCENT * lowest:+.1f} %)"
             )
+        said = f"{said}, by {measure.value}."
     if found.spontaneous:
         return f"{said} A hydrogen went to the surface by itself ({', '.join(found.spontaneous)})."
     if found.energy_ev is not None:
         verb = "gains" if found.energy_ev < 0 else "costs"
-        over = "" if found.barrier_ev is None else f", over at most {found.barrier_ev:.2f} eV"
         return (
-            f"{said} Taking {found.hydrogen} from {found.donor} {verb} {abs(found.energy_ev):.2f} eV{over}."
+            f"{said} Taking {found.hydrogen} from {found.donor} {verb} {abs(found.energy_ev):.2f} eV"
+            f"{_over(found)}, by {level}."
         )
-    return f"{said} Abstraction: {found.refusal}"
+    return f"{said} Abstraction is refused: {found.refusal}"
+
+
+def _over(found: HydrogenAbstraction) -> str:
+    if found.barrier_method is None:
+        return ""
+    if found.barrier_ev is None:
+        return " (its barrier is refused)"
+    at_most = "at most " if found.barrier_method is BarrierMethod.SCAN else ""
+    return f", over {at_most}{found.barrier_ev:.2f} eV ({found.barrier_method.value})"

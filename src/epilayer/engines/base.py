@@ -130,6 +130,23 @@ class MdEngine(Engine, Protocol):
         """
 
 
+class PathMaker(Protocol):
+    """A jobflow Maker whose job takes two relaxed structures and puts out one ``ReactionPath``."""
+
+    name: str
+
+    def make(self, before: Structure, after: Structure) -> Job:
+        """Return the job that looks for the way from one structure to the other."""
+
+
+@runtime_checkable
+class PathEngine(Engine, Protocol):
+    """An engine that can also find the saddle between two minima."""
+
+    def path(self, label: str, images: int) -> PathMaker:
+        """Relax a band of ``images`` images between two structures of the same atoms in one order."""
+
+
 class BondingMaker(Protocol):
     """A jobflow Maker whose job takes a structure and bonds, and puts out one ``Bonding``."""
 

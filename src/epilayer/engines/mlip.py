@@ -14,6 +14,7 @@ from monty.json import MSONable
 
 from epilayer import __version__
 from epilayer.engines import calculators
+from epilayer.engines.band import BandMaker
 from epilayer.engines.md import MlipSegmentMaker
 from epilayer.model.dynamics import SegmentLimit
 from epilayer.model.errors import EngineError, StructureError
@@ -85,6 +86,10 @@ class MlipEngine(MSONable):  # type: ignore[misc]  # monty is untyped
         return MlipSegmentMaker(
             name=label, engine=self, settings=settings, frames=frames, limit=limit or SegmentLimit()
         )
+
+    def path(self, label: str, images: int) -> BandMaker:
+        """Relax a climbing-image band between two structures, to the forces of a relaxation."""
+        return BandMaker(name=label, engine=self, images=images, convergence=self.level.convergence)
 
     def executed(self) -> LevelOfTheory:
         """Return the level of theory as it is executed on this machine, weights checked."""

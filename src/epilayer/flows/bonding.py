@@ -15,7 +15,7 @@ from pydantic import Field
 from pymatgen.core import Molecule, Structure
 
 from epilayer import __version__
-from epilayer.analysis.abstraction import FEWEST_IMAGES, transfer_path
+from epilayer.analysis.abstraction import transfer_path
 from epilayer.analysis.adsorption import adsorption_energy_ev
 from epilayer.analysis.anomalies import closest_contact, find_anomalies
 from epilayer.analysis.bonding import (
@@ -27,14 +27,15 @@ from epilayer.analysis.bonding import (
     strengths,
     transferred,
 )
-from epilayer.engines.base import BondingEngine
+from epilayer.engines.base import BondingEngine, PathEngine
 from epilayer.engines.xtb import XtbBonds
 from epilayer.flows.adsorption import facet_slab
 from epilayer.flows.base import mark
 from epilayer.model.base import Frozen
-from epilayer.model.bonding import BondStudy, OrientedBonds
+from epilayer.model.bonding import BarrierMethod, BondStudy, OrientedBonds
 from epilayer.model.cohp import Bond
 from epilayer.model.errors import InputError
+from epilayer.model.path import FEWEST_IMAGES, ReactionPath
 from epilayer.model.records import Status
 from epilayer.model.units import Deg
 from epilayer.structures import crystals, molecules, pores
@@ -103,22 +104,29 @@ class BondStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
         Measures the bonds of what was relaxed.
     scan
         Orientations.
+    barrier
+        How the barrier over which a hydrogen goes to the surface is found; ``None`` leaves it out.
     barrier_images
-        Images of a constrained path over which a hydrogen goes to the surface; 0 leaves the barrier out.
+        Between the ends of that path.
     """
 
     engine: Engine
     meter: BondMeter
     scan: OrientationScan = field(default_factory=OrientationScan)
-    barrier_images: int = 0
+    barrier: BarrierMethod | None = None
+    barrier_images: int = 5
     name: str = "bonds on surfaces"
 
     def __post_init__(self) -> None:
-        """Refuse a path that could not show a summit."""
-        if 0 < self.barrier_images < FEWEST_IMAGES:
+        """Refuse a path that could not show a summit, and a band that the engine cannot relax."""
+        if self.barrier_images < FEWEST_IMAGES:
             raise InputError(
-                f"{self.barrier_images} images do not show a summit.",
-                f"Ask for {FEWEST_IMAGES} or more, or 0.",
+                f"{self.barrier_images} images do not show a summit.", f"Ask for {FEWEST_IMAGES} or more."
+            )
+        if self.barrier is BarrierMethod.BAND and not isinstance(self.engine, PathEngine):
+            raise InputError(
+                f"The engine of {self.engine.level.name} relaxes no elastic band.",
+                "Take the constrained scan (--set barrier=scan), or a machine-learned level.",
             )
 
     def make(
@@ -168,7 +176,7 @@ class BondStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
                         self.engine,
                         self.meter,
                         self.scan,
-                        self.barrier_images,
+                        (self.barrier, self.barrier_images),
                         labels,
                         _named_bonds(boxes[molecule.name]),
                         clean.output,
@@ -242,7 +250,7 @@ def scan_orientations(
     engine: Engine,
     meter: BondMeter,
     scan: OrientationScan,
-    barrier_images: int,
+    walk: tuple[BarrierMethod | None, int],
     labels: dict[str, str],
     bonds: list[Bond],
     slab: Calculation,
@@ -268,13 +276,13 @@ def scan_orientations(
         measured.append(bonding.output)
     taken = take_hydrogen(engine, title, bonds, slab, molecule, relaxed)
     jobs.append(mark(taken, f"hydrogen abstraction, {title}"))
-    path = None
-    if barrier_images:
-        walked = walk_path(engine, title, barrier_images, bonds, slab, molecule, relaxed, taken.output)
+    path, (method, images) = None, walk
+    if method is not None:
+        walked = walk_path(engine, title, method, images, bonds, slab, molecule, relaxed, taken.output)
         jobs.append(mark(walked, f"path of the hydrogen, {title}"))
         path = walked.output
     judged = judge_bonds(
-        scan, labels, bonds, slab, molecule, free, placed, relaxed, measured, taken.output, path
+        scan, labels, bonds, slab, molecule, free, placed, relaxed, measured, taken.output, path, method
     )
     mark(judged, f"judge bonds, {title}", "bond_strength")
     flow = Flow([*jobs, judged], output=judged.output, name=title)
@@ -323,6 +331,7 @@ def take_hydrogen(
 def walk_path(
     engine: Engine,
     title: str,
+    method: BarrierMethod,
     images: int,
     bonds: list[Bond],
     slab: Calculation,
@@ -330,14 +339,17 @@ def walk_path(
     relaxed: list[Calculation],
     after: Calculation | None,
 ) -> Response[Any] | None:
-    """Relax images between the adsorbed molecule and the transferred hydrogen; replaced by those jobs."""
+    """Walk from the adsorbed molecule to the transferred hydrogen; replaced by the jobs that do."""
     best = _best_whole(bonds, slab, molecule, relaxed)
-    if best is None or after is None:
+    if best is None or after is None or not after.ionic_converged:
         return None
     start = relaxed[best].structure
     way = nearest_transfer(start, len(slab.structure), [b.atoms for b in bonds])
     if way is None:
         return None
+    if method is BarrierMethod.BAND and isinstance(engine, PathEngine):
+        band = engine.path(f"{title}, band of the hydrogen's path", images).make(start, after.structure)
+        return Response(replace=Flow([band], output=band.output, name=f"path, {title}"))
     made = [
         engine.relax(f"relax {title}, image {k} of the hydrogen's path").make(image)
         for k, image in enumerate(transfer_path(start, after.structure, way, images), start=1)
@@ -357,7 +369,8 @@ def judge_bonds(
     relaxed: list[Calculation],
     measured: list[Bonding | ElectronicStructure | BondsRefused],
     after: Calculation | None,
-    path: list[Calculation] | None = None,
+    path: list[Calculation] | ReactionPath | None = None,
+    asked: BarrierMethod | None = None,
 ) -> BondStudy:
     """Compare every bond with itself, orientation by orientation, and judge the abstraction."""
     reference = strengths(free)
@@ -399,13 +412,13 @@ def judge_bonds(
         )
     best = _best_whole(bonds, slab, molecule, relaxed)
     way = None if best is None else nearest_transfer(relaxed[best].structure, n_slab, pairs)
-    taken = abstraction(found, None if best is None else relaxed[best], after, way, path)
+    taken = abstraction(found, None if best is None else relaxed[best], after, way, path, asked)
     curve = orientation_curve(found)
     changes = [change for _, _, change in curve]
     # The slab's mesh and basis: they hold the molecule's elements too.
     seen = next((s for s in map(strengths, measured) if s.program), reference)
     stand_in = slab.level.stand_in or reference.stand_in
-    said = statement(_title(labels), curve, taken)
+    said = statement(_title(labels), curve, taken, measure=reference.measure, level=slab.level.name)
     refusal = None
     if not curve:
         refusal = reference.refusal or next(
@@ -428,7 +441,7 @@ def judge_bonds(
         orientations=tuple(found),
         weakest_bond=min(curve, key=lambda item: item[2])[1] if curve else None,
         strongest_weakening_ratio=min(changes, default=None),
-        orientation_spread_ratio=max(changes) - min(changes) if changes else None,
+        orientation_spread_ratio=max(changes) - min(changes) if len(changes) > 1 else None,
         spilling_percent=max(spilled, default=None),
         abstraction=taken,
         statement=f"{said} (A stand-in took part: no result.)" if stand_in else said,
@@ -456,7 +469,8 @@ def bond_study(
     max_steps: int,
     seed: int,
     narrow: bool,
-    barrier_images: int = 0,
+    barrier: BarrierMethod | None = None,
+    barrier_images: int = 5,
     pore: str = "",
 ) -> Flow:
     """Build the study of some polymer segments on some facets of a cathode, by names and a few numbers.
@@ -469,8 +483,8 @@ def bond_study(
         Steps of the turn about the segment's long axis, over 360 degrees.
     narrow
         Use the narrowest cells that a short segment fits: quicker, and closer to its own images.
-    barrier_images
-        Of the path over which a hydrogen goes to the surface; 0 leaves the barrier out.
+    barrier, barrier_images
+        Of the path over which a hydrogen goes to the surface; see :class:`BondStudyMaker`.
     pore
         A framework into whose pores the segments are put as well; empty for none.
 
@@ -491,6 +505,7 @@ def bond_study(
         scan=OrientationScan(
             turns_deg=tuple(360.0 * k / turns for k in range(turns)), tilts_deg=tuple(tilts_deg)
         ),
+        barrier=barrier,
         barrier_images=barrier_images,
         name=f"bonds on {cathode}",
     )

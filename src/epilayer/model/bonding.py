@@ -23,6 +23,13 @@ class BondMeasure(StrEnum):
     INDEX_GFN2 = "bond strength index (GFN2-xTB, Loewdin)"
 
 
+class BarrierMethod(StrEnum):
+    """How the barrier of a reaction was looked for."""
+
+    SCAN = "constrained scan, an upper bound"
+    BAND = "climbing-image NEB"
+
+
 class BondIndex(Frozen):
     """One bond seen by an extended tight-binding calculation.
 
@@ -171,11 +178,15 @@ class HydrogenAbstraction(Frozen):
     refusal
         Why there is no energy.
     barrier_ev
-        Highest energy on a constrained path (hydrogen, donor and acceptor held, the rest relaxed), from
-        the adsorbed state: an upper bound, good to the spacing of the images. ``None`` where it was not
-        asked for or is refused.
+        Highest energy on the path, from the adsorbed state: of a band the saddle; of a constrained scan
+        (hydrogen, donor and acceptor held, the rest relaxed) an upper bound, good to the spacing of the
+        images. ``None`` where it was not asked for or is refused.
+    barrier_method
+        ``None`` where no barrier was asked for.
     barrier_path
         Distance from hydrogen to acceptor (A) and energy (eV) of each image, both ends included.
+    summit
+        The highest structure between the ends of a path that is not refused.
     """
 
     spontaneous: tuple[str, ...]
@@ -186,8 +197,10 @@ class HydrogenAbstraction(Frozen):
     refusal: str | None
     structure: Structure | None
     barrier_ev: Ev | None = None
+    barrier_method: BarrierMethod | None = None
     barrier_refusal: str | None = None
     barrier_path: tuple[tuple[Ang, Ev], ...] = ()
+    summit: Structure | None = None
 
 
 class BondStudy(Frozen):

@@ -52,6 +52,7 @@ def _fields(record: BondStudy) -> dict[str, Scalar]:
         "abstraction_energy_ev": taken.energy_ev,
         "abstraction_refusal": taken.refusal,
         "abstraction_barrier_ev": taken.barrier_ev,
+        "abstraction_barrier_method": taken.barrier_method.value if taken.barrier_method else None,
         "abstraction_barrier_refusal": taken.barrier_refusal,
         "statement": record.statement,
         "stand_in": record.stand_in,
