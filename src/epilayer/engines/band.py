@@ -185,8 +185,7 @@ def _travelled_ang(images: list[Atoms]) -> tuple[float, ...]:
     from ase.geometry import find_mic
 
     steps = [
-        np.linalg.norm(find_mic(b.positions - a.positions, a.cell, a.pbc)[0])
-        for a, b in pairwise(images)
+        np.linalg.norm(find_mic(b.positions - a.positions, a.cell, a.pbc)[0]) for a, b in pairwise(images)
     ]
     return tuple(float(x) for x in np.cumsum([0.0, *steps]))
 
