@@ -6,18 +6,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from jobflow import JobStore, run_locally
+from jobflow import Flow, JobStore, job, run_locally
 from maggma.stores import MemoryStore
 from monty.json import MontyDecoder
 from pymatgen.core import Lattice, Structure
 
 from epilayer.config import Catalogue, shipped
+from epilayer.engines.base import PathEngine
 from epilayer.engines.xtb import XtbBonds
 from epilayer.flows.adsorption import FacetSlab
 from epilayer.flows.base import RECORD
 from epilayer.flows.bonding import BondStudyMaker, OrientationScan, bond_study, loaded_host
-from epilayer.model.bonding import BondMeasure, BondStudy
+from epilayer.model.bonding import BarrierMethod, BondMeasure, BondStudy
 from epilayer.model.errors import InputError
+from epilayer.model.path import ReactionPath
 from epilayer.model.records import Status
 from epilayer.store.records import document_of, record_of
 from epilayer.structures import molecules
@@ -42,6 +44,10 @@ def magnesia() -> Structure:
     return slab
 
 
+def memory() -> JobStore:
+    return JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+
+
 @pytest.mark.slow
 def test_the_whole_study_on_magnesia(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("tblite", reason="tblite is not installed (pip install 'epilayer[bonding]')")
@@ -51,6 +57,7 @@ def test_the_whole_study_on_magnesia(tmp_path: Path, monkeypatch: pytest.MonkeyP
         engine=CATALOGUE.engine("toy"),
         meter=XtbBonds(),
         scan=OrientationScan(turns_deg=(0, 180), tilts_deg=(0,)),
+        barrier=BarrierMethod.SCAN,
         barrier_images=3,
     )
     flow = study.make(
@@ -59,7 +66,7 @@ def test_the_whole_study_on_magnesia(tmp_path: Path, monkeypatch: pytest.MonkeyP
         [segment],
         {segment.name: molecules.in_box(molecules.build(segment))},
     )
-    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+    store = memory()
     run_locally(flow, store=store, ensure_success=True, log=False)
     with store:
         announced = list(store.query({f"metadata.{RECORD}": "bond_strength", "output.@class": "BondStudy"}))
@@ -89,6 +96,45 @@ def test_the_whole_study_on_magnesia(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert record_of(stored).statement == record.statement
 
 
+def test_a_band_is_one_job_between_two_relaxed_structures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lone nitrogen goes from one site of magnesia to the next one of the same kind."""
+    monkeypatch.chdir(tmp_path)
+    engine = CATALOGUE.engine("toy")
+    assert isinstance(engine, PathEngine)
+    start = magnesia()
+    start.append("N", [1, 1, 5], coords_are_cartesian=True, properties={"selective_dynamics": [True] * 3})
+    first = engine.relax("nitrogen").make(start)
+    moved = next_site(first.output.structure)
+    band = engine.path("hop", 3).make(first.output.structure, moved.output)
+    ran = run_locally(Flow([first, moved, band]), store=memory(), ensure_success=True, log=False)
+    path = ran[band.uuid][1].output
+    assert isinstance(path, ReactionPath)
+    assert path.converged
+    assert path.method == "climbing-image NEB, 3 images"
+    assert path.energies_ev[0] == pytest.approx(ran[first.uuid][1].output.energy_ev, abs=0.1)
+    assert path.energies_ev[-1] == pytest.approx(path.energies_ev[0], abs=0.001)
+    assert path.travelled_ang[-1] >= 2.106 * 2**0.5
+    held = start.site_properties["selective_dynamics"]
+    assert all(s.site_properties["selective_dynamics"] == held for s in path.structures)
+    resting = [k for k, mobile in enumerate(held) if not mobile[0]]
+    assert all(np.allclose(s.frac_coords[resting], start.frac_coords[resting]) for s in path.structures)
+    assert "band.extxyz" in path.provenance.files
+
+
+@job
+def next_site(structure: Structure) -> Structure:
+    return structure.translate_sites([len(structure) - 1], [2.106, 2.106, 0.0], frac_coords=False)
+
+
+def test_a_band_of_an_engine_that_has_none_is_refused_before_anything_runs() -> None:
+    with pytest.raises(InputError, match=r"relaxes no elastic band.*barrier=scan"):
+        BondStudyMaker(engine=CATALOGUE.engine("paper"), meter=XtbBonds(), barrier=BarrierMethod.BAND)
+    with pytest.raises(InputError, match="2 images do not show a summit"):
+        BondStudyMaker(engine=CATALOGUE.engine("toy"), meter=XtbBonds(), barrier_images=2)
+
+
 @pytest.mark.slow
 def test_the_same_segment_in_a_pore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("tblite", reason="tblite is not installed (pip install 'epilayer[bonding]')")
@@ -101,7 +147,7 @@ def test_the_same_segment_in_a_pore(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     flow = BondStudyMaker(engine=CATALOGUE.engine("toy", max_steps=60), meter=XtbBonds()).make(
         "none", {}, [segment], {segment.name: molecules.in_box(molecules.build(segment))}, host
     )
-    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+    store = memory()
     ran = run_locally(flow, store=store, ensure_success=True, log=False)
     outputs = [done[max(done)].output for done in ran.values()]
     (record,) = (o for o in outputs if isinstance(o, BondStudy))

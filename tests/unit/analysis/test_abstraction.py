@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,8 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
 
-from epilayer.analysis.abstraction import barrier, hydrogen_transfers, transfer_path
+from epilayer.analysis.abstraction import Barrier, barrier, hydrogen_transfers, transfer_path
+from epilayer.model.bonding import BarrierMethod
 from epilayer.model.errors import InputError
+from epilayer.model.level import EngineKind, LevelOfTheory
+from epilayer.model.path import ReactionPath
+from epilayer.model.records import Provenance
 
 CELL = np.eye(3) * 10.0
 SYMBOLS = ["C", "H", "O", "Na"]
@@ -110,3 +115,84 @@ def test_the_barrier_is_the_summit_never_below_either_end(energies: list[float],
     images[1] = calculation(path[1], 0.0, "b")
     mixed = barrier(calculation(before, -7), images, calculation(after, -7), (0, 1, 2))
     assert "different levels" in (mixed.refusal or "")
+
+
+def band(energies_ev: list[float], **fields: Any) -> ReactionPath:  # noqa: ANN401  (any field)
+    """Return a converged band of three images between the two structures."""
+    before, after = structures()
+    known: dict[str, Any] = {
+        "label": "hydrogen",
+        "level": LevelOfTheory(name="x", kind=EngineKind.MLIP, method="x"),
+        "method": "climbing-image NEB, 3 images",
+        "structures": (before, *transfer_path(before, after, (0, 1, 2), 3), after),
+        "energies_ev": tuple(energies_ev),
+        "travelled_ang": (0.0, 0.1, 0.2, 0.3, 0.4),
+        "image_forces_ev_per_ang": (0.01, 0.02, 0.01),
+        "end_forces_ev_per_ang": (0.02, 0.03),
+        "force_target_ev_per_ang": 0.03,
+        "steps": 41,
+        "max_steps": 400,
+        "wall_time_s": 1.0,
+        "provenance": Provenance(job="x", run_directory="x"),
+    }
+    return ReactionPath(**{**known, **fields})
+
+
+def judged(found: ReactionPath, before_ev: float | None = None, level: str | None = None) -> Barrier:
+    before, after = structures()
+    ends = [
+        calculation(
+            before, found.energies_ev[0] if before_ev is None else before_ev, found.level.fingerprint
+        ),
+        calculation(after, found.energies_ev[-1], level or found.level.fingerprint),
+    ]
+    return barrier(ends[0], found, ends[1], (0, 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("energies_ev", "highest_ev"),
+    [
+        ([-7.0, -6.7, -6.2, -6.6, -7.2], 0.8),
+        ([-7.0, -6.9, -6.8, -6.7, -6.5], 0.5),  # uphill all the way: what the reaction costs
+        ([-7.0, -7.1, -7.2, -7.3, -7.5], 0.0),  # downhill all the way
+    ],
+)
+def test_a_band_at_rest_between_minima_gives_its_summit(energies_ev: list[float], highest_ev: float) -> None:
+    found = judged(band(energies_ev))
+    assert found.refusal is None
+    assert found.method is BarrierMethod.BAND
+    assert found.barrier_ev == pytest.approx(highest_ev)
+    assert [round(d, 3) for d, _ in found.path] == [1.51, 1.375, 1.24, 1.105, 0.97]
+    assert found.summit is not None
+
+
+@pytest.mark.parametrize(
+    ("fields", "before_ev", "level", "why"),
+    [
+        ({"image_forces_ev_per_ang": (0.01, 0.09, 0.01)}, None, None, "did not converge: 0.090 eV/A is left"),
+        ({"end_forces_ev_per_ang": (0.2, 0.01)}, None, None, "before the transfer is no minimum: 0.200"),
+        ({"end_forces_ev_per_ang": (0.01, 0.2)}, None, None, "after the transfer is no minimum: 0.200"),
+        ({}, None, "other", "different levels of theory"),
+        ({}, -7.5, None, "energy before the transfer is not that of its relaxation"),
+        (
+            {"energies_ev": (-7.0, -7.3, -6.2, -6.6, -7.2)},
+            None,
+            None,
+            "than the state before .*0.30 eV lower",
+        ),
+        (
+            {"energies_ev": (-7.0, -6.7, -6.2, -7.5, -7.2)},
+            None,
+            None,
+            "than the state after .*0.30 eV lower",
+        ),
+    ],
+)
+def test_a_band_that_is_not_sound_has_no_barrier(
+    fields: dict[str, Any], before_ev: float | None, level: str | None, why: str
+) -> None:
+    found = judged(band([-7.0, -6.7, -6.2, -6.6, -7.2]).model_copy(update=fields), before_ev, level)
+    assert found.barrier_ev is None
+    assert found.summit is None
+    assert len(found.path) == 5  # still shown
+    assert re.search(why, found.refusal or ""), found.refusal

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
@@ -15,7 +17,14 @@ from epilayer.analysis.bonding import (
     strengths,
     transferred,
 )
-from epilayer.model.bonding import BondIndex, BondMeasure, BondsRefused, ElectronicStructure
+from epilayer.model.bonding import (
+    BarrierMethod,
+    BondIndex,
+    BondMeasure,
+    BondsRefused,
+    ElectronicStructure,
+    HydrogenAbstraction,
+)
 
 BOX = Lattice.orthorhombic(10, 10, 30)
 # Two oxygens of a surface, and a methanol above: C O H H H H.
@@ -116,10 +125,47 @@ def test_an_abstraction_without_a_whole_molecule_is_refused() -> None:
     found = abstraction([], None, None, None)
     assert found.energy_ev is None
     assert found.refusal
-    assert "no orientation counts" in statement("peo1 on x", [], found)
+    assert "no orientation counts" in said([], found)
 
 
 def test_the_statement_names_bond_orientation_and_range() -> None:
     found = abstraction([], None, None, None)
-    said = statement("peo1 on x", [("turn0", "C0-O1", -0.04), ("turn90", "C2-O1", -0.01)], found)
-    assert "-4.0 to -1.0 % over 2 orientations (C0-O1 at turn0: -4.0 %)" in said
+    text = said([("turn0", "C0-O1", -0.04), ("turn90", "C2-O1", -0.01)], found)
+    assert "-4.0 to -1.0 % over 2 orientations (C0-O1 at turn0: -4.0 %)" in text
+    assert "by bond strength index (GFN1-xTB, Loewdin)." in text
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({}, "Taking H4 from C2 costs 0.40 eV, by chgnet+d3."),
+        (
+            {"barrier_method": BarrierMethod.BAND, "barrier_ev": 0.8},
+            "costs 0.40 eV, over 0.80 eV (climbing-image NEB), by chgnet+d3.",
+        ),
+        (
+            {"barrier_method": BarrierMethod.SCAN, "barrier_ev": 0.8},
+            "over at most 0.80 eV (constrained scan, an upper bound), by chgnet+d3.",
+        ),
+        (
+            {"barrier_method": BarrierMethod.BAND, "barrier_refusal": "The band did not converge."},
+            "costs 0.40 eV (its barrier is refused), by chgnet+d3.",
+        ),
+    ],
+)
+def test_the_statement_says_how_energy_and_barrier_were_obtained(fields: dict[str, Any], text: str) -> None:
+    found = HydrogenAbstraction(
+        spontaneous=(),
+        donor="C2",
+        hydrogen="H4",
+        acceptor="O0",
+        energy_ev=0.4,
+        refusal=None,
+        structure=ADSLAB,
+        **fields,
+    )
+    assert text in said([("turn0", "C0-O1", -0.04)], found)
+
+
+def said(curve: list[tuple[str, str, float]], found: HydrogenAbstraction) -> str:
+    return statement("peo1 on x", curve, found, measure=BondMeasure.INDEX_GFN1, level="chgnet+d3")
