@@ -5,69 +5,13 @@ The paper's systems S2, S3 and S4 (Nature Energy 2025, doi 10.1038/s41560-025-01
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
 
 from epilayer.flows.studies import adsorption_study
 
-if TYPE_CHECKING:
-    from jobflow import Flow
-
-    from epilayer.config import Catalogue
-
-
-def build(
-    catalogue: Catalogue,
-    *,
-    level: str = "chgnet+d3",
-    check_levels: tuple[str, ...] = ("sevennet-0+d3",),
-    cathode: str = "nvopf",
-    facets: tuple[str, ...] = ("001", "100"),
-    terminations: tuple[str, ...] = ("lowest",),
-    ligands: tuple[str, ...] = ("triazole", "2-methylimidazole"),
-    poses: int = 12,
-    patience: int = 1,
-    keep: int = 2,
-    binding_threshold_ev: float = -0.2,
-    max_steps: int = 400,
-    seed: int = 0,
-    quick: bool = False,
-    thorough: bool = False,
-) -> Flow:
-    """Build the flow.
-
-    Parameters
-    ----------
-    level, check_levels
-        Level of theory that searches for the minimum, and those that check it.
-    terminations
-        ``lowest``: of each facet the one of lowest surface energy; ``all`` admissible ones, whose spread
-        the growth verdict carries; or labels, such as ``100-t0.25``.
-    poses, patience
-        Most poses placed per ligand and facet; the search ends sooner once so many batches of three
-        brought nothing lower.
-    keep
-        How many distinct poses are relaxed in full.
-    binding_threshold_ev
-        A ligand holds where its adsorption energy is below this.
-    quick
-        Two poses, one relaxed, no check: shows the way, not the minimum.
-    thorough
-        A longer search, at about seven times the cost: poses, patience and keep are then its own.
-    """
-    return adsorption_study(
-        catalogue,
-        cathode=cathode,
-        facets=facets,
-        terminations=terminations,
-        ligands=ligands,
-        level=level,
-        check_levels=check_levels,
-        poses=poses,
-        patience=patience,
-        keep=keep,
-        binding_threshold_ev=binding_threshold_ev,
-        max_steps=max_steps,
-        seed=seed,
-        quick=quick,
-        thorough=thorough,
-    )
+build = partial(
+    adsorption_study,
+    cathode="nvopf",
+    facets=("001", "100"),
+    ligands=("triazole", "2-methylimidazole"),
+)

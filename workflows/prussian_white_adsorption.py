@@ -6,64 +6,8 @@ The paper coats this cathode too, by experiment only (S11; Nature Energy 2025, d
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
 
 from epilayer.flows.studies import adsorption_study
 
-if TYPE_CHECKING:
-    from jobflow import Flow
-
-    from epilayer.config import Catalogue
-
-
-def build(
-    catalogue: Catalogue,
-    *,
-    level: str = "chgnet+d3",
-    check_levels: tuple[str, ...] = ("sevennet-0+d3",),
-    cathode: str = "prussian-white",
-    facets: tuple[str, ...] = ("012", "104"),
-    ligands: tuple[str, ...] = ("triazole",),
-    poses: int = 12,
-    patience: int = 1,
-    keep: int = 2,
-    binding_threshold_ev: float = -0.2,
-    max_steps: int = 400,
-    seed: int = 0,
-    quick: bool = False,
-    thorough: bool = False,
-) -> Flow:
-    """Build the flow.
-
-    Parameters
-    ----------
-    level, check_levels
-        Level of theory that searches for the minimum, and those that check it.
-    poses, patience
-        Most poses placed per ligand and facet; the search ends sooner once so many batches of three
-        brought nothing lower.
-    keep
-        How many distinct poses are relaxed in full.
-    binding_threshold_ev
-        A ligand holds where its adsorption energy is below this.
-    quick
-        Two poses, one relaxed, no check: shows the way, not the minimum.
-    thorough
-        A longer search, at about seven times the cost: poses, patience and keep are then its own.
-    """
-    return adsorption_study(
-        catalogue,
-        cathode=cathode,
-        facets=facets,
-        ligands=ligands,
-        level=level,
-        check_levels=check_levels,
-        poses=poses,
-        patience=patience,
-        keep=keep,
-        binding_threshold_ev=binding_threshold_ev,
-        max_steps=max_steps,
-        seed=seed,
-        quick=quick,
-        thorough=thorough,
-    )
+build = partial(adsorption_study, cathode="prussian-white", facets=("012", "104"), ligands=("triazole",))

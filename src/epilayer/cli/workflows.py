@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import inspect
 import sys
@@ -67,12 +68,16 @@ def describe(path: Path) -> tuple[str, dict[str, Any]]:
     """Return a workflow's first line of documentation and its settings with their defaults."""
     build = _load(path)
     parameters = _parameters(build)
-    doc = (inspect.getdoc(inspect.getmodule(build)) or inspect.getdoc(build) or "").split("\n")[0]
+    doc = (inspect.getdoc(sys.modules[_module_name(path)]) or inspect.getdoc(build) or "").split("\n")[0]
     return doc, {k: p.default for k, p in parameters.items()}
 
 
+def _module_name(path: Path) -> str:
+    return f"epilayer_workflow_{path.stem}"
+
+
 def _load(path: Path) -> Callable[..., Any]:
-    spec = importlib.util.spec_from_file_location(f"epilayer_workflow_{path.stem}", path)
+    spec = importlib.util.spec_from_file_location(_module_name(path), path)
     if spec is None or spec.loader is None:
         raise InputError(f"{path} is not a Python file.", "Give a file of the workflows folder.")
     module = importlib.util.module_from_spec(spec)
@@ -87,7 +92,7 @@ def _load(path: Path) -> Callable[..., Any]:
         raise InputError(
             f"{path} has no function build.", "Define build(catalogue, ...) that returns a jobflow Flow."
         )
-    # The module stays reachable for inspect.getmodule and for typing.get_type_hints.
+    # The module stays reachable for its documentation and for typing.get_type_hints.
     sys.modules[spec.name] = module
     return typing.cast("Callable[..., Any]", build)
 
@@ -124,7 +129,8 @@ def _hint(build: Callable[..., Any], parameter: inspect.Parameter) -> Any:  # no
     if parameter.annotation is inspect.Parameter.empty:
         return str
     one = types.SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
-    return typing.get_type_hints(one, globalns=build.__globals__)[parameter.name]
+    written = build.func if isinstance(build, functools.partial) else build
+    return typing.get_type_hints(one, globalns=inspect.unwrap(written).__globals__)[parameter.name]
 
 
 def _raised(path: Path, error: Exception | SystemExit) -> InputError:

@@ -12,7 +12,7 @@ from epilayer.flows.studies import adsorption_study
 from epilayer.model.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from epilayer.flows.base import Inputs
     from epilayer.model.level import Scalar
@@ -28,8 +28,8 @@ def sensitivity_study(
     *,
     level: str,
     cathode: str,
-    facets: Sequence[str],
-    ligands: Sequence[str],
+    facets: tuple[str, ...],
+    ligands: tuple[str, ...],
     anions: Mapping[str, str],
     **study: Any,  # noqa: ANN401  (handed on to the adsorption study, which names them)
 ) -> Flow:
@@ -56,11 +56,11 @@ def sensitivity_study(
             "Add variations: {AXIS: LEVEL} to its YAML, or use paper or chgnet+d3.",
         )
     shared = {"cathode": cathode, "facets": facets, "level": level, **study}
-    main = adsorption_study(inputs, ligands=ligands, check_levels=list(variations.values()), **shared)
+    main = adsorption_study(inputs, ligands=ligands, check_levels=tuple(variations.values()), **shared)
     charged = {k: v for k, v in anions.items() if k in ligands} if engine.sees_charge else {}
     parts = [main]
     if charged:
-        parts.append(adsorption_study(inputs, ligands=list(charged.values()), check_levels=[], **shared))
+        parts.append(adsorption_study(inputs, ligands=tuple(charged.values()), check_levels=(), **shared))
     absent = {axis: _FIXED for axis in AXES if axis not in variations and axis != "ligand"}
     records = [
         made.output

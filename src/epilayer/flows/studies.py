@@ -9,59 +9,67 @@ from epilayer.flows.search import THOROUGH, PoseSearch
 from epilayer.structures import molecules
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from jobflow import Flow
 
     from epilayer.flows.base import Inputs
 
 
 def adsorption_study(
-    inputs: Inputs,
+    catalogue: Inputs,
     *,
+    level: str = "chgnet+d3",
+    check_levels: tuple[str, ...] = ("sevennet-0+d3",),
     cathode: str,
-    facets: Sequence[str],
-    terminations: Sequence[str] = ("lowest",),
-    ligands: Sequence[str],
-    competitors: Sequence[str] = (),
-    level: str,
-    check_levels: Sequence[str],
-    poses: int,
-    patience: int,
-    keep: int,
-    binding_threshold_ev: float,
-    max_steps: int,
-    seed: int,
-    quick: bool,
+    facets: tuple[str, ...],
+    terminations: tuple[str, ...] = ("lowest",),
+    ligands: tuple[str, ...],
+    competitors: tuple[str, ...] = (),
+    poses: int = 12,
+    patience: int = 1,
+    keep: int = 2,
+    binding_threshold_ev: float = -0.2,
+    max_steps: int = 400,
+    seed: int = 0,
+    quick: bool = False,
     thorough: bool = False,
 ) -> Flow:
     """Build the adsorption study of some ligands on some facets of a cathode.
 
+    A workflow is this function with its systems filled in; what it leaves is set on the command line.
+
     Parameters
     ----------
+    level, check_levels
+        Level of theory that searches for the minimum, and those that relax it again. A stand-in's minimum
+        is none, so with a stand-in as ``level`` only stand-ins check.
     terminations
-        ``lowest``, ``all``, or labels (:func:`~epilayer.flows.adsorption.facet_slabs`).
+        ``lowest``: of each facet the one of lowest surface energy; ``all`` admissible ones, whose spread
+        the growth verdict carries; or labels, such as ``100-t0.25``.
     ligands
         Each gets a growth verdict.
     competitors
         What else may take the sites; with any, all are ranked on every facet.
-    check_levels
-        Levels that relax the minimum again. A stand-in's minimum is none, so with a stand-in as
-        ``level`` only stand-ins check.
+    poses, patience
+        Most poses placed per molecule and facet; the search ends sooner once so many batches of three
+        brought nothing lower.
+    keep
+        How many distinct poses are relaxed in full.
+    binding_threshold_ev
+        A ligand holds where its adsorption energy is below this.
     quick
-        Two poses, one relaxed, no check: shows the way, not the minimum.
+        Two poses, one relaxed, no check, and with competitors the first facet only: shows the way, not the
+        minimum.
     thorough
-        Search by :data:`~epilayer.flows.search.THOROUGH`, whatever ``poses``, ``patience`` and ``keep`` say.
-
-    Other parameters are those of :class:`~epilayer.flows.adsorption.AdsorptionStudyMaker`.
+        A longer search (:data:`~epilayer.flows.search.THOROUGH`), at about seven times the cost, whatever
+        ``poses``, ``patience`` and ``keep`` say.
     """
-    material = inputs.cathode(cathode)
-    engine = inputs.engine(level, material, max_steps=max_steps)
-    checks = [inputs.engine(name, material, max_steps=max_steps) for name in check_levels]
+    material = catalogue.cathode(cathode)
+    engine = catalogue.engine(level, material, max_steps=max_steps)
+    checks = [catalogue.engine(name, material, max_steps=max_steps) for name in check_levels]
     if engine.stand_in:
         checks = [check for check in checks if check.stand_in]
-    studied = [inputs.ligand(name) for name in ligands]
-    competing = [inputs.ligand(name) for name in competitors]
+    studied = [catalogue.ligand(name) for name in ligands]
+    competing = [catalogue.ligand(name) for name in competitors]
     boxes = {
         ligand.name: molecules.in_box(
             molecules.build(ligand, seed), vacuum_ang=engine.level.molecule_vacuum_ang
@@ -75,7 +83,7 @@ def adsorption_study(
         binding_threshold_ev=binding_threshold_ev,
         name=f"adsorption on {cathode}",
     )
-    slabs = facet_slabs(material, facets, terminations)
+    slabs = facet_slabs(material, facets[:1] if quick and competitors else facets, terminations)
     return study.make(cathode, slabs, studied, boxes, competing)
 
 
