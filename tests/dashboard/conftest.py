@@ -10,6 +10,7 @@ import pytest
 
 from epilayer.model.errors import InputError
 from epilayer.report.dashboard.desk import AttemptView, Campaign, JobRow, JobView, Verb
+from epilayer.report.dashboard.files import inside
 from epilayer.store.results import SqliteResults
 
 pytest.importorskip("starlette", reason="the dashboard's extra is not installed")
@@ -92,6 +93,12 @@ class FakeDesk:
 
     def calculations(self, _jobs: Sequence[str]) -> dict[str, Any]:
         return {}
+
+    def file(self, path: str) -> Path | None:
+        return inside(self.root, path, self.root)
+
+    def measured(self, _job: str) -> list[Any]:
+        return []
 
     def started_from(self, _directory: str, _like: object) -> None:
         return None

@@ -178,7 +178,7 @@ def test_the_page_of_each_kind(desk: Any, client: TestClient, make: Any, says: l
     assert client.get(f"/result/{identity}/record.json").json()["id"] == identity
 
 
-@pytest.mark.parametrize(("make", "figure"), [(adsorption, "after"), (bonds, "bonds-0"), (wulff, "wulff")])
+@pytest.mark.parametrize(("make", "figure"), [(adsorption, "after"), (bonds, "bonds"), (wulff, "wulff")])
 def test_its_figures_are_drawn(desk: Any, client: TestClient, make: Any, figure: str) -> None:  # noqa: ANN401
     identity, text = shown(desk, client, make())
     assert f"/result/{identity}/figure/{figure}.svg" in text

@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote
 
 import pytest
 
-from epilayer.report.dashboard.app import inside
+from epilayer.report.dashboard.files import inside
 from epilayer.store.results import Record
 
 if TYPE_CHECKING:

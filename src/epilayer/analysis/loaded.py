@@ -9,6 +9,7 @@ import numpy as np
 
 from epilayer.analysis.displacements import centres, remove_drift, unwrap
 from epilayer.analysis.solvation import (
+    RadialDistribution,
     neighbours,
     radial_distribution,
     residence_time,
@@ -110,19 +111,8 @@ def transport_of(
     hop_length_ang
         Distance that counts as one hop, Angstrom.
     """
-    if not runs:
-        raise InputError("There is no trajectory to analyse.", "Give at least one replica.")
-    frames = min(len(run.positions_ang) for run in runs)
-    tracks: dict[str, list[NDArray[np.float64]]] = {name: [] for name in loaded.charges_e}
-    for run in runs:
-        moved = unwrap(run.positions_ang[:frames], run.cell_ang, coordinates="cartesian")
-        if len(loaded.framework):
-            moved = remove_drift(moved, loaded.masses_amu, loaded.framework)
-        for name, found in tracks.items():
-            found.append(centres(moved, loaded.masses_amu, loaded.members(name)))
-    carriers = [
-        Carrier(name, np.concatenate(found, axis=1), loaded.charges_e[name]) for name, found in tracks.items()
-    ]
+    tracks = tracks_of(loaded, runs, tuple(loaded.charges_e))
+    carriers = [Carrier(name, found, loaded.charges_e[name]) for name, found in tracks.items()]
     volume_ang3 = sum(float(abs(np.linalg.det(run.cell_ang))) for run in runs)
     return analyse(
         carriers,
@@ -134,36 +124,83 @@ def transport_of(
     )
 
 
+def tracks_of(loaded: Loaded, runs: Sequence[Run], names: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+    """Return the paths of the molecules' centres, those of all replicas beside each other.
+
+    Parameters
+    ----------
+    names
+        Of the molecules to follow.
+
+    Returns
+    -------
+    By name: (n_frames, n_molecules, 3) unwrapped, the framework at rest, Angstrom; as many frames as the
+    shortest replica has.
+    """
+    if not runs:
+        raise InputError("There is no trajectory to analyse.", "Give at least one replica.")
+    frames = min(len(run.positions_ang) for run in runs)
+    tracks: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names}
+    for run in runs:
+        moved = unwrap(run.positions_ang[:frames], run.cell_ang, coordinates="cartesian")
+        if len(loaded.framework):
+            moved = remove_drift(moved, loaded.masses_amu, loaded.framework)
+        for name, found in tracks.items():
+            found.append(centres(moved, loaded.masses_amu, loaded.members(name)))
+    return {name: np.concatenate(found, axis=1) for name, found in tracks.items()}
+
+
+def pair_distributions(loaded: Loaded, runs: Sequence[Run]) -> dict[str, RadialDistribution]:
+    """Return the pair distribution of the cation with each element and each group of donors."""
+    symbols, groups = np.asarray(loaded.symbols), donor_groups(loaded)
+    everything = {f"all {e}": np.flatnonzero(symbols == e) for e in DONORS if e in loaded.symbols}
+    around = {**everything, **groups}
+    return dict(zip(around, _distributions(loaded, runs, list(around.values())), strict=True))
+
+
+def _distributions(
+    loaded: Loaded, runs: Sequence[Run], partners: Sequence[NDArray[np.intp]]
+) -> list[RadialDistribution]:
+    cell = runs[0].cell_ang
+    inverse = np.linalg.inv(cell)
+    positions = np.concatenate([run.positions_ang @ inverse for run in runs])
+    centre = np.concatenate(loaded.members(loaded.cation))
+    furthest = _furthest_ang(cell)
+    return [
+        radial_distribution(positions, cell, centre, atoms, furthest_ang=furthest, bin_ang=_BIN_ANG)
+        for atoms in partners
+    ]
+
+
+def _furthest_ang(cell_ang: NDArray[np.float64]) -> float:
+    """Return how far pairs are counted: whole bins, so that the last one ends within half the cell."""
+    height = 1.0 / float(np.linalg.norm(np.linalg.inv(cell_ang), axis=0).max())
+    return float(min(_FURTHEST_ANG, _BIN_ANG * np.floor(0.5 * height / _BIN_ANG - 1e-6)))
+
+
 def solvation_of(loaded: Loaded, runs: Sequence[Run]) -> Solvation:
     """Return who surrounds the cation: pair distributions, shell census, residence times."""
     groups = donor_groups(loaded)
     centre = np.concatenate(loaded.members(loaded.cation))
-    symbols = np.asarray(loaded.symbols)
     cell = runs[0].cell_ang
     inverse = np.linalg.inv(cell)
     positions = np.concatenate([run.positions_ang @ inverse for run in runs])
-    heights = 1.0 / np.linalg.norm(inverse, axis=0)
-    # Whole bins, so that the last one ends within half the cell.
-    furthest = min(_FURTHEST_ANG, _BIN_ANG * np.floor(0.5 * float(heights.min()) / _BIN_ANG - 1e-6))
-    shells = []
-    everything = {f"all {e}": np.flatnonzero(symbols == e) for e in DONORS if e in loaded.symbols}
-    for partner, atoms in {**everything, **groups}.items():
-        found = radial_distribution(positions, cell, centre, atoms, furthest_ang=furthest, bin_ang=_BIN_ANG)
-        shells.append(
-            PairShell(
-                centre=loaded.cation,
-                partner=partner,
-                first_peak_ang=found.first_peak_ang,
-                first_minimum_ang=found.first_minimum_ang,
-                coordination=found.coordination_number,
-            )
+    shells = [
+        PairShell(
+            centre=loaded.cation,
+            partner=partner,
+            first_peak_ang=found.first_peak_ang,
+            first_minimum_ang=found.first_minimum_ang,
+            coordination=found.coordination_number,
         )
+        for partner, found in pair_distributions(loaded, runs).items()
+    ]
     donors = np.unique(np.concatenate([*groups.values()]))
-    whole = radial_distribution(positions, cell, centre, donors, furthest_ang=furthest, bin_ang=_BIN_ANG)
+    whole = _distributions(loaded, runs, [donors])[0]
     if whole.first_minimum_ang is not None:
         cutoff, source = whole.first_minimum_ang, "first minimum of the pair distribution with O, N and F"
     else:
-        cutoff, source = min(_CUSTOMARY_ANG, furthest), "customary; no minimum was found"
+        cutoff, source = min(_CUSTOMARY_ANG, _furthest_ang(cell)), "customary; no minimum was found"
     census = shell_census(positions, cell, centre, {n: (a, cutoff) for n, a in groups.items()})
     anions = [n for n in groups if any(z < 0 and n.endswith(f"({c})") for c, z in loaded.charges_e.items())]
     chains = [

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from epilayer.config import Study
     from epilayer.launch.base import Attempt, JobInfo, Queue
+    from epilayer.model.cohp import Bonding
     from epilayer.model.records import Calculation
     from epilayer.report.dashboard.desk import AttemptView, Campaign, JobRow, JobView, Verb
     from epilayer.store.results import ResultsStore
@@ -177,40 +178,52 @@ class StudyDesk:
 
     def calculations(self, jobs: Sequence[str]) -> dict[str, Calculation]:
         """Return the calculations that these jobs put out, as far as the store has them."""
+        read: list[Calculation] = self._outputs(jobs, "Calculation")
+        return {calculation.provenance.job: calculation for calculation in read}
+
+    def _outputs(self, jobs: Sequence[str], kind: str) -> list[Any]:
+        """Return the outputs of one type that jobs put out, as far as the store has them."""
         from monty.json import MontyDecoder
 
         if not jobs:
-            return {}
+            return []
+        wanted = {"uuid": {"$in": sorted(set(jobs))}, "output.@class": kind}
         with jobstore_of(self._study) as outputs:
-            found = outputs.query(
-                {"uuid": {"$in": sorted(set(jobs))}, "output.@class": "Calculation"}, load=True
-            )
-            read = [MontyDecoder().process_decoded(document["output"]) for document in found]
-        return {calculation.provenance.job: calculation for calculation in read}
+            found = outputs.query(wanted, properties=["output"], load=True)
+            return [MontyDecoder().process_decoded(document["output"]) for document in found]
 
     def started_from(self, run_directory: str, like: Structure) -> Structure | None:
-        """Return the configuration that a relaxation began with, from the first frame it wrote."""
+        """Return the configuration that a run began with, where its files hold it."""
         from pathlib import Path
 
-        from epilayer.report.dashboard.app import inside
+        from epilayer.engines.beginning import BEGINNINGS, begun_from
+        from epilayer.report.dashboard.files import inside
 
-        path = inside(Path(run_directory), "relaxation.extxyz", self.root)
-        if path is None:
-            return None
-        from ase.io import read
+        found = (inside(Path(run_directory), name, self.root) for name in BEGINNINGS)
+        return next((begun for path in found if path and (begun := begun_from(path, like))), None)
 
-        try:
-            first: Any = read(path, index=0, format="extxyz")
-        except (OSError, ValueError, KeyError, IndexError):
-            return None  # the record stands without it
-        if list(first.symbols) != [site.specie.symbol for site in like]:
-            return None
-        return type(like)(
-            like.lattice,
-            like.species,
-            first.get_scaled_positions(wrap=False),
-            site_properties={k: v for k, v in like.site_properties.items() if k == "selective_dynamics"},
-        )
+    def file(self, path: str) -> Path | None:
+        """Return the file of this study that a record refers to."""
+        from epilayer.report.dashboard.files import inside
+
+        return inside(self.root, path, self.root)
+
+    def measured(self, job: str) -> list[Bonding]:
+        """Return what LOBSTER measured for a study of bonds, of the free molecule too."""
+        return self._outputs(self._behind(job), "Bonding")
+
+    def _behind(self, job: str) -> list[str]:
+        """Return the uuids of the jobs that a job was built on, and of those that they were built on."""
+        queue = self._queue
+        info = queue.job(job)
+        parents: dict[int, set[int]] = {}
+        for edge in (edge for flow in info.flows for edge in queue.edges(flow)):
+            parents.setdefault(edge.child, set()).add(edge.parent)
+        behind: set[int] = set()
+        found = {info.number}
+        while found := {p for child in found for p in parents.get(child, ())} - behind:
+            behind |= found
+        return [queue.job(number).uuid for number in sorted(behind)]
 
     def act(self, verb: Verb, ref: str) -> str:
         """Do what a person asks of a job or a flow."""

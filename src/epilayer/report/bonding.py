@@ -377,18 +377,23 @@ def _orientation_panel(axes: Axes, study: BondStudy) -> None:
         axes.legend(loc="best", handlelength=1.2, borderaxespad=0.2)
 
 
-def study_bars(study: BondStudy) -> list[Bar]:
-    """Return the backbone of the orientation that weakens a bond most (else the most stable) as bars."""
+def telling_orientation(study: BondStudy) -> OrientedBonds | None:
+    """Return the orientation that weakens a bond most, else the most stable; ``None`` without any."""
     counted = [o for o in study.orientations if o.refusal is None and o.bonds] or list(study.orientations)
-    if not counted:
-        return []
 
     def lowest(one: OrientedBonds) -> tuple[float, float]:
         weakest = one.weakest
         ratio = weakest.change_ratio if weakest is not None and weakest.change_ratio is not None else 0.0
         return ratio, one.adsorption_energy_ev
 
-    one = min(counted, key=lowest)
+    return min(counted, key=lowest, default=None)
+
+
+def study_bars(study: BondStudy) -> list[Bar]:
+    """Return the backbone of the :func:`telling_orientation` as bars."""
+    one = telling_orientation(study)
+    if one is None:
+        return []
     return [
         Bar(
             b.name,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from epilayer.report import style
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Form = Literal["svg", "png", "pdf"]
+
+_DRAWING: Final = threading.RLock()
+"""matplotlib's settings are one for the process, and the dashboard draws in several threads."""
 
 _NUMBER = re.compile(r"-?\d+\.\d{3,}")
 _PATH_DATA = re.compile(r'( d="| style="| transform="| x="| y="| width="| height=")([^"]+)"')
@@ -28,7 +32,7 @@ def new_figure(width_in: float, height_in: float) -> Iterator[Figure]:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(style.RC):
+    with _DRAWING, mpl.rc_context(style.RC):
         yield Figure(figsize=(width_in, height_in))
 
 

@@ -147,7 +147,12 @@ class Trajectory:
             yield self.read(start, min(start + step, end))
 
     def positions(
-        self, start: int = 0, stop: int | None = None, atoms: NDArray[np.intp] | None = None
+        self,
+        start: int = 0,
+        stop: int | None = None,
+        atoms: NDArray[np.intp] | None = None,
+        *,
+        every: int = 1,
     ) -> NDArray[np.float64]:
         """Return (n_frames, n_atoms, 3) coordinates as float64, in the header's own coordinates.
 
@@ -157,14 +162,17 @@ class Trajectory:
             Frames.
         atoms
             Which atoms, to hold only those in memory; all by default.
+        every
+            Frames from one to the next.
         """
         stop = len(self) if stop is None else min(stop, len(self))
         n_atoms = self.header.n_atoms if atoms is None else len(atoms)
-        out = np.empty((max(stop - start, 0), n_atoms, 3))
-        step = max(1, _WRITE_BYTES // (24 * self.header.n_atoms))
+        out = np.empty((len(range(start, stop, every)), n_atoms, 3))
+        step = every * max(1, _WRITE_BYTES // (24 * self.header.n_atoms * every))
         for at in range(start, stop, step):
-            stored = self.read(at, min(at + step, stop)).positions
-            out[at - start : at - start + len(stored)] = as_float(
+            stored = self.read(at, min(at + step, stop)).positions[::every]
+            first = (at - start) // every
+            out[first : first + len(stored)] = as_float(
                 stored if atoms is None else stored[:, atoms], self.header.decimals
             )
         return out

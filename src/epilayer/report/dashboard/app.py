@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections import Counter, OrderedDict
 from functools import cache
 from http import HTTPStatus
@@ -18,6 +17,7 @@ from starlette.routing import Route
 from epilayer.model.errors import EpilayerError, InputError
 from epilayer.report import style, viewer
 from epilayer.report.dashboard.desk import Verb
+from epilayer.report.dashboard.files import inside
 from epilayer.report.dashboard.guard import Guard
 from epilayer.report.dashboard.listing import Lister
 from epilayer.report.dashboard.result import figure_file, page_of
@@ -37,7 +37,6 @@ _SCRIPTS: Final = {"3Dmol.js": "3Dmol-2.5.5.min.js", "viewer.js": "viewer.js", "
 _JOBS: Final = 100
 _KEPT: Final = 8
 _LARGEST: Final = 4 << 20  # bytes of a file that is shown in the browser; a longer one is offered whole
-_DRAWING: Final = threading.Lock()  # matplotlib's settings are one for the process
 
 
 def create_app(
@@ -193,10 +192,8 @@ class Pages:
         curve = page.curves.get(request.path_params["name"])
         if curve is None:
             raise HTTPException(HTTPStatus.NOT_FOUND, "This result has no such figure.")
-        with _DRAWING:
-            drawn = figure_file(curve)
         head = {"Cache-Control": "private, max-age=3600"}
-        return Response(drawn, media_type="image/svg+xml", headers=head)
+        return Response(figure_file(curve), media_type="image/svg+xml", headers=head)
 
     def styles(self, _request: Request) -> Response:
         """Return the style sheet, its colours those of every figure."""
@@ -276,18 +273,6 @@ class Pages:
             **shown,
         )
         return HTMLResponse(text, status_code, headers={"Cache-Control": "no-store"})
-
-
-def inside(directory: Path, asked: str, root: Path) -> Path | None:
-    """Return the regular file that a path names, if it lies in both the directory and the study."""
-    try:
-        path = (directory / asked).resolve(strict=True)
-        homes = [directory.resolve(strict=True), root.resolve(strict=True)]
-    except (OSError, ValueError, RuntimeError):
-        return None
-    if not path.is_file() or not all(path.is_relative_to(home) for home in homes):
-        return None
-    return path
 
 
 def _head(path: Path) -> bytes:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from epilayer.report import canvas, style
+from epilayer.report import bonding, canvas, style
 from epilayer.report.tables import ev
 
 if TYPE_CHECKING:
@@ -16,69 +16,69 @@ if TYPE_CHECKING:
     from epilayer.model.ion_transport import IonTransport
     from epilayer.model.transport import DiffusionEstimate
 
-_ROW_IN = 0.3
+_MIDDLE_IN: Final = 5.2
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A figure that is drawn when it is asked for; a ``themed`` one follows the reader's light or dark."""
+    """A figure that is drawn when it is asked for; a ``themed`` one follows the reader's light or dark.
+
+    A ``wide`` one takes the width of the page.
+    """
 
     title: str
     words: str
     draw: Callable[[], bytes] = field(repr=False)
     themed: bool = True
-
-
-def bond_figure(orientation: OrientedBonds, measure: str) -> bytes:
-    """Draw each bond of a molecule, free (hollow) and adsorbed (filled), as an SVG."""
-    rows = [b for b in orientation.bonds if "H" not in b.elements] or list(orientation.bonds)
-    height_in = 0.8 + _ROW_IN * len(rows)
-    with canvas.new_figure(style.COLUMN_IN, height_in) as figure:
-        axes = figure.add_axes((0.2, 0.5 / height_in, 0.75, 1 - 0.75 / height_in))
-        for number, bond in enumerate(rows):
-            axes.plot(bond.free_ev, number, "o", mfc="none", mec=style.MUTED, ms=5.5)
-            if bond.adsorbed_ev is not None:
-                colour = style.SERIES[0] if bond.intact else style.SERIES[1]
-                axes.plot([bond.free_ev, bond.adsorbed_ev], [number, number], color=colour, lw=0.9)
-                axes.plot(bond.adsorbed_ev, number, "o", color=colour, ms=5.5)
-            else:
-                axes.annotate(
-                    "broken or refused",
-                    (bond.free_ev, number),
-                    xytext=(6, -2.5),
-                    textcoords="offset points",
-                    fontsize=style.SMALL_PT,
-                    color=style.MUTED,
-                )
-        axes.set(yticks=range(len(rows)), yticklabels=[b.name for b in rows], ylim=(len(rows) - 0.5, -0.5))
-        axes.set_xlabel(f"{measure}, eV", loc="left")
-        axes.margins(x=0.15)
-        note = "hollow: free molecule; filled: adsorbed"
-        figure.text(0.02, 1 - 0.16 / height_in, note, fontsize=style.SMALL_PT, color=style.MUTED)
-        return canvas.save(figure, "svg")
+    wide: bool = False
 
 
 def bond_curves(record: BondStudy) -> dict[str, Curve]:
-    """Return a figure for each orientation whose bonds were measured."""
-
-    def said(oriented: OrientedBonds) -> str:
-        parts = [
-            f"{b.name} {ev(b.free_ev, signed=False)} to {ev(b.adsorbed_ev, signed=False)} eV"
-            for b in oriented.bonds
-            if "H" not in b.elements and b.adsorbed_ev is not None
-        ]
-        listed = "; ".join(parts) or "none measured"
-        return f"Bonds of {record.molecule}, free and adsorbed ({oriented.label}): {listed}."
-
-    return {
-        f"bonds-{number}": Curve(
-            f"Bonds: {oriented.label}",
-            said(oriented),
-            partial(bond_figure, oriented, record.measure.value),
+    """Return the figures that a study of bonds carries: by orientation, and each bond before and after."""
+    drawn: dict[str, Curve] = {}
+    if len({(o.turn_deg, o.tilt_deg) for o in record.orientations}) > 1:
+        drawn["orientations"] = Curve(
+            "Weakest bond by orientation",
+            _orientations(record),
+            partial(bonding.orientation_figure, [record], width_in=_MIDDLE_IN),
+            wide=True,
         )
-        for number, oriented in enumerate(record.orientations)
-        if oriented.bonds
-    }
+    one, bars = bonding.telling_orientation(record), bonding.study_bars(record)
+    if one is not None and bars:
+        drawn["bonds"] = Curve(
+            f"Each bond, free and on the surface ({one.label})",
+            _changes(record, one),
+            partial(
+                bonding.change_figure,
+                bars,
+                measure=f"{bonding.measure_words(record.measure)}, eV",
+                width_in=_MIDDLE_IN,
+            ),
+            wide=True,
+        )
+    return drawn
+
+
+def _orientations(record: BondStudy) -> str:
+    parts = [
+        f"{o.label} {'refused' if o.refusal else _percent(o.weakest.change_ratio) if o.weakest else 'none'}"
+        for o in record.orientations
+    ]
+    return f"Change of the weakest backbone bond of {record.molecule}, by orientation: {'; '.join(parts)}."
+
+
+def _percent(ratio: float | None) -> str:
+    return "broken" if ratio is None else f"{100 * ratio:+.1f} %".replace("-", "\N{MINUS SIGN}")
+
+
+def _changes(record: BondStudy, oriented: OrientedBonds) -> str:
+    parts = [
+        f"{b.name} {ev(b.free_ev, signed=False)} to {ev(b.adsorbed_ev, signed=False)} eV"
+        for b in oriented.bonds
+        if "H" not in b.elements and b.adsorbed_ev is not None
+    ]
+    listed = "; ".join(parts) or "none measured"
+    return f"Bonds of {record.molecule}, free and adsorbed ({oriented.label}): {listed}."
 
 
 def diffusion_figure(estimates: Sequence[DiffusionEstimate]) -> bytes:

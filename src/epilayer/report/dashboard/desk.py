@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from pymatgen.core import Structure
 
+    from epilayer.model.cohp import Bonding
     from epilayer.model.records import Calculation
     from epilayer.store.results import ResultsStore
 
@@ -134,6 +135,14 @@ class Desk(Protocol):
 
     def calculations(self, jobs: Sequence[str]) -> dict[str, Calculation]:
         """Return the calculations that these jobs put out, as far as they are at hand."""
+        ...
+
+    def file(self, path: str) -> Path | None:
+        """Return the file that a record refers to; ``None`` where it is gone or outside the study."""
+        ...
+
+    def measured(self, job: str) -> Sequence[Bonding]:
+        """Return what LOBSTER measured for the job that made a record, as far as it is at hand."""
         ...
 
     def started_from(self, run_directory: str, like: Structure) -> Structure | None:

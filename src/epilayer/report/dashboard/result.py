@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from epilayer.model.bonding import BondStudy
+from epilayer.model.bonding import BondMeasure, BondStudy
 from epilayer.model.ion_transport import IonTransport
 from epilayer.model.records import AdsorptionEnergy
 from epilayer.model.surface import SurfaceEnergy, WulffShape
-from epilayer.report import canvas, charts, pictures, style, tables, viewer, wulff
-from epilayer.report.dashboard import curves
+from epilayer.report import bonding, canvas, charts, pictures, style, tables, viewer, wulff
+from epilayer.report.dashboard import cohp, curves, motion
 from epilayer.report.dashboard.curves import Curve
 from epilayer.report.html import words
 from epilayer.store.records import record_of
@@ -126,7 +126,7 @@ def page_of(document: Record, desk: Desk) -> Page:
     record = record_of(document)
     sources = _sources(body)
     models: dict[str, Model] = {}
-    drawn = _curves(record, desk, sources)
+    drawn = _curves(record, desk, sources, str(fields.get("job") or ""))
     for name, (title, structure, chosen) in _structures(record, desk).items():
         said, data = pictures.describe(structure, chosen), viewer.data(structure, chosen)
         models[name] = Model(title, said, data, f"/result/{document['id']}/figure/{name}.svg")
@@ -370,7 +370,13 @@ def _structures(
             shown = {"before": ("Before relaxation", before, record.adsorbate_atoms), **shown}
         return shown
     if isinstance(record, BondStudy):
-        return {f"orientation-{n}": (o.label, o.structure, ()) for n, o in enumerate(record.orientations)}
+        stable = min(record.orientations, key=lambda o: o.adsorption_energy_ev, default=None)
+        picked = {"Weakens a bond most": bonding.telling_orientation(record), "Most stable": stable}
+        shown = {}
+        for n, (why, one) in enumerate(picked.items()):
+            if one is not None and (n == 0 or one is not picked["Weakens a bond most"]):
+                shown[f"orientation-{n}"] = (f"{why}: {one.label}", one.structure, ())
+        return shown
     found = getattr(record, "structure", None)
     found = found() if callable(found) else found
     title = "Relaxed slab" if isinstance(record, SurfaceEnergy) else "Structure"
@@ -381,12 +387,15 @@ def _curves(
     record: Any,  # noqa: ANN401  (any kind of record)
     desk: Desk,
     sources: tuple[Source, ...],
+    job: str,
 ) -> dict[str, Curve]:
     drawn: dict[str, Curve] = {}
     if isinstance(record, BondStudy):
         drawn |= curves.bond_curves(record)
+        if record.measure is BondMeasure.ICOHP_LOBSTER and job:
+            drawn |= cohp.cohp_curves(record, desk.measured(job), desk.file)
     elif isinstance(record, IonTransport):
-        drawn |= curves.transport_curves(record)
+        drawn |= motion.motion_curves(record, desk.file) | curves.transport_curves(record)
     elif isinstance(record, WulffShape) and record.faces:
         stored = "surface" in desk.results.kinds()
         found = desk.results.query("surface", limit=None, body=True) if stored else []
