@@ -51,15 +51,15 @@ def cohp_curves(
     )
     chosen = [b.name for b in heavy[:_MOST_PANELS]]
     n_molecule = 1 + max((max(b.atoms) for b in one.bonds), default=-1)
+    runs = {
+        "free molecule": next((r for r in measured if len(r.structure) == n_molecule), None),
+        one.label: next((r for r in measured if _same(r.structure, one.structure)), None),
+    }
     curves = {}
-    for name, place, of_this in (
-        ("free", "free molecule", lambda s: len(s) == n_molecule),
-        ("surface", one.label, lambda s: _same(s, one.structure)),
-    ):
-        run = next((run for run in measured if of_this(run.structure)), None)
+    for number, (place, run) in enumerate(runs.items()):
         bonds = [] if run is None else [b for b in run.bonds if b.name in chosen and b.icohp_ev is not None]
         if run is not None and bonds:
-            curves[f"cohp-{name}"] = Curve(
+            curves[f"cohp-{number}"] = Curve(
                 f"COHP: {place}", _words(bonds, place), partial(_draw, run, bonds, find), wide=len(bonds) > 1
             )
     return curves

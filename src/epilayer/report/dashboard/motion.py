@@ -75,26 +75,25 @@ def read_motion(record: IonTransport, find: Callable[[str], Path | None]) -> Mot
     every = max(1, -(-len(known) * record.frames // _MOST_FRAMES))
     first = -(-record.equilibration_steps // record.settings.frame_every)
     step_fs = record.settings.time_step_fs * record.settings.frame_every * every
-    runs = []
+    runs, headers = [], []
     for reference in known:
         with open_reference(reference) as stored:
-            runs.append(
-                Run(stored.positions(start=first, every=every), stored.frame(0).cells_ang[0], step_fs)
-            )
-            header = stored.header
+            positions = stored.positions(start=first, every=every)
+            runs.append(Run(positions, stored.frame(0).cells_ang[0], step_fs))
+            headers.append(stored.header)
     species = {e.species: 1.0 if e.species == record.cation else -1.0 for e in record.report.diffusion}
     molecule = tuple(int(number) for number in about["molecules"])
     names = tuple(
         HOST if number == 0 else str(name) for number, name in zip(molecule, about["names"], strict=True)
     )
-    loaded = Loaded(header.symbols, header.masses_amu, molecule, names, species)
+    loaded = Loaded(headers[0].symbols, headers[0].masses_amu, molecule, names, species)
     tracks = tracks_of(loaded, runs, tuple(species))
     msd = {
         name: np.array([mean_squared_displacement(track[:, [k]]) for k in range(track.shape[1])])
         for name, track in tracks.items()
     }
     frames = min(len(run.positions_ang) for run in runs)
-    return Motion(np.arange(frames) * step_fs * 1e-3, msd, pair_distributions(loaded, runs))
+    return Motion(np.arange(frames, dtype=np.float64) * step_fs * 1e-3, msd, pair_distributions(loaded, runs))
 
 
 def _located(reference: FileReference, find: Callable[[str], Path | None]) -> FileReference:
@@ -225,8 +224,8 @@ def describe_neighbours(record: IonTransport) -> str:
     near = "; ".join(f"{name} {record.solvation.mean[name]:.2f}" for name in _nearest(record))
     return (
         f"Above: how often a neighbour of {record.cation} is met at a distance, over its mean density; "
-        f"below: how many there are within it. Dashed: {record.solvation.cutoff_ang:.2f} Å, the end of the first "
-        f"shell ({record.solvation.cutoff_source}). Mean neighbours there: {near or 'none'}."
+        f"below: how many there are within it. Dashed: {record.solvation.cutoff_ang:.2f} Å, the end of "
+        f"the first shell ({record.solvation.cutoff_source}). Mean neighbours there: {near or 'none'}."
     )
 
 
