@@ -13,12 +13,16 @@ from epilayer.report import style
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 Form = Literal["svg", "png", "pdf"]
 
 _DRAWING: Final = threading.RLock()
 """matplotlib's settings are one for the process, and the dashboard draws in several threads."""
+
+_FEW_DECADES: Final = 100.0
+SUPERSCRIPTS: Final = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 _NUMBER = re.compile(r"-?\d+\.\d{3,}")
 _PATH_DATA = re.compile(r'( d="| style="| transform="| x="| y="| width="| height=")([^"]+)"')
@@ -34,6 +38,25 @@ def new_figure(width_in: float, height_in: float) -> Iterator[Figure]:
 
     with _DRAWING, mpl.rc_context(style.RC):
         yield Figure(figsize=(width_in, height_in))
+
+
+def label_decades(axis: Axis) -> None:
+    """Label a logarithmic axis by powers of ten; where it spans less than two, at 2 and 5 too."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    narrow = low > 0 and high / low < _FEW_DECADES
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0,)))
+    axis.set_major_formatter(lambda value, _: _power(value))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _power(value: float) -> str:
+    if 1e-3 <= value < 1e5:  # noqa: PLR2004  (what reads well in full)
+        return f"{value:g}"
+    mantissa, _, exponent = f"{value:.0e}".partition("e")
+    times = "" if mantissa == "1" else f"{mantissa}\N{MULTIPLICATION SIGN}"
+    return f"{times}10{str(int(exponent)).translate(SUPERSCRIPTS)}"
 
 
 def save(figure: Figure, form: Form, dpi: int = 200) -> bytes:

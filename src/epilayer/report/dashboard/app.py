@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from epilayer.model.errors import EpilayerError, InputError
 from epilayer.report import style, viewer
+from epilayer.report.dashboard import phrases
 from epilayer.report.dashboard.desk import Verb
 from epilayer.report.dashboard.files import inside
 from epilayer.report.dashboard.guard import Guard
@@ -297,7 +298,7 @@ def _environment() -> Any:  # noqa: ANN401  (jinja2 has no place at the top of a
         lstrip_blocks=True,
     )
     environment.filters |= {"words": words, "doi_links": doi_links, "cell": cell, "size": size, "when": when}
-    environment.globals.update(states=STATES)
+    environment.globals.update(states=STATES, about=phrases.ABOUT)
     return environment
 
 
@@ -306,16 +307,13 @@ def _template(name: str) -> Any:  # noqa: ANN401  (a jinja2 template)
     return _environment().get_template(name)
 
 
-def cell(value: Any) -> str:  # noqa: ANN401  (any scalar)
-    """Return a scalar of a record as a table shows it."""
+def cell(value: Any, field: str = "") -> str:  # noqa: ANN401  (any scalar)
+    """Return a scalar of a record as a table shows it: energies under one another to three decimals."""
     if value is None:
         return "\N{EN DASH}"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        text = f"{value:.3f}" if 1e-3 <= abs(value) < 1e5 or value == 0 else f"{value:.2e}"  # noqa: PLR2004
-        return text.replace("-", "\N{MINUS SIGN}")
-    return str(value)
+    if isinstance(value, float) and field.endswith("_ev"):
+        return f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
+    return phrases.plain(value)
 
 
 def size(number: int) -> str:

@@ -111,8 +111,7 @@ def diffusion_figure(estimates: Sequence[DiffusionEstimate]) -> bytes:
         axes.set(yticks=range(len(estimates)), yticklabels=[e.species for e in estimates])
         axes.set_ylim(len(estimates) - 0.5, -0.5)
         axes.set_xlabel("D, cm²/s (95 %)", loc="left")
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0e}")
-        axes.xaxis.set_minor_formatter(lambda *_: "")
+        canvas.label_decades(axes.xaxis)
         return canvas.save(figure, "svg")
 
 
@@ -121,7 +120,7 @@ def transport_curves(record: IonTransport) -> dict[str, Curve]:
     known = record.report.diffusion
     if all(e.lower_cm2_per_s is None and e.upper_cm2_per_s is None for e in known):
         return {}  # refused altogether: the page says why, and an empty frame would say nothing
-    said = "; ".join(f"{e.species}: {e.verdict.value}, {e.reason}" for e in known)
+    said = "; ".join(f"{e.species}: {e.verdict.value}, {e.reason.rstrip('.')}" for e in known)
     return {
         "diffusion": Curve(
             "Self-diffusion, with intervals", f"Diffusion: {said}.", partial(diffusion_figure, known)

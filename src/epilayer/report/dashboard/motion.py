@@ -140,8 +140,7 @@ def displacement_figure(record: IonTransport, motion: Callable[[], Motion]) -> b
         axes.set_xlabel("lag time, ps", loc="left")
         axes.set_ylabel("mean squared displacement, Å²")
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(lambda value, _: f"{value:g}")
-            axis.set_minor_formatter(lambda *_: "")
+            canvas.label_decades(axis)
         axes.tick_params(axis="y", labelsize=style.SMALL_PT)
         axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=4, handlelength=1.2, columnspacing=1)
         return canvas.save(figure, "svg")
@@ -170,7 +169,7 @@ def describe_displacement(record: IonTransport) -> str:
     parts = []
     for e in record.report.diffusion:
         window = "no window of the fit" if e.window_ps is None else _window(e.window_ps)
-        parts.append(f"{e.species}, {e.n_carriers} carriers, {window}, {e.verdict.value}")
+        parts.append(f"{e.species}, {window}, {e.verdict.value}")
     return (
         f"Mean squared displacement against lag time, both logarithmic: {'; '.join(parts)}. Thick: mean; "
         "thin: each carrier; band: 6 D t over the 95 % interval of D, dashed where only an upper bound is."

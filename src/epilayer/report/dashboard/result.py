@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from epilayer.model.bonding import BondMeasure, BondStudy
 from epilayer.model.ion_transport import IonTransport
-from epilayer.model.records import AdsorptionEnergy
+from epilayer.model.records import AdsorptionEnergy, CompetingAdsorption, GrowthVerdict
+from epilayer.model.sensitivity import Sensitivity
 from epilayer.model.surface import SurfaceEnergy, WulffShape
-from epilayer.report import bonding, canvas, charts, pictures, style, tables, viewer, wulff
-from epilayer.report.dashboard import cohp, curves, motion
+from epilayer.report import bonding, canvas, charts, pictures, style, viewer, wulff
+from epilayer.report.dashboard import cohp, curves, motion, phrases, ranges
 from epilayer.report.dashboard.curves import Curve
 from epilayer.report.html import words
 from epilayer.store.records import record_of
@@ -32,25 +32,8 @@ _ROLES: Final = {
     "bulk": "crystal",
     "adsorbed": "slab with molecule",
 }
-#: Field that a kind of record is about, the half-width that belongs to it, and its unit.
-_VALUES: Final = {
-    "adsorption": ("adsorption_energy_ev", "uncertainty_ev", "eV"),
-    "imported_adsorption": ("adsorption_energy_ev", None, "eV"),
-    "surface": ("surface_energy_j_per_m2", "uncertainty_j_per_m2", "J/m²"),
-    "wulff": ("mean_surface_energy_j_per_m2", None, "J/m² on average"),
-    "epitaxy": ("deformation_energy_ev", "uncertainty_ev", "eV per formula unit"),
-    "calculation": ("energy_ev", None, "eV"),
-    "sensitivity": ("base_ev", None, "eV"),
-    "arrhenius": ("activation_energy_ev", None, "eV"),
-}
-#: Ends of an interval, by kind.
-_INTERVALS: Final = {
-    "sensitivity": ("low_ev", "high_ev", "eV over the choices of the method"),
-    "arrhenius": ("lower_ev", "upper_ev", "eV, 95 % interval"),
-}
 _FINE: Final = frozenset({"certified", "converged", "resolved", "accepted", "isotropic"})
 _BAD: Final = frozenset({"refused", "failed"})
-_LONG: Final = 160
 _ROWS: Final = 200
 
 
@@ -132,12 +115,12 @@ def page_of(document: Record, desk: Desk) -> Page:
         models[name] = Model(title, said, data, f"/result/{document['id']}/figure/{name}.svg")
         drawn[name] = Curve(title, said, partial(pictures.still, structure, chosen), themed=False)
     status = str(fields.get("status") or fields.get("verdict") or fields.get("mode") or "")
-    value, unit, interval = _value(kind, body)
-    reasons = _reasons(body)
+    value, unit, interval = phrases.headline(kind, body)
+    reasons = phrases.reasons_of(body)
     return Page(
         identity=document["id"],
         kind=kind,
-        title=_title(kind, fields),
+        title=phrases.title_of(kind, fields),
         subtitle=", ".join(str(fields[n]) for n in ("cathode", "termination", "state") if fields.get(n)),
         status=status,
         tone="good" if status in _FINE else "bad" if status in _BAD else "mild",
@@ -150,185 +133,16 @@ def page_of(document: Record, desk: Desk) -> Page:
         cautions=tuple(
             str(text) for name in ("caveats", "warnings", "left_out") for text in body.get(name) or ()
         ),
-        facts=_facts(kind, fields),
-        level=_level(body.get("level")),
+        facts=phrases.facts_of(kind, fields),
+        level=phrases.level_of(body.get("level")),
         models=models,
         curves=drawn,
         tables=_tables(body),
         sources=sources,
-        methods=methods(kind, body),
+        methods=phrases.methods_of(kind, body),
         job=str(fields.get("job") or ""),
         created=document["created"],
     )
-
-
-def methods(kind: str, body: Mapping[str, Any]) -> str:
-    """Return a paragraph that says how the number was computed, from the record alone."""
-    level = body.get("level")
-    if not isinstance(level, dict):
-        return ""
-    if "method" not in level:  # a calculation of others: what their files state
-        found = "; ".join(f"{name} {text}" for name, text in _level(level) if text)
-        return f"Run by others; as their files state it: {found}. Read by epilayer, not computed by it."
-    said = [_DEFINITIONS.get(kind, "")]
-    text = f"Level of theory {level['name']}: {level['method']}"
-    text += f" with {level['dispersion']}" if level.get("dispersion") else ", without a dispersion correction"
-    said.append(text + ".")
-    if level.get("numerics"):
-        listed = "; ".join(
-            f"{words(name)} {_text(value)}" for name, value in sorted(level["numerics"].items())
-        )
-        said.append(f"Numerical settings as executed: {listed}.")
-    search = body.get("search")
-    if isinstance(search, dict):
-        said.append(
-            f"The minimum is the lowest of {search['minima']} distinct minima from {search['starts']} starts "
-            f"(chance that a lower one was missed: {_text(search['missed_probability'])})."
-        )
-    if body.get("seeds"):
-        one = len(body["seeds"]) == 1
-        runs = f"{len(body['seeds'])} {'trajectory' if one else 'trajectories'}"
-        said.append(
-            f"{runs} of {body['steps']} analysed steps at {_text(body['temperature_k'])} K; "
-            f"free to move: {body['moves']}."
-        )
-    versions: dict[str, str] = {}
-    for leg in [*(body.get("legs") or ()), *(body.get("runs") or ())]:
-        versions |= (leg.get("provenance") or {}).get("versions") or {}
-    code = f"epilayer {body.get('code_version', '')}".strip()
-    others = ", ".join(
-        f"{name} {version}" for name, version in sorted(versions.items()) if name != "epilayer"
-    )
-    said.append(f"Computed with {code}{f' ({others})' if others else ''}.")
-    if level.get("stand_in"):
-        said.append(
-            "The engine is a stand-in for trying out: its numbers mean nothing and must not be reported."
-        )
-    return " ".join(part for part in said if part)
-
-
-_MINUS: Final = "\N{MINUS SIGN}"
-_DEFINITIONS: Final = {
-    "adsorption": f"E_ads = E(slab + molecule) {_MINUS} E(slab) {_MINUS} E(molecule), each relaxed; "
-    "negative when bound.",
-    "surface": f"Surface energy = (E(slab) {_MINUS} n E(crystal)) / (2 A), for a stoichiometric slab "
-    "with two equivalent faces.",
-    "wulff": "The shape of least surface energy at a given volume (Wulff construction).",
-    "transport": "Self-diffusion from the mean squared displacement over a diffusive window, with its 95 % "
-    "interval.",
-    "bond_strength": "The same bond of the free and of the adsorbed molecule, by the same measure.",
-    "epitaxy": "Energy of straining the framework onto the facet, mean of both signs of the strain.",
-}
-
-
-def _title(kind: str, fields: Mapping[str, Any]) -> str:
-    subject = fields.get("ligand") or fields.get("molecule") or fields.get("system") or fields.get("mof")
-    subject = subject or fields.get("name") or fields.get("formula") or fields.get("cathode") or kind
-    facet = f" on ({fields['facet']})" if fields.get("facet") else ""
-    level = f", {fields['level']}" if fields.get("level") else ""
-    return f"{subject}{facet}{level}"
-
-
-def _value(kind: str, body: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Return value, unit and interval in words; empty where there is none."""
-    if kind == "growth":
-        return (
-            tables.growth_words(
-                None if body["mode"] is None else _mode(body["mode"]), body["binding_facets"]
-            ),
-            "",
-            "",
-        )
-    if kind == "transport":
-        return _diffusion(body)
-    name, half, unit = _VALUES.get(kind, ("", None, ""))
-    value = body.get(name)
-    low, high, of = (*_INTERVALS[kind],) if kind in _INTERVALS else ("", "", "")
-    ends = (body.get(low), body.get(high))
-    interval = f"{_text(ends[0])} to {_text(ends[1])} {of}" if None not in ends and low else ""
-    if value is None:
-        return "", "", interval
-    if half is not None and body.get(half) is not None:
-        said = tables.ev_with_uncertainty(value, body[half])
-        return said.removeprefix("+"), unit, "± is numerical (convergence) only"
-    return tables.ev(value).removeprefix("+"), unit, interval
-
-
-def _mode(text: str) -> Any:  # noqa: ANN401  (GrowthMode)
-    from epilayer.model.records import GrowthMode
-
-    return GrowthMode(text)
-
-
-def _diffusion(body: Mapping[str, Any]) -> tuple[str, str, str]:
-    found = next((d for d in body["report"]["diffusion"] if d["species"] == body["cation"]), None)
-    if found is None:
-        return "", "", ""
-    low, high = found["lower_cm2_per_s"], found["upper_cm2_per_s"]
-    ends = [
-        f"above {_text(low)}" if low is not None else "",
-        f"below {_text(high)}" if high is not None else "",
-    ]
-    interval = (
-        f"D of {body['cation']}: {' and '.join(e for e in ends if e)} cm²/s (95 %)" if any(ends) else ""
-    )
-    if found["diffusion_cm2_per_s"] is None:
-        return "", "", interval
-    return _text(found["diffusion_cm2_per_s"]), "cm²/s", interval
-
-
-def _reasons(body: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Return what was refused or found amiss, each with its remedy."""
-    found: list[tuple[str, str]] = []
-    for entry in [
-        *(body.get("refusals") or ()),
-        *(body.get("anomalies") or ()),
-        *(body.get("reasons") or ()),
-    ]:
-        pair = (str(entry.get("what", "")), str(entry.get("remedy") or ""))
-        if pair not in found:
-            found.append(pair)
-    told = [(str(body[name]), "") for name in ("refusal", "base_refusal") if body.get(name)]
-    return (*found, *told)
-
-
-def _facts(kind: str, fields: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    name, half, _ = _VALUES.get(kind, ("", None, ""))
-    hidden = {
-        name,
-        half,
-        "job",
-        "level_fingerprint",
-        "status",
-        "refusal",
-        "refusal_code",
-        "stand_in",
-        "statement",
-        "reason",
-        "left_out",
-        "warnings",
-    }
-    return tuple(
-        (words(key), _listed(value))
-        for key, value in fields.items()
-        if value is not None and key not in hidden
-    )
-
-
-def _listed(value: Any) -> str:  # noqa: ANN401  (any scalar)
-    """Return a field in words; a list inside one text gets its blanks, so that it can be broken."""
-    return _text(value.replace(",", ", ").replace(",  ", ", ") if isinstance(value, str) else value)
-
-
-def _level(level: Any) -> tuple[tuple[str, str], ...]:  # noqa: ANN401  (any JSON value)
-    if not isinstance(level, dict):
-        return ()
-    rows = [(name, level.get(name)) for name in ("name", "kind", "method", "dispersion", "weights_sha256")]
-    if "method" not in level:
-        rows = sorted(level.items())
-    for group in ("numerics", "system", "elements", "declared"):
-        rows += sorted((level.get(group) or {}).items())
-    return tuple((words(name), _text(value)) for name, value in rows if value is not None)
 
 
 def _sources(body: Mapping[str, Any]) -> tuple[Source, ...]:
@@ -396,6 +210,8 @@ def _curves(
             drawn |= cohp.cohp_curves(record, desk.measured(job), desk.file)
     elif isinstance(record, IonTransport):
         drawn |= motion.motion_curves(record, desk.file) | curves.transport_curves(record)
+    elif isinstance(record, GrowthVerdict | CompetingAdsorption | Sensitivity):
+        drawn |= ranges.range_curves(record)
     elif isinstance(record, WulffShape) and record.faces:
         stored = "surface" in desk.results.kinds()
         found = desk.results.query("surface", limit=None, body=True) if stored else []
@@ -431,11 +247,16 @@ def _tables(body: Mapping[str, Any]) -> tuple[Table, ...]:
                 ]
                 found.append(_table(f"{name}: {key}", rows))
         elif isinstance(value, dict) and name in {"report", "solvation", "bonding"}:
-            found += [_table(f"{name}: {key}", v) for key, v in value.items() if _is_rows(v)]
+            found += [_table(key, v) for key, v in value.items() if _is_rows(v)]
     if body.get("parameters"):
-        listed = tuple((words(k), _text(v)) for k, v in sorted(body["parameters"].items()))
+        listed = tuple((words(k), phrases.plain(v)) for k, v in sorted(body["parameters"].items()))
         found.append(Table("Parameters of the workflow", ("parameter", "value"), listed, (False, False)))
     return tuple(table for table in found if table.headings)
+
+
+def _is_number(value: Any) -> bool:  # noqa: ANN401  (any JSON value)
+    """Whether a value may stand in a column of numbers, where nothing is allowed too."""
+    return value in (None, "refused") or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
 def _is_rows(value: Any) -> bool:  # noqa: ANN401  (any JSON value)
@@ -448,18 +269,27 @@ def _of(entry: Mapping[str, Any], *, value: bool = False) -> str:
 
 
 def _table(name: str, entries: list[dict[str, Any]]) -> Table:
+    entries = [_spread(entry) for entry in entries]
     keys = list(dict.fromkeys(k for e in entries for k, v in e.items() if _plain(v) and v is not None))
-    keys = [k for k in keys if k not in {"level_fingerprint", "job", "kind"}]
+    keys = [k for k in keys if k not in {"level_fingerprint", "job", "kind", "files"}]
     shown = entries[:_ROWS]
-    rows = tuple(tuple(_text(e.get(k)) for k in keys) for e in shown)
-    numeric = tuple(
-        all(isinstance(e.get(k), int | float | None) and not isinstance(e.get(k), bool) for e in shown)
-        for k in keys
-    )
+    rows = tuple(tuple(phrases.plain(e.get(k)) for k in keys) for e in shown)
+    numeric = tuple(all(_is_number(e.get(k)) for e in shown) for k in keys)
     title = words(name)
     return Table(
         title[:1].upper() + title[1:], tuple(words(k) for k in keys), rows, numeric, len(entries) - len(shown)
     )
+
+
+def _spread(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row in which values by level of theory have a column each."""
+    flat: dict[str, Any] = {}
+    for key, value in entry.items():
+        if key == "values_ev" and isinstance(value, dict):
+            flat |= {f"{level}_ev": "refused" if v is None else v for level, v in value.items()}
+        else:
+            flat[key] = value
+    return flat
 
 
 def _plain(value: Any) -> bool:  # noqa: ANN401  (any JSON value)
@@ -469,24 +299,6 @@ def _plain(value: Any) -> bool:  # noqa: ANN401  (any JSON value)
         small = len(value) <= 8 and "@module" not in value  # noqa: PLR2004
         return small and all(v is None or isinstance(v, str | int | float) for v in value.values())
     return True
-
-
-def _text(value: Any) -> str:  # noqa: ANN401, PLR0911  (any JSON value)
-    """Return a plain value as people read it."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            return "not finite"
-        return f"{value:.4g}".replace("-", "\N{MINUS SIGN}") if "e" not in f"{value:.4g}" else f"{value:.3g}"
-    if isinstance(value, list):
-        return ", ".join(_text(v) for v in value)
-    if isinstance(value, dict):
-        return "; ".join(f"{k}: {_text(v)}" for k, v in value.items())
-    text = str(value)
-    return text if len(text) <= _LONG else text[: _LONG - 1] + "…"
 
 
 def figure_file(curve: Curve) -> str:

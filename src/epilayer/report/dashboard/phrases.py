@@ -1,0 +1,250 @@
+"""What a page says of a record in words: title, value, reasons, facts, level of theory, methods."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, Final
+
+from epilayer.model.records import GrowthMode
+from epilayer.report import canvas, tables
+from epilayer.report.html import words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_MINUS: Final = "\N{MINUS SIGN}"
+_LONG: Final = 160
+_SMALL, _ROUND, _LARGE = 1e-3, 100.0, 1e6
+
+#: What each kind of record answers, for who meets its name for the first time.
+ABOUT: Final = {
+    "adsorption": "how hard a molecule holds a facet",
+    "growth": "on which facets a layer grows",
+    "competition": "which molecule holds a facet hardest",
+    "sensitivity": "how far the open choices of the method move a value",
+    "surface": "what a facet costs",
+    "wulff": "the shape of least surface energy",
+    "epitaxy": "what it costs a framework to fit a facet",
+    "transport": "whether ions move through the pores",
+    "arrhenius": "how diffusion depends on temperature",
+    "bond_strength": "what a surface does to the bonds of a molecule",
+    "calculation": "runs of others, as they were found",
+    "imported_adsorption": "adsorption energies from runs of others",
+}
+#: Field that a kind of record is about, the half-width that belongs to it, and its unit.
+_VALUES: Final = {
+    "adsorption": ("adsorption_energy_ev", "uncertainty_ev", "eV"),
+    "imported_adsorption": ("adsorption_energy_ev", None, "eV"),
+    "surface": ("surface_energy_j_per_m2", "uncertainty_j_per_m2", "J/m²"),
+    "wulff": ("mean_surface_energy_j_per_m2", None, "J/m² on average"),
+    "epitaxy": ("deformation_energy_ev", "uncertainty_ev", "eV per formula unit"),
+    "sensitivity": ("base_ev", None, "eV"),
+    "arrhenius": ("activation_energy_ev", None, "eV"),
+}
+#: Ends of an interval, by kind.
+_INTERVALS: Final = {
+    "sensitivity": ("low_ev", "high_ev", "eV over the choices of the method"),
+    "arrhenius": ("lower_ev", "upper_ev", "eV (95 %)"),
+}
+_DEFINITIONS: Final = {
+    "adsorption": f"E_ads = E(slab + molecule) {_MINUS} E(slab) {_MINUS} E(molecule), each relaxed; "
+    "negative when bound.",
+    "surface": f"Surface energy = (E(slab) {_MINUS} n E(crystal)) / (2 A), for a stoichiometric slab "
+    "with two equivalent faces.",
+    "wulff": "The shape of least surface energy at a given volume (Wulff construction).",
+    "transport": "Self-diffusion from the mean squared displacement over a diffusive window, with its 95 % "
+    "interval.",
+    "arrhenius": f"D = D0 exp({_MINUS}Ea / kT), fitted to the temperatures whose D is resolved, with the "
+    "95 % interval of Ea.",
+    "bond_strength": "The same bond of the free and of the adsorbed molecule, by the same measure.",
+    "epitaxy": "Energy of straining the framework onto the facet, mean of both signs of the strain.",
+    "sensitivity": "The same adsorption energy with one choice of the method changed at a time.",
+}
+
+
+def number(value: float) -> str:
+    """Return a number as people read it: four digits, three decimals of a large one, powers of ten as such.
+
+    >>> number(0.51234), number(1549.01234), number(353.15), number(2.0)
+    ('0.5123', '1549.012', '353.15', '2')
+    """
+    if not math.isfinite(value):
+        return "not finite"
+    size = abs(value)
+    if size and not _SMALL <= size < _LARGE:
+        mantissa, _, exponent = f"{value:.2e}".partition("e")
+        said = f"{mantissa} \N{MULTIPLICATION SIGN} 10{str(int(exponent)).translate(canvas.SUPERSCRIPTS)}"
+    elif size >= _ROUND:
+        said = f"{value:.3f}".rstrip("0").rstrip(".")
+    else:
+        said = f"{value:.4g}"
+    return said.replace("-", _MINUS)
+
+
+def plain(value: Any) -> str:  # noqa: ANN401  (any JSON value)
+    """Return a plain value as people read it."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return number(value)
+    if isinstance(value, list):
+        return ("; " if any(isinstance(v, dict) for v in value) else ", ").join(plain(v) for v in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{words(k)} {plain(v)}" for k, v in value.items() if v is not None)
+    said = str(value)
+    return said if len(said) <= _LONG else said[: _LONG - 1] + "…"
+
+
+_TITLES: Final = {
+    "growth": "Growth on {cathode} by {ligand}",
+    "competition": "Who holds {cathode} ({facet})",
+    "surface": "Surface of {cathode} ({facet})",
+    "wulff": "Equilibrium shape of {cathode}",
+    "sensitivity": "Choices behind {ligand} on ({facet})",
+    "arrhenius": "Activation energy of {species} in {system}",
+    "imported_adsorption": "{molecule} on {slab}",
+}
+
+
+def title_of(kind: str, fields: Mapping[str, Any]) -> str:
+    """Return what a record is about, in a line."""
+    level = f", {fields['level']}" if fields.get("level") else ""
+    if kind in _TITLES:
+        return _TITLES[kind].format_map(defaultdict(lambda: "?", fields)) + level
+    names = ("ligand", "molecule", "system", "mof", "name", "formula", "cathode")
+    subject = next((fields[name] for name in names if fields.get(name)), kind)
+    facet = f" on ({fields['facet']})" if fields.get("facet") else ""
+    return f"{subject}{facet}{level}"
+
+
+def headline(kind: str, body: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return value, unit and interval in words; empty where there is none."""
+    if kind == "growth":
+        mode = None if body["mode"] is None else GrowthMode(body["mode"])
+        return tables.growth_words(mode, body["binding_facets"]), "", ""
+    if kind == "transport":
+        return _diffusion(body)
+    if kind == "calculation":  # a total energy: its decimals count, its sign is no news
+        energy_ev = body.get("energy_ev")
+        return ("", "", "") if energy_ev is None else (f"{energy_ev:.4f}".replace("-", _MINUS), "eV", "")
+    name, half, unit = _VALUES.get(kind, ("", None, ""))
+    found = body.get(name)
+    interval = ""
+    if kind in _INTERVALS:
+        low, high, of = _INTERVALS[kind]
+        if body.get(low) is not None and body.get(high) is not None:
+            interval = f"{number(body[low])} to {number(body[high])} {of}"
+    if found is None:
+        return "", "", interval
+    if half is not None and body.get(half) is not None:
+        said = tables.ev_with_uncertainty(found, body[half])
+        return said.removeprefix("+"), unit, "± is numerical (convergence) only"
+    return tables.ev(found).removeprefix("+"), unit, interval
+
+
+def _diffusion(body: Mapping[str, Any]) -> tuple[str, str, str]:
+    cation = body["cation"]
+    found = next((d for d in body["report"]["diffusion"] if d["species"] == cation), None)
+    if found is None:
+        return "", "", ""
+    low, high = found["lower_cm2_per_s"], found["upper_cm2_per_s"]
+    if low is not None and high is not None:
+        ends = f"{number(low)} to {number(high)}"
+    else:
+        ends = f"above {number(low)}" if low is not None else f"below {number(high)}" if high else ""
+    interval = f"D of {cation}: {ends} cm²/s (95 %)" if ends else ""
+    if found["diffusion_cm2_per_s"] is None:
+        return "", "", interval
+    return number(found["diffusion_cm2_per_s"]), "cm²/s", interval
+
+
+def reasons_of(body: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return what was refused or found amiss, each with its remedy."""
+    entries = [e for name in ("refusals", "anomalies", "reasons") for e in body.get(name) or ()]
+    found = [(str(entry.get("what", "")), str(entry.get("remedy") or "")) for entry in entries]
+    told = [(str(body[name]), "") for name in ("refusal", "base_refusal") if body.get(name)]
+    return tuple(dict.fromkeys([*found, *told]))
+
+
+#: Said elsewhere on the page.
+_HIDDEN: Final = (
+    "job", "level_fingerprint", "status", "verdict", "mode", "refusal", "refusal_code", "stand_in",
+    "statement", "reason", "left_out", "warnings", "trajectory",
+)  # fmt: skip
+
+
+def facts_of(kind: str, fields: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return the fields of a record that nothing else on its page says."""
+    said = {*_HIDDEN, *(_VALUES.get(kind, ())[:2]), *(_INTERVALS.get(kind, ())[:2])}
+    return tuple((words(k), _listed(v)) for k, v in fields.items() if v is not None and k not in said)
+
+
+def _listed(value: Any) -> str:  # noqa: ANN401  (any scalar)
+    """Return a field in words; a list inside one text gets its blanks, so that it can be broken."""
+    return plain(value.replace(",", ", ").replace(",  ", ", ") if isinstance(value, str) else value)
+
+
+def level_of(level: Any) -> tuple[tuple[str, str], ...]:  # noqa: ANN401  (any JSON value)
+    """Return a level of theory, as executed, by name."""
+    if not isinstance(level, dict):
+        return ()
+    names = ("name", "kind", "method", "dispersion", "weights_sha256")
+    rows = [(name, level.get(name)) for name in names] if "method" in level else sorted(level.items())
+    for group in ("numerics", "system", "elements", "declared"):
+        rows += sorted((level.get(group) or {}).items())
+    return tuple((words(name), plain(value)) for name, value in rows if value not in (None, [], {}))
+
+
+def methods_of(kind: str, body: Mapping[str, Any]) -> str:
+    """Return a paragraph that says how the number was computed, from the record alone."""
+    level = body.get("level")
+    if not isinstance(level, dict):
+        return ""
+    if "method" not in level:
+        return _methods_of_others(level)
+    said = [_DEFINITIONS.get(kind, "")]
+    theory = f"Level of theory {level['name']}: {level['method']}"
+    said.append(
+        theory + (f" with {d}." if (d := level.get("dispersion")) else ", without a dispersion correction.")
+    )
+    if level.get("numerics"):
+        listed = "; ".join(f"{words(name)} {plain(v)}" for name, v in sorted(level["numerics"].items()))
+        said.append(f"Numerical settings as executed: {listed}.")
+    search = body.get("search")
+    if isinstance(search, dict):
+        said.append(
+            f"The minimum is the lowest of {search['minima']} distinct minima from {search['starts']} starts "
+            f"(chance that a lower one was missed: {plain(search['missed_probability'])})."
+        )
+    if body.get("seeds"):
+        runs = "1 trajectory" if len(body["seeds"]) == 1 else f"{len(body['seeds'])} trajectories"
+        said.append(
+            f"{runs} of {body['steps']} steps, the first {body['equilibration_steps']} left out, at "
+            f"{plain(body['temperature_k'])} K; free to move: {body['moves']}."
+        )
+    said.append(f"Computed with {_programs(body)}.")
+    if level.get("stand_in"):
+        said.append(
+            "The engine is a stand-in for trying out: its numbers mean nothing and must not be reported."
+        )
+    return " ".join(part for part in said if part)
+
+
+def _methods_of_others(level: Mapping[str, Any]) -> str:
+    potcars: Sequence[Mapping[str, Any]] = level.get("potcars") or ()
+    titles = ", ".join(str(potcar.get("titel")) for potcar in potcars)
+    stated = "; ".join(f"{name} {said}" for name, said in level_of({**level, "potcars": titles}) if said)
+    return f"Run by others; as their files state it: {stated}. Read by epilayer, not computed by it."
+
+
+def _programs(body: Mapping[str, Any]) -> str:
+    versions: dict[str, str] = {}
+    for leg in [*(body.get("legs") or ()), *(body.get("runs") or ())]:
+        versions |= (leg.get("provenance") or {}).get("versions") or {}
+    others = ", ".join(
+        f"{name} {version}" for name, version in sorted(versions.items()) if name != "epilayer"
+    )
+    return f"epilayer {body.get('code_version', '')}".strip() + (f" ({others})" if others else "")
