@@ -13,6 +13,8 @@ from epilayer.report.html import words
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from epilayer.model.units import Dimensionless
+
 _MINUS: Final = "\N{MINUS SIGN}"
 _LONG: Final = 160
 _SMALL, _ROUND, _LARGE = 1e-3, 100.0, 1e6
@@ -63,7 +65,7 @@ _DEFINITIONS: Final = {
 }
 
 
-def number(value: float) -> str:
+def number(value: Dimensionless) -> str:
     """Return a number as people read it: four digits, three decimals of a large one, powers of ten as such.
 
     >>> number(0.51234), number(1549.01234), number(353.15), number(2.0)
