@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from typer.testing import CliRunner
 
+from epilayer.cli.common import results_of
 from epilayer.cli.root import app
+from epilayer.config import open_study
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +37,28 @@ def test_from_names_to_a_refusal_beside_the_paper(tmp_path: Path, monkeypatch: p
     assert row["frames"] == 9
     again = CliRunner().invoke(app, command, env={"COLUMNS": "200"})
     assert "0 new records" in again.output
+    _made_again_from_its_frames(tmp_path)
+
+
+def _made_again_from_its_frames(root: Path) -> None:
+    """``verify`` makes the record anew from the stored frames: a number that does not follow is named."""
+    sound = json.loads(CliRunner().invoke(app, ["verify", "--all", "--json"]).stdout)
+    assert (sound["sound"], sound["records"], sound["numbers"]) == (True, 1, 1)
+    results = results_of(open_study(root))
+    try:
+        (record,) = results.query("transport", body=True)
+        record["body"]["solvation"]["cutoff_ang"] += 1e-3
+        results.put([record])  # as a program would that writes another number, hashes and all
+    finally:
+        results.close()
+    found = CliRunner().invoke(app, ["verify", record["id"][:8], "--json"])
+    assert found.exit_code == 5
+    (damage,) = json.loads(found.stdout)["damages"]
+    assert damage["what"].startswith("it states solvation.cutoff_ang = ")
+    about = next((root / "trajectories").rglob("about.json"))
+    about.write_bytes(about.read_bytes().replace(b"e", b"E", 1))
+    (damage,) = json.loads(CliRunner().invoke(app, ["verify", "--all", "--json"]).stdout)["damages"]
+    assert (damage["path"], damage["exact"]) == (str(about), True)
 
 
 def test_an_unknown_salt_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from epilayer.cli.common import JsonOption, err, jobstore_of, out, print_json, results_of, study
-from epilayer.cli.verifying import run_files, seal_study, verify
+from epilayer.cli.stored import run_files, seal_study
+from epilayer.cli.verifying import verify
 from epilayer.model.errors import InputError
 
 if TYPE_CHECKING:

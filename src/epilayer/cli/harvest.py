@@ -20,7 +20,7 @@ def harvest(used: Study, queue: EmbeddedQueue) -> int:
     """
     from monty.json import MontyDecoder
 
-    from epilayer.cli.verifying import seal_study
+    from epilayer.cli.stored import seal_study
     from epilayer.flows.base import RECORD
     from epilayer.launch.base import JobState
     from epilayer.store.records import KINDS, document_of

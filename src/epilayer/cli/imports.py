@@ -196,7 +196,7 @@ def _leg_at(records: Sequence[ImportedCalculation], role: str, place: Path) -> L
 def _store(records: Sequence[ImportedCalculation], made: Sequence[ImportedAdsorption]) -> int:
     from datetime import UTC, datetime
 
-    from epilayer.cli.verifying import seal_study
+    from epilayer.cli.stored import seal_study
     from epilayer.store.records import document_of
 
     now = datetime.now(UTC).isoformat()

@@ -24,7 +24,8 @@ def verify(
 ) -> None:
     """Check a result against its files: hashes of all bytes, and the number from its raw energies.
 
-    Names the first byte that differs. Exit code 0: all is as it was written; 5: something is not.
+    Names the first byte that differs. The job that made a result makes it once more from the stored
+    outputs and frames, without any engine. Exit code 0: all is as it was written; 5: something is not.
 
     Example: [cyan]epilayer verify --all[/]
     """
@@ -50,7 +51,7 @@ def verify(
             else "[green]All as it was written.[/]"
         )
         out.print(
-            f"{found.records} results, {found.files} files, {found.numbers} numbers recomputed. {verdict}",
+            f"{found.records} results, {found.files} files, {found.numbers} made again. {verdict}",
             soft_wrap=True,
         )
     if found.damages:

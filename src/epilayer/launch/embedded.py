@@ -233,6 +233,15 @@ class EmbeddedQueue:
             for row in rows
         ]
 
+    def spec(self, identity: tuple[str, int]) -> str | None:
+        """Return a job (uuid, index) as it was submitted, JSON; ``None`` where there is no such job."""
+        with self._file.reading() as db:
+            row = db.execute(
+                "SELECT spec FROM specs WHERE job = (SELECT id FROM jobs WHERE uuid = ? AND idx = ?)",
+                identity,
+            ).fetchone()
+        return None if row is None else str(row["spec"])
+
     def flows(self) -> list[FlowInfo]:
         """List the submitted flows."""
         with self._file.reading() as db:

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 from epilayer.cli.common import jobstore_of, results_of
 from epilayer.cli.root import app
-from epilayer.cli.verifying import seal_study, verify
+from epilayer.cli.stored import seal_study
+from epilayer.cli.verifying import verify
 from epilayer.config import Study, open_study
 from epilayer.model.errors import InputError
 from epilayer.model.files import sha256_file

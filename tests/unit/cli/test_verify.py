@@ -7,6 +7,7 @@ import random
 import shutil
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,15 +19,22 @@ from typer.testing import CliRunner
 
 from epilayer.cli.common import jobstore_of, results_of
 from epilayer.cli.root import app
-from epilayer.cli.verifying import seal_study, verify
+from epilayer.cli.stored import seal_study
+from epilayer.cli.verifying import verify
 from epilayer.config import Study, open_study
+from epilayer.model.dynamics import DynamicsSettings, FileReference
 from epilayer.model.files import sha256_file
+from epilayer.model.imported import CalculationKind, Code, ImportedCalculation, ImportStatus
+from epilayer.model.ion_transport import IonTransport, Solvation
 from epilayer.model.level import EngineKind, LevelOfTheory
 from epilayer.model.records import AdsorptionEnergy, Calculation, Leg, Provenance, Status
+from epilayer.model.transport import DiffusionEstimate, TransportReport, Verdict
 from epilayer.store.records import document_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable, Sequence
+
+    from epilayer.model.base import Frozen
 
 LEVEL = LevelOfTheory(name="made", kind=EngineKind.MLIP, method="made up for tests")
 MOLECULE = Structure(Lattice.cubic(9.0), ["O", "H"], [[0, 0, 0], [0, 0, 0.1]])
@@ -72,19 +80,66 @@ def adsorption(legs: tuple[Leg, ...], value_ev: float) -> AdsorptionEnergy:
     )  # fmt: skip
 
 
-def stored(root: Path, value_ev: float = -125.5 + 100.25 + 24.75) -> Study:
+def transport(study: Study) -> IonTransport:
+    """A record with a trajectory, its checkpoint and what is told of it, as segments leave them."""
+    folder = study.root / "trajectories" / "0123456789abcdef"
+    folder.mkdir(parents=True)
+    for name, size in (("trajectory.h5", 20_000), ("checkpoint.epi", 3_000), ("about.json", 200)):
+        (folder / name).write_bytes(random.Random(name).randbytes(size))  # noqa: S311
+    path = folder / "trajectory.h5"
+    diffusion = DiffusionEstimate(
+        species="Na", n_carriers=1, n_independent=1, verdict=Verdict.REFUSED, reason="too short",
+        diffusion_cm2_per_s=None, lower_cm2_per_s=None, upper_cm2_per_s=None, window_ps=None,
+        slope_cm2_per_s=None, degrees_of_freedom=0, hop_length_ang=3, n_hops=0, n_eff=0,
+        relative_error_he2018=None, duration_ps=1, ion_ps=1, ion_ps_needed=None,
+    )  # fmt: skip
+    return IonTransport(
+        system="pore", formula="OH", atoms=2, cation="Na", temperature_k=353.15, level=LEVEL,
+        settings=DynamicsSettings(), equilibration_steps=0, steps=1000, frames=1001, seeds=(0,), moves="all",
+        verdict=Verdict.REFUSED, statement="refused: too short",
+        report=TransportReport(frame="as simulated", time_step_ps=0.001, n_frames=9, diffusion=(diffusion,)),
+        solvation=Solvation(
+            shells=(), cutoff_ang=3.2, cutoff_source="customary", mean={}, shares=(),
+            share_with_anion_and_chain=None, residence=(),
+        ),
+        segments=(), mean_temperature_k=350, minimised_steps=0, minimised_max_force_ev_per_ang=0.1,
+        seconds_per_step=1, peak_memory_mb=None, code_version="1",
+        trajectories=(FileReference(path=str(path), sha256=sha256_file(path), size=20_000),),
+    )  # fmt: skip
+
+
+def imported(study: Study) -> ImportedCalculation:
+    """A record of files that stay outside of the study."""
+    folder = study.root.parent / f"{study.root.name}-elsewhere"
+    folder.mkdir()
+    (folder / "OUTCAR").write_bytes(b"energy\n" * 700)
+    files = {"OUTCAR": sha256_file(folder / "OUTCAR")}
+    return ImportedCalculation(
+        path=str(folder),
+        code=Code.VASP,
+        kind=CalculationKind.STATIC,
+        status=ImportStatus.CONVERGED,
+        files=files,
+    )
+
+
+def stored(
+    root: Path, value_ev: float = -125.5 + 100.25 + 24.75, others: Sequence[Callable[[Study], Frozen]] = ()
+) -> Study:
+    root.mkdir(exist_ok=True)
     (root / "epilayer.yaml").touch()
     used = open_study(root)
     made = [leg(used, *one) for one in (("adslab", -125.5), ("slab", -100.25), ("molecule", -24.75))]
-    document = document_of(
-        adsorption(tuple(one for one, _ in made), value_ev), job="j", created="2025-01-01T00:00:00Z"
-    )
+    for one, _ in made:
+        (Path(one.provenance.run_directory) / "stdout.log").write_text(f"{one.role} relaxed\n")
+    records = [adsorption(tuple(one for one, _ in made), value_ev), *(make(used) for make in others)]
+    documents = [document_of(record, job="j", created="2025-01-01T00:00:00Z") for record in records]
     with jobstore_of(used) as outputs:
         outputs.update([{"uuid": c.provenance.job, "index": 1, "output": c} for _, c in made], key="uuid")
     results = results_of(used)
-    results.put([document])
+    results.put(documents)
     results.close()
-    seal_study(used, [document])
+    seal_study(used, documents)
     return used
 
 
@@ -109,13 +164,15 @@ def test_sound_results_are_sound_however_often_they_are_looked_at(used: Study) -
     for _ in range(3):
         found = verify(used)
         assert (found.records, found.numbers, found.damages, found.notes) == (1, 1, [], [])
-        assert found.files == 2 + 3 * 2
+        assert found.files == 2 + 3 * 3  # databases; of each run its file, its log and its seal
 
 
-def test_any_flipped_bit_of_any_stored_file_is_found_and_its_place_named(used: Study) -> None:
+def test_any_flipped_bit_of_any_stored_file_is_found_and_its_place_named(tmp_path: Path) -> None:
+    used = stored(tmp_path / "study", others=(transport, imported))
     chance = random.Random(20261122)  # noqa: S311  (chooses places)
-    files = stored_files(used)
-    assert {p.suffix for p in files} == {".sqlite", ".seal", ".extxyz"}
+    elsewhere = tmp_path / "study-elsewhere" / "OUTCAR"
+    files = [*stored_files(used), elsewhere]
+    assert {p.suffix for p in files} == {".sqlite", ".seal", ".extxyz", ".log", ".h5", ".epi", ".json", ""}
     by_bytes = [p.stat().st_size for p in files]
     missed, placed = [], 0
     for number in range(FLIPS):
@@ -127,7 +184,7 @@ def test_any_flipped_bit_of_any_stored_file_is_found_and_its_place_named(used: S
         damages = verify(used).damages
         if not damages or not damages[0].path.startswith(str(path)):
             missed.append((path.name, place, bit))
-        elif path.suffix != ".seal":
+        elif path.suffix != ".seal" and path != elsewhere:  # nothing is written beside files of others
             assert (damages[0].offset, damages[0].exact, damages[0].was) == (place, True, whole[place])
             placed += 1
         path.write_bytes(whole)
@@ -169,7 +226,10 @@ def test_a_leg_that_is_not_what_its_job_computed_is_found(used: Study) -> None:
         made["output"]["energy_ev"] = -100.26
         outputs.update([made], key="uuid")
     whats = [d.what for d in verify(used).damages]
-    assert whats == ["its leg slab has -100.25 eV, and the job's output -100.26 eV"]
+    assert whats == [
+        "its output states -100.26 eV, and its raw file -100.25 eV",
+        "its leg slab has -100.25 eV, and the job's output -100.26 eV",
+    ]
 
 
 def test_writing_on_is_not_damage_but_a_document_changed_behind_our_back_is(used: Study) -> None:
@@ -178,7 +238,8 @@ def test_writing_on_is_not_damage_but_a_document_changed_behind_our_back_is(used
     results.close()
     found = verify(used)
     assert found.damages == []
-    assert [note.split(" was ")[0] for note in found.notes] == ["results.sqlite"]
+    assert found.notes[0].startswith("results.sqlite was written to since")
+    assert found.notes[1:] == ["Only hashed, since the jobs that made them are not here: adsorption (1)."]
     with closing(sqlite3.connect(used.results_file)) as raw, raw:
         raw.execute("UPDATE payload SET body = replace(body, '-0.4', '-0.7')")
     assert "is not what was written" in verify(used).damages[0].what
