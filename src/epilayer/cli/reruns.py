@@ -92,9 +92,7 @@ def _rerun(
         return RerunReport(None, (), (), ())
     if dry_run or not wish:
         return queue.rerun(jobs, force=force, dry_run=dry_run)
-    report = rerun_with(queue, jobs, wish, force=force)
-    queue.settle_launches()
-    return report
+    return rerun_with(queue, jobs, wish, force=force)
 
 
 def _chosen(

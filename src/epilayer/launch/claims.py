@@ -108,6 +108,9 @@ class Claims:
 
     def claim(self, token: str, job: int | None = None) -> Claim | None:
         """Take the next job, highest priority first, then the oldest; or ``job``, if it is READY."""
+        with self.file.reading() as db:  # an idle worker keeps nobody from writing
+            if db.execute("SELECT 1 FROM jobs WHERE state = 'READY' LIMIT 1").fetchone() is None:
+                return None
         with self.file.writing() as db:
             return self._claim(db, token, job)
 

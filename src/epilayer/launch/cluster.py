@@ -113,7 +113,8 @@ class ClusterLauncher:
     # Submitting
 
     def plan(self, limit: int | None = None) -> list[Submission]:
-        """Return what would be submitted now, with the scripts; nothing is changed."""
+        """Return what would be submitted now, with the scripts; nothing is submitted."""
+        self.board.project()
         ready = self.board.find({"state": "READY"})[:limit]
         return [self._submission(row, launch_id=0) for row in ready]
 
@@ -126,6 +127,7 @@ class ClusterLauncher:
             If the scheduler refuses, or a job asks for what its partition cannot give; what was submitted
             before stays.
         """
+        self.board.project()
         room = self.cluster.most_queued - len(self.board.find({"state": {"$in": ["RESERVED", "RUNNING"]}}))
         room = room if limit is None else min(room, limit)
         done: list[Submission] = []

@@ -397,9 +397,6 @@ class EmbeddedQueue:
         with self._file.writing() as db:
             return reruns.undo(db, rerun_id)
 
-    def settle_launches(self) -> None:
-        """Bring whatever launches jobs into line with the queue; here workers look into it themselves."""
-
     # Inside
 
     @staticmethod

@@ -4,10 +4,11 @@ What comes before what, what is found instead of run, what is held back, and eve
 stand in the queue's tables, exactly as in the embedded queue (`epilayer.launch.replica` says how they are
 shared). FireWorks alone cannot promise this: its Workflow is a tree of its own, so that two flows cannot
 share a job; a rerun adds detours and additions a second time; and a Workflow is several documents, which a
-kill can leave at odds. So each job that is READY is one Firework, made by jobflow's own conversion and
-carried by FireWorks' LaunchPad, launcher and rocket: ``lpad``, its web page, categories, priorities and
-reservations work as ever. A Firework is a permit to start; the job itself is claimed in the queue, so that a
-Firework run twice, by whatever accident, runs the job once.
+kill can leave at odds. So each job that is READY for the scheduler is one Firework, carried by FireWorks'
+LaunchPad, launcher and rocket: ``lpad``, its web page, categories, priorities and reservations work as ever.
+A Firework is a permit to start; the job itself is claimed in the queue, so that a Firework run twice, by
+whatever accident, runs the job once. The Fireworks follow the queue: whoever submits to the scheduler brings
+them into line first (`Board.project`), and nobody else has to.
 """
 
 # ruff: noqa: S608 - only integers are written into SQL.
@@ -17,10 +18,10 @@ from __future__ import annotations
 import io
 import json
 import os
-import tempfile
 import time
 from contextlib import redirect_stderr
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from fireworks import FiretaskBase, Firework, FWAction, FWorker, LaunchPad, Workflow
 from fireworks.core.rocket_launcher import launch_rocket
+from pymongo import UpdateOne
 
 from epilayer import __version__
 from epilayer.launch import ledger
@@ -43,7 +45,7 @@ from epilayer.store.journal import PATIENCE_S
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from epilayer.launch.base import ChangeReport, Ref, RerunReport, SubmitReport
+    from epilayer.launch.worker import Instructions
 
 WORKER_PATIENCE_S = 1800.0
 """A job that has computed for a day waits this long for a database that is being restarted."""
@@ -116,7 +118,7 @@ class Board:
 
         return sorted(self.journal.patiently(ask), key=lambda row: (-row.priority, row.job, row.fw_id))
 
-    def next_ready(self, names: Sequence[str] = ("*",)) -> int | None:
+    def next_ready(self, names: Sequence[str]) -> int | None:
         """Return the Firework to run next: highest priority first, then the oldest job.
 
         Parameters
@@ -149,11 +151,15 @@ class Board:
         for row in (old[job] for job in missing if job in old):
             self._release(row, int(ready[row.job]["priority"]))
         self._add([ready[job] for job in missing if job not in old])
+        done: list[int] = []
         for job, row in by_job.items():
             if job in ready:
                 self._permit(row, int(ready[job]["priority"]), lost=job in lost)
+            elif others[job]["state"] == JobState.COMPLETED and row.state in {"READY", "PAUSED"}:
+                done.append(row.fw_id)  # by a worker that needed no permit
             else:
                 self._forbid(row, JobState(others[job]["state"]), lost=job in lost)
+        self._complete(done)
 
     def _permit(self, row: Launched, priority: int, *, lost: bool) -> None:
         if row.state == "PAUSED" or (row.state in {"RUNNING", "RESERVED"} and lost):
@@ -167,6 +173,23 @@ class Board:
         elif row.state in {"READY", "RESERVED"} and state is not JobState.RUNNING:
             # A reserved one keeps its place at the scheduler; what starts there finds nothing to do.
             self.launchpad.pause_fw(row.fw_id)
+
+    def _complete(self, fw_ids: list[int]) -> None:
+        """Close Fireworks whose jobs were done without a launch: all at once, each being a Workflow alone."""
+        if not fw_ids:
+            return
+        state, now = "COMPLETED", datetime.now(tz=UTC).replace(tzinfo=None)
+        self.launchpad.fireworks.update_many(
+            {"fw_id": {"$in": fw_ids}}, {"$set": {"state": state, "updated_on": now.isoformat()}}
+        )
+        self.launchpad.workflows.bulk_write(
+            [
+                UpdateOne(
+                    {"nodes": fw_id}, {"$set": {"state": state, f"fw_states.{fw_id}": state, "updated_on": now}}
+                )
+                for fw_id in fw_ids
+            ]
+        )
 
     def _release(self, row: Launched, priority: int) -> None:
         """Let a Firework of an earlier attempt be launched again."""
@@ -323,82 +346,29 @@ class FireworksQueue(EmbeddedQueue):
         cache = str(self._cache) if self._cache else None
         return json.dumps({"uri": self.uri, "name": self.name, "cache": cache})
 
-    def submit(self, flow: Any, **options: Any) -> SubmitReport:  # noqa: ANN401
-        """Put a flow into the queue; see `epilayer.launch.base.Queue.submit`."""
-        report = super().submit(flow, **options)
-        self.board.project()
-        return report
-
-    def pause(self, ref: Ref) -> ChangeReport:
-        """Hold back a flow or a job; what runs already runs to its end."""
-        return self._projected(super().pause(ref))
-
-    def resume(self, ref: Ref) -> ChangeReport:
-        """Release what was paused."""
-        return self._projected(super().resume(ref))
-
-    def cancel(self, ref: Ref) -> ChangeReport:
-        """Give up a flow or a job; what runs is killed by the run, or the scheduler, that has it."""
-        return self._projected(super().cancel(ref))
-
-    def set_priority(self, ref: Ref, priority: int) -> ChangeReport:
-        """Set the priority of a flow or a job; higher runs first."""
-        return self._projected(super().set_priority(ref, priority))
-
-    def rerun(self, refs: Iterable[Ref] = (), **options: Any) -> RerunReport:  # noqa: ANN401
-        """Let jobs run again; see `epilayer.launch.reruns.rerun`."""
-        report = super().rerun(refs, **options)
-        # Inside a larger transaction nothing has happened yet; who opened it projects after it.
-        if report.id is not None and not self.file.connection().in_transaction:
-            self.board.project()
-        return report
-
-    def undo_rerun(self, rerun_id: int | None = None) -> RerunReport:
-        """Put every state back as it was before a rerun."""
-        report = super().undo_rerun(rerun_id)
-        self.board.project()
-        return report
-
-    def settle_launches(self) -> None:
-        """Bring the Fireworks into line with the queue."""
-        self.board.project()
-
-    def _projected(self, report: ChangeReport) -> ChangeReport:
-        self.board.project()
-        return report
-
 
 class FireworksWorker(Worker):
-    """A worker process that launches rockets, one after the other."""
+    """A worker process of this machine: it draws from the queue itself, without a Firework."""
+
+    def open_queue(self) -> Claims:
+        """Open the queue."""
+        return Claims(_file_of(self.told), code_version=self.told.code_version, runs=Path(self.told.runs))
+
+    def beat(self) -> None:
+        """Do nothing: a journal's entry every few seconds is too dear for what only ``force`` asks for."""
+
+
+class RocketWorker(FireworksWorker):
+    """A worker process that launches rockets."""
 
     claims: BoardClaims
     fatal: EpilayerError | OSError | None = None
 
-    def open_queue(self) -> Claims:
-        """Open the queue."""
-        where = json.loads(self.told.queue)
-        cache = Path(where["cache"]) if where["cache"] else None
-        file = ReplicatedFile(where["uri"], where["name"], folder=cache, patience_s=WORKER_PATIENCE_S)
-        return BoardClaims(file, code_version=self.told.code_version, runs=Path(self.told.runs))
-
-    def run(self) -> int:
-        """Launch rockets until told to stop, or until the supervisor is gone; return the exit code."""
-        fly_with(self)
-        self.begin()
-        board = self.claims.board
-        board.project()
-        with tempfile.TemporaryDirectory(prefix="epilayer-rocket-") as folder:
-            os.chdir(folder)  # rockets write their FW.json to where they stand
-            while not self.stopping:
-                ready = board.next_ready()
-                if ready is None:
-                    self.say("idle")
-                    if not self.wait():
-                        break
-                    continue
-                self.launch(ready)
-            os.chdir("/")
-        return 0
+    def open_queue(self) -> BoardClaims:
+        """Open the queue, and keep the Fireworks in line with it."""
+        return BoardClaims(
+            _file_of(self.told), code_version=self.told.code_version, runs=Path(self.told.runs)
+        )
 
     def launch(self, fw_id: int) -> bool:
         """Launch one rocket; return whether the Firework was still there to be had.
@@ -438,14 +408,18 @@ class FireworksWorker(Worker):
             raise JobFailedError(self.failure)
         return FWAction(stored_data={"directory": str(claim.directory), "attempt": claim.number})
 
-    def beat(self) -> None:
-        """Do nothing: FireWorks pings for the rocket, and the scheduler knows whether it lives."""
+
+def _file_of(told: Instructions) -> ReplicatedFile:
+    """Open the queue's tables as a worker does: patient with a database that is being restarted."""
+    where = json.loads(told.queue)
+    cache = Path(where["cache"]) if where["cache"] else None
+    return ReplicatedFile(where["uri"], where["name"], folder=cache, patience_s=WORKER_PATIENCE_S)
 
 
-_flying: FireworksWorker | None = None
+_flying: RocketWorker | None = None
 
 
-def fly_with(worker: FireworksWorker) -> None:
+def fly_with(worker: RocketWorker) -> None:
     """Let a worker run this process's Firetasks: FireWorks makes the task, and the task must find it."""
     global _flying  # noqa: PLW0603
     _flying = worker

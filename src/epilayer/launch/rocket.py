@@ -48,7 +48,7 @@ def job_id_of(token: str) -> str | None:
     return rest.rpartition("-")[0] if kind == TOKEN else None
 
 
-class Rocket(fireworks.FireworksWorker):
+class Rocket(fireworks.RocketWorker):
     """A worker for one Firework in a batch job.
 
     Parameters

@@ -83,7 +83,6 @@ def transfer(
                     f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks})",
                     [tuple(row[name] for name in names) for row in content],
                 )
-    target.settle_launches()
     return TransferReport(len(rows["jobs"]), documents, objects)
 
 
