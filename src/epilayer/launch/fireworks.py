@@ -182,11 +182,10 @@ class Board:
         self.launchpad.fireworks.update_many(
             {"fw_id": {"$in": fw_ids}}, {"$set": {"state": state, "updated_on": now.isoformat()}}
         )
+        workflow = {"state": state, "updated_on": now}
         self.launchpad.workflows.bulk_write(
             [
-                UpdateOne(
-                    {"nodes": fw_id}, {"$set": {"state": state, f"fw_states.{fw_id}": state, "updated_on": now}}
-                )
+                UpdateOne({"nodes": fw_id}, {"$set": {**workflow, f"fw_states.{fw_id}": state}})
                 for fw_id in fw_ids
             ]
         )
