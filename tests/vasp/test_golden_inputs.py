@@ -6,9 +6,6 @@ difference, and at ``docs/vasp-inputs.md``, before committing it.
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +13,7 @@ import pytest
 
 from epilayer.cli.inputs import write_inputs
 from epilayer.config import Settings, Study
+from golden import lines, unreviewed, written_beside
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "data" / "golden"
@@ -30,25 +28,14 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module", params=LEVELS)
 def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Folder of the inputs as written now, and of the golden ones."""
-    import pymatgen.core
-
-    level = request.param
     folder = tmp_path_factory.mktemp("inputs") / "now"
     study = Study(tmp_path_factory.mktemp("study"), Settings())
-    kept = pymatgen.core.SETTINGS.pop("PMG_VASP_PSP_DIR", None)  # without a licence: POTCAR.spec
-    try:
-        write_inputs(study, "paper_adsorption", folder, level, SETTINGS)
-    finally:
-        if kept is not None:
-            pymatgen.core.SETTINGS["PMG_VASP_PSP_DIR"] = kept
-    golden = GOLDEN / level
-    if os.environ.get("EPILAYER_WRITE_GOLDEN"):
-        shutil.rmtree(golden, ignore_errors=True)
-        for source in (p for p in folder.glob("*/*") if p.name in FILES):
-            target = golden / source.relative_to(folder)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
-    return folder, golden
+    return written_beside(
+        folder,
+        GOLDEN / request.param,
+        lambda: write_inputs(study, "paper_adsorption", folder, request.param, SETTINGS),
+        FILES,
+    )
 
 
 def folders(root: Path) -> list[str]:
@@ -67,8 +54,7 @@ def test_the_same_calculations_are_written(written: tuple[Path, Path]) -> None:
 def test_every_line_is_the_reviewed_one(written: tuple[Path, Path], file: str) -> None:
     now, golden = written
     for name in folders(golden):
-        found = (now / name / file).read_text(encoding="utf-8").strip().splitlines()
-        assert found == (golden / name / file).read_text(encoding="utf-8").strip().splitlines(), name
+        assert lines(now, name, file) == lines(golden, name, file), name
 
 
 def test_positions_are_the_reviewed_ones(written: tuple[Path, Path]) -> None:
@@ -91,8 +77,5 @@ def test_positions_are_the_reviewed_ones(written: tuple[Path, Path]) -> None:
 
 def test_every_tag_is_reviewed_on_its_page(written: tuple[Path, Path]) -> None:
     _, golden = written
-    page = (ROOT / "docs" / "vasp-inputs.md").read_text(encoding="utf-8")
-    reviewed = set(re.findall(r"^\| `([A-Z0-9_]+)`", page, re.MULTILINE))
-    for incar in golden.glob("*/INCAR"):
-        tags = {line.split("=")[0].strip() for line in incar.read_text().splitlines() if "=" in line}
-        assert tags <= reviewed, (incar, tags - reviewed)
+    assert list(golden.glob("*/INCAR"))
+    assert not unreviewed(golden, ROOT / "docs" / "vasp-inputs.md")

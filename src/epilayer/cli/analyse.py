@@ -9,7 +9,16 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from epilayer.cli.common import JsonOption, err, out, print_json, study
+from epilayer.cli.common import (
+    JsonOption,
+    StepSkipOption,
+    TimeStepOption,
+    TrajectoryArgument,
+    err,
+    out,
+    print_json,
+    study,
+)
 from epilayer.model.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,12 +45,7 @@ def analyse() -> None:
 
 @app.command()
 def transport(
-    file: Annotated[
-        Path,
-        typer.Argument(
-            help="XDATCAR, vasprun.xml, OUTCAR, vaspout.h5, .extxyz, .traj, or an .h5 of epilayer."
-        ),
-    ],
+    file: TrajectoryArgument,
     species: Annotated[
         list[str] | None, typer.Option("--species", help="Element whose atoms are carriers; may be repeated.")
     ] = None,
@@ -52,13 +56,8 @@ def transport(
             help="Molecular carrier, followed at its centre: a ligand's name (fsi) or NAME=FORMULA.",
         ),
     ] = None,
-    time_step_fs: Annotated[
-        float | None,
-        typer.Option("--time-step-fs", help="Time step of the simulation, where the file is silent."),
-    ] = None,
-    step_skip: Annotated[
-        int | None, typer.Option("--step-skip", min=1, help="Steps between stored frames.")
-    ] = None,
+    time_step_fs: TimeStepOption = None,
+    step_skip: StepSkipOption = None,
     temperature_k: Annotated[
         float | None, typer.Option("--temperature-k", help="For the conductivity.")
     ] = None,

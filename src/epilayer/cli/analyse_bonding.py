@@ -12,7 +12,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from epilayer.cli.analyse import read_trajectory
-from epilayer.cli.common import JsonOption, err, out, print_json
+from epilayer.cli.common import (
+    JsonOption,
+    StepSkipOption,
+    TimeStepOption,
+    TrajectoryArgument,
+    err,
+    out,
+    print_json,
+)
 from epilayer.cli.pictures import check_names
 from epilayer.model.errors import InputError, UnknownNameError
 
@@ -132,19 +140,9 @@ def bonding(
 
 
 def hydrogen(
-    file: Annotated[
-        Path,
-        typer.Argument(
-            help="XDATCAR, vasprun.xml, OUTCAR, vaspout.h5, .extxyz, .traj, or an .h5 of epilayer."
-        ),
-    ],
-    time_step_fs: Annotated[
-        float | None,
-        typer.Option("--time-step-fs", help="Time step of the simulation, where the file is silent."),
-    ] = None,
-    step_skip: Annotated[
-        int | None, typer.Option("--step-skip", min=1, help="Steps between stored frames.")
-    ] = None,
+    file: TrajectoryArgument,
+    time_step_fs: TimeStepOption = None,
+    step_skip: StepSkipOption = None,
     hold_frames: Annotated[
         int, typer.Option("--hold-frames", min=1, help="Frames for which a new partner must be kept.")
     ] = 3,

@@ -12,9 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
-from epilayer.cli.common import JsonOption, cluster_queue_of, jobstore_of, out, print_json, queue_of, study
+from epilayer.cli.common import (
+    Check,
+    JsonOption,
+    cluster_queue_of,
+    jobstore_of,
+    out,
+    print_json,
+    queue_of,
+    report_checks,
+    study,
+)
 from epilayer.cli.harvest import harvest
 from epilayer.config import EMBEDDED
 from epilayer.model.errors import EpilayerError, InputError
@@ -199,19 +208,7 @@ def doctor(*, as_json: JsonOption = False) -> None:
 
     Example: [cyan]epilayer cluster doctor[/]
     """
-    rows = list(_checks(study()))
-    if as_json:
-        print_json([{"check": c, "ok": ok, "found": found, "fix": fix} for c, ok, found, fix in rows])
-    else:
-        table = Table(box=None, pad_edge=False)
-        for heading in ("", "check", "found", "how to mend it"):
-            table.add_column(heading)
-        for check, ok, found, fix in rows:
-            mark = "[green]ok[/]" if ok else "[bold red]no[/]"
-            table.add_row(mark, escape(check), escape(found), "" if ok else escape(fix))
-        out.print(table)
-    if not all(ok for _, ok, _, _ in rows):
-        raise typer.Exit(1)
+    report_checks(_checks(study()), as_json=as_json)
 
 
 @app.command(hidden=True)
@@ -276,7 +273,7 @@ def _outputs(used: Study) -> Callable[[str], Any]:
     return output_of
 
 
-def _checks(used: Study) -> Iterator[tuple[str, bool, str, str]]:
+def _checks(used: Study) -> Iterator[Check]:
     import shutil
 
     from epilayer.launch.slurm import Slurm
@@ -318,7 +315,7 @@ def _checks(used: Study) -> Iterator[tuple[str, bool, str, str]]:
             yield f"slurm/{name}", True, "found", ""
 
 
-def _answer(title: str, slurm: Any, command: list[str], fix: str) -> tuple[str, bool, str, str]:  # noqa: ANN401
+def _answer(title: str, slurm: Any, command: list[str], fix: str) -> Check:  # noqa: ANN401
     try:
         code, said, wrong = slurm.ask(command)
     except EpilayerError as error:
@@ -327,7 +324,7 @@ def _answer(title: str, slurm: Any, command: list[str], fix: str) -> tuple[str, 
     return title, code == 0, text or "answers", fix
 
 
-def _database_check(used: Study) -> tuple[str, bool, str, str]:
+def _database_check(used: Study) -> Check:
     from epilayer.store.jobs import without_password
 
     try:

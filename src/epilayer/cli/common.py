@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,7 +16,7 @@ from epilayer.config import open_study
 from epilayer.model.errors import InputError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterable
 
     from jobflow import JobStore
 
@@ -29,6 +30,20 @@ out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document, for scripts.")]
+TrajectoryArgument = Annotated[
+    Path,
+    typer.Argument(help="XDATCAR, vasprun.xml, OUTCAR, vaspout.h5, .extxyz, .traj, or an .h5 of epilayer."),
+]
+TimeStepOption = Annotated[
+    float | None,
+    typer.Option("--time-step-fs", help="Time step of the simulation, where the file is silent."),
+]
+StepSkipOption = Annotated[
+    int | None, typer.Option("--step-skip", min=1, help="Steps between stored frames.")
+]
+
+Check = tuple[str, bool, str, str]
+"""What a doctor looked at, whether it is well, what was found, and how to mend it."""
 
 
 @dataclass
@@ -102,6 +117,26 @@ def results_of(used: Study) -> ResultsStore:
 def print_json(value: Any) -> None:  # noqa: ANN401  (any JSON value)
     """Print a JSON document to standard output, without colours or wrapping."""
     sys.stdout.write(json.dumps(value, indent=2, default=str, ensure_ascii=False) + "\n")
+
+
+def report_checks(checks: Iterable[Check], *, as_json: bool) -> None:
+    """Print what a doctor found; leave with 1 where something is wrong."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    rows = list(checks)
+    if as_json:
+        print_json([{"check": c, "ok": ok, "found": found, "fix": fix} for c, ok, found, fix in rows])
+    else:
+        table = Table(box=None, pad_edge=False)
+        for heading in ("", "check", "found", "how to mend it"):
+            table.add_column(heading)
+        for check, ok, found, fix in rows:
+            mark = "[green]ok[/]" if ok else "[bold red]no[/]"
+            table.add_row(mark, escape(check), escape(found), "" if ok else escape(fix))
+        out.print(table)
+    if not all(ok for _, ok, _, _ in rows):
+        raise typer.Exit(1)
 
 
 def report_error(error: EpilayerError) -> None:

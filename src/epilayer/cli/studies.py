@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from epilayer.cli.common import JsonOption, out, print_json, results_of, study
+from epilayer.cli.common import Check, JsonOption, out, print_json, report_checks, results_of, study
 from epilayer.config import STUDY_FILE, shipped
 from epilayer.model.errors import EpilayerError, InputError, UnknownNameError
 
@@ -130,22 +130,10 @@ def doctor(
 
         show(used, as_json=as_json)
         return
-    rows = list(_checks(used))
-    if as_json:
-        print_json([{"check": c, "ok": ok, "found": found, "fix": fix} for c, ok, found, fix in rows])
-    else:
-        table = Table(box=None, pad_edge=False)
-        for heading in ("", "check", "found", "how to mend it"):
-            table.add_column(heading)
-        for check, ok, found, fix in rows:
-            mark = "[green]ok[/]" if ok else "[bold red]no[/]"
-            table.add_row(mark, escape(check), escape(found), "" if ok else escape(fix))
-        out.print(table)
-    if not all(ok for _, ok, _, _ in rows):
-        raise typer.Exit(1)
+    report_checks(_checks(used), as_json=as_json)
 
 
-def _checks(used: Study) -> Iterator[tuple[str, bool, str, str]]:
+def _checks(used: Study) -> Iterator[Check]:
     import os
     import sqlite3
     from importlib import metadata
@@ -175,7 +163,7 @@ def _checks(used: Study) -> Iterator[tuple[str, bool, str, str]]:
         yield _results_check(used)
 
 
-def _engine_checks(used: Study, name: str) -> Iterator[tuple[str, bool, str, str]]:
+def _engine_checks(used: Study, name: str) -> Iterator[Check]:
     from epilayer.engines import calculators
     from epilayer.model.level import EngineKind
 
@@ -193,7 +181,7 @@ def _engine_checks(used: Study, name: str) -> Iterator[tuple[str, bool, str, str
     yield f"engine {name}", True, found, ""
 
 
-def _vasp_checks(used: Study, name: str) -> Iterator[tuple[str, bool, str, str]]:
+def _vasp_checks(used: Study, name: str) -> Iterator[Check]:
     """Check VASP and LOBSTER, one row a fault; where the study does not use them, being absent is none."""
     import atomate2
     import pymatgen.core
@@ -229,7 +217,7 @@ def _vasp_checks(used: Study, name: str) -> Iterator[tuple[str, bool, str, str]]
         yield "LOBSTER", False, f"{missing.what} Bonding analysis needs it.", missing.remedy
 
 
-def _results_check(used: Study) -> tuple[str, bool, str, str]:
+def _results_check(used: Study) -> Check:
     from epilayer.store.jobs import without_password
 
     try:
@@ -243,7 +231,7 @@ def _results_check(used: Study) -> tuple[str, bool, str, str]:
     return "results", True, f"{count} in {without_password(str(used.results))}", ""
 
 
-def _database_check(title: str, file: Path) -> tuple[str, bool, str, str]:
+def _database_check(title: str, file: Path) -> Check:
     import sqlite3
 
     if not file.exists():

@@ -11,13 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from epilayer.cli import main
-from epilayer.cli.common import state
+from command import runner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Run = Callable[..., tuple[int, str, str]]
+    from command import Run
 
 DATA = Path(__file__).parents[2] / "data"
 KEYS = {"code", "severity", "what", "where", "why", "remedy"}
@@ -25,18 +22,8 @@ KEYS = {"code", "severity", "what", "where", "why", "remedy"}
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(state, "study_path", None)
     monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["epilayer", "audit", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        said = capsys.readouterr()
-        return int(left.value.code or 0), said.out, said.err
-
-    return call
+    return runner(capsys, monkeypatch, "audit")
 
 
 @pytest.mark.parametrize("name", ["as_published.txt", "as_published.yaml"])

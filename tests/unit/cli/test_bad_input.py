@@ -7,13 +7,11 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
-from epilayer.cli import main
-from epilayer.cli.common import state
+from command import Said, runner
 from epilayer.config import open_study, shipped
 from epilayer.model.errors import InputError
 
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    Run = Callable[..., "Said"]
+    from command import Run
 
 QUICK = ("--level", "toy", "--quick", "--set", "facets=001", "--set", "ligands=triazole")
 
@@ -50,36 +48,14 @@ def build(catalogue):
 '''
 
 
-@dataclass(frozen=True)
-class Said:
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, study: Path) -> Run:
-    """Run a command in this process; what is not turned into a message fails the test with its traceback."""
-    monkeypatch.delenv("EPILAYER_DEBUG", raising=False)
-    monkeypatch.setenv("COLUMNS", "200")
+    epilayer = runner(capsys, monkeypatch)
 
     def call(*arguments: str, at: Path = study) -> Said:
-        monkeypatch.setattr(sys, "argv", ["epilayer", "-C", str(at), *arguments])
-        with pytest.raises(SystemExit) as left:
-            main()
-        said = capsys.readouterr()
-        code = left.value.code
-        return Said(code if isinstance(code, int) else int(code is not None), said.out, said.err)
+        return epilayer("-C", at, *arguments)
 
     return call
-
-
-@pytest.fixture(autouse=True)
-def _options_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(state, "study_path", None)
-    monkeypatch.setattr(state, "debug", False)
 
 
 @pytest.fixture

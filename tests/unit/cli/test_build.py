@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from epilayer.cli import main
-from epilayer.cli.common import state
+from command import runner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    Run = Callable[..., tuple[int, str, str]]
+    from command import Run
 
 XYZ = """3
 water
@@ -28,20 +25,8 @@ H 0.0 -0.757 -0.469
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """Run a command in this process, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(state, "study_path", None)
-    monkeypatch.setenv("COLUMNS", "160")
-    monkeypatch.delenv("EPILAYER_STUDY", raising=False)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["epilayer", "build", *arguments])
-        with pytest.raises(SystemExit) as left:
-            main()
-        said = capsys.readouterr()
-        return int(left.value.code or 0), said.out, said.err
-
-    return call
+    return runner(capsys, monkeypatch, "build")
 
 
 def rock_salt(file: Path) -> Structure:

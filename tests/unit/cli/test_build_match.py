@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from epilayer.cli import main
-from epilayer.cli.common import state
+from command import runner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    Run = Callable[..., tuple[int, str, str]]
+    from command import Run
 
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(state, "study_path", None)
-    monkeypatch.setenv("COLUMNS", "160")
-    monkeypatch.delenv("EPILAYER_STUDY", raising=False)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["epilayer", "build", "match", *arguments])
-        with pytest.raises(SystemExit) as left:
-            main()
-        said = capsys.readouterr()
-        return int(left.value.code or 0), said.out, said.err
-
-    return call
+    return runner(capsys, monkeypatch, "build", "match")
 
 
 def test_met6_on_nvopf(run: Run, tmp_path: Path) -> None:

@@ -3,37 +3,24 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from pymatgen.core import Structure
 
-from epilayer.cli import main
+from command import runner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    Run = Callable[..., tuple[int, str, str]]
+    from command import Run
 
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    monkeypatch.delenv("EPILAYER_STUDY", raising=False)
-    monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["epilayer", "build", "pore", *arguments])
-        with pytest.raises(SystemExit) as left:
-            main()
-        said = capsys.readouterr()
-        code = left.value.code
-        return (code if isinstance(code, int) else int(code is not None)), said.out, said.err
-
-    return call
+    return runner(capsys, monkeypatch, "build", "pore")
 
 
 def test_a_small_load_is_written_and_told(run: Run, tmp_path: Path) -> None:

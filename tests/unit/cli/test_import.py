@@ -10,22 +10,18 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from epilayer.cli import main
-from epilayer.cli.common import state
+from command import runner
 from epilayer.engines.outputs import import_many
 from epilayer.store.records import record_of
 from epilayer.store.results import open_results
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Run = Callable[..., "Said"]
+    from command import Run
 
 DATA = Path(os.environ.get("EPILAYER_REAL_DATA", Path(__file__).parents[4] / "shared" / "data"))
 real_data = [
@@ -46,16 +42,6 @@ GOLDEN = {
 STATUSES = {"converged", "unconverged", "incomplete", "failed"}
 
 
-@dataclass(frozen=True)
-class Said:
-    code: int
-    out: str
-    err: str
-
-    def json(self) -> Any:  # noqa: ANN401  (any JSON)
-        return json.loads(self.out)
-
-
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
     folder = tmp_path / "study"
@@ -66,18 +52,7 @@ def study(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, study: Path) -> Run:
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(state, "study_path", None)
-
-    def call(*arguments: object) -> Said:
-        monkeypatch.setattr(sys, "argv", ["epilayer", "-C", str(study), *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        said = capsys.readouterr()
-        code = left.value.code
-        return Said(code if isinstance(code, int) else int(code is not None), said.out, said.err)
-
-    return call
+    return runner(capsys, monkeypatch, "-C", study)
 
 
 # --- a single point of our own, of any atoms --------------------------------------------------------
