@@ -91,6 +91,7 @@ def test_the_whole_study_on_magnesia(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert distances_ang == sorted(distances_ang, reverse=True)
     assert taken.barrier_ev == max(e for _, e in taken.barrier_path)
     assert taken.barrier_ev >= max(taken.energy_ev, 0.0)
+    assert taken.barrier_method is BarrierMethod.SCAN
     stored = document_of(record, created="2026-01-01T00:00:00", job="x")
     assert stored["fields"]["measure"] == record.measure.value
     assert record_of(stored).statement == record.statement

@@ -13,7 +13,7 @@ from pymatgen.core import Molecule
 from epilayer.analysis.bonding import BONDED_SCALE
 from epilayer.analysis.mapping import map_molecule
 from epilayer.analysis.shapes import bonds_of, components, whole_molecule
-from epilayer.model.cohp import MappedChange, RunReport, RunVerdict
+from epilayer.model.cohp import MappedChange, MappedChanges, OpenBond, RunReport, RunVerdict
 from epilayer.model.errors import InputError, StructureError
 from epilayer.model.imported import Agreement, Finding, Severity
 
@@ -200,8 +200,10 @@ def compare_runs(
     adsorbed_structure: Structure,
     listed: Sequence[BondIntegral],
     atoms: Sequence[int] | None = None,
-) -> tuple[MappedChange, ...]:
+) -> MappedChanges:
     """Compare bonds of a free molecule with the same, atom-mapped, bonds in a structure that holds it.
+
+    A bond that another one fits as well is named, and the others are compared.
 
     Parameters
     ----------
@@ -217,7 +219,7 @@ def compare_runs(
     InputError
         If the free run is refused, holds no bond, or was projected on other functions.
     StructureError
-        If the molecule is not found, or cannot be mapped.
+        If the molecule is not found, or none of its bonds can be mapped.
     """
     if free.verdict is RunVerdict.REFUSED:
         raise InputError(
@@ -237,20 +239,33 @@ def compare_runs(
     there = _molecule(adsorbed_structure, chosen)
     mapped = map_molecule(molecule, there)
     bonded = {tuple(sorted(b)) for b in bonds_of(molecule)}
-    changes = []
+    changes: list[MappedChange] = []
+    open_bonds: list[OpenBond] = []
     for bond in free.bonds:
         i, j = _number(bond.atom_1) - 1, _number(bond.atom_2) - 1
         direct_ang = float(molecule.get_distance(i, j)) if i != j else 0.0
         if tuple(sorted((i, j))) not in bonded or abs(direct_ang - bond.length_ang) > SAME_GEOMETRY_ANG:
             continue
-        k, m = mapped.bond(i, j)
-        changes.append(_change(bond, (i, j), (chosen[k], chosen[m]), adsorbed, adsorbed_structure, listed))
+        pair = mapped.bond(i, j)
+        if pair is None:
+            open_bonds.append(
+                OpenBond(name=name_of(bond), atoms=(i, j), free_ang=direct_ang, free_ev=-bond.summed)
+            )
+            continue
+        there_pair = (chosen[pair[0]], chosen[pair[1]])
+        changes.append(_change(bond, (i, j), there_pair, adsorbed, adsorbed_structure, listed))
+    if not changes and open_bonds:
+        raise StructureError(
+            f"No bond of {free.directory} can be told from others in {adsorbed.directory}: "
+            f"{', '.join(b.name for b in open_bonds)}.",
+            "Give both structures with the atoms in one order, or an earlier frame of the relaxation.",
+        )
     if not changes:
         raise InputError(
             f"{free.directory} lists no bond of the molecule among those chosen.",
             "Name bonds of the free molecule (--bonds C-O), or let LOBSTER integrate them.",
         )
-    return tuple(changes)
+    return MappedChanges(changes=tuple(changes), open_bonds=tuple(open_bonds))
 
 
 def _change(

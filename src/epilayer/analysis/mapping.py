@@ -50,31 +50,32 @@ class AtomMap:
         molecule's.
     misfit_ang
         Mean change of the distances between atoms, saturating at 1 A for atoms that parted, Angstrom.
-    open_atoms
-        Atoms of the free molecule for which another map is as good and no symmetry makes both the same.
+    rivals
+        Other maps that are as good, where no symmetry of the free molecule makes them the same.
+    hydrogen_rivals
+        Those that leave open which hydrogen is which, and nothing else: for the other atoms they are a
+        symmetry.
+    hydrogens
+        Of the free molecule.
     """
 
     atoms: tuple[int, ...]
     broken: tuple[Bond, ...]
     formed: tuple[Bond, ...]
     misfit_ang: float
-    open_atoms: frozenset[int]
+    rivals: tuple[tuple[int, ...], ...] = ()
+    hydrogen_rivals: tuple[tuple[int, ...], ...] = ()
+    hydrogens: frozenset[int] = frozenset()
 
-    def bond(self, first: int, second: int) -> Bond:
-        """Return the adsorbed molecule's pair for a bond of the free one.
+    def bond(self, first: int, second: int) -> Bond | None:
+        """Return the adsorbed molecule's pair for a bond of the free one; ``None`` where it is open.
 
-        Raises
-        ------
-        StructureError
-            Where the atoms cannot be told from others.
+        It is open where an equally good map makes it another bond; one that only turns it round does not.
         """
-        lost = sorted({first, second} & self.open_atoms)
-        if lost:
-            raise StructureError(
-                f"Atom {lost[0]} of the free molecule cannot be mapped: another atom fits as well.",
-                "Give both structures with the atoms in one order, or an earlier frame of the relaxation.",
-            )
-        return self.atoms[first], self.atoms[second]
+        pair = self.atoms[first], self.atoms[second]
+        with_hydrogen = not self.hydrogens.isdisjoint((first, second))
+        rivals = self.rivals + (self.hydrogen_rivals if with_hydrogen else ())
+        return pair if all({rival[first], rival[second]} == set(pair) for rival in rivals) else None
 
 
 def map_molecule(free: Molecule, adsorbed: Molecule, *, most_changes: int = 2) -> AtomMap:
@@ -217,27 +218,60 @@ def _choose(
 ) -> AtomMap:
     here, there = np.asarray(free.distance_matrix), np.asarray(adsorbed.distance_matrix)
 
-    def misfit_ang(atoms: tuple[int, ...]) -> float:
-        difference = np.abs(here - there[np.ix_(atoms, atoms)])
+    def misfit_ang(atoms: Sequence[int], of: Sequence[int] | slice = slice(None)) -> float:
+        difference = np.abs(here[of] - there[np.ix_(atoms, atoms)][of])
         return float((difference / (1.0 + difference / _SATURATION_ANG)).mean())
+
+    def are_as_good(rival_ang: float, lowest_ang: float) -> bool:
+        return rival_ang <= lowest_ang * (1.0 + _TIE_SHARE) + _TIE_ANG
 
     ranked = sorted({atoms: misfit_ang(atoms) for atoms in maps}.items(), key=lambda item: (item[1], item[0]))
     best, lowest_ang = ranked[0]
-    place = {atom: i for i, atom in enumerate(best)}
-    open_atoms: set[int] = set()
-    for rival, rival_ang in ranked[1:]:
-        if rival_ang > lowest_ang * (1.0 + _TIE_SHARE) + _TIE_ANG:
-            break
-        # A symmetry of the free molecule, if it is as good a map of it onto itself.
-        swap = np.array([place[atom] for atom in rival])
-        if float(np.abs(here - here[np.ix_(swap, swap)]).max()) > _SYMMETRIC_ANG:
-            open_atoms.update(int(i) for i in np.flatnonzero(swap != np.arange(len(swap))))
-    mapped = {tuple(sorted((best[i], best[j]))): (i, j) for i, j in before}
+    rivals = [rival for rival, rival_ang in ranked[1:] if are_as_good(rival_ang, lowest_ang)]
+    # Hydrogens were put down atom by atom of the skeleton; one that parted tells little of its own.
     present = {tuple(sorted(bond)) for bond in after}
+    kept = [(i, j) for i, j in before if tuple(sorted((best[i], best[j]))) in present]
+    for hydrogens in _hydrogens_alike(free, kept):
+        ways = [_permuted(best, hydrogens, order) for order in permutations(hydrogens)]
+        local_ang = {way: misfit_ang(way, hydrogens) for way in ways}
+        best = min(local_ang, key=lambda way: (local_ang[way], way))
+        rivals += [way for way in ways if way != best and are_as_good(local_ang[way], local_ang[best])]
+    place = {atom: i for i, atom in enumerate(best)}
+    symbols = _symbols(free)
+    heavy = [i for i, symbol in enumerate(symbols) if symbol != "H"]
+    different, hydrogens_differ = [], []
+    for rival in dict.fromkeys(rivals):
+        swap = np.array([place[atom] for atom in rival])
+        # No rival where it is a symmetry of the free molecule: as good a map of that onto itself.
+        moved_ang = np.abs(here - here[np.ix_(swap, swap)])
+        if float(moved_ang[np.ix_(heavy, heavy)].max(initial=0.0)) > _SYMMETRIC_ANG:
+            different.append(rival)
+        elif float(moved_ang.max()) > _SYMMETRIC_ANG:
+            hydrogens_differ.append(rival)
+    mapped = {tuple(sorted((best[i], best[j]))): (i, j) for i, j in before}
     return AtomMap(
         atoms=best,
         broken=tuple(bond for pair, bond in mapped.items() if pair not in present),
         formed=tuple(bond for bond in after if tuple(sorted(bond)) not in mapped),
-        misfit_ang=lowest_ang,
-        open_atoms=frozenset(open_atoms),
+        misfit_ang=misfit_ang(best),
+        rivals=tuple(different),
+        hydrogen_rivals=tuple(hydrogens_differ),
+        hydrogens=frozenset(range(len(free))) - frozenset(heavy),
     )
+
+
+def _hydrogens_alike(free: Molecule, bonds: Sequence[Bond]) -> list[list[int]]:
+    """Return the hydrogens of each atom that carries more than one."""
+    symbols = _symbols(free)
+    carried: dict[int, list[int]] = {}
+    for i, j in (way for bond in bonds for way in (bond, bond[::-1])):
+        if symbols[j] == "H" and symbols[i] != "H":
+            carried.setdefault(i, []).append(j)
+    return [sorted(hydrogens) for hydrogens in carried.values() if len(hydrogens) > 1]
+
+
+def _permuted(atoms: tuple[int, ...], places: Sequence[int], order: Sequence[int]) -> tuple[int, ...]:
+    result = list(atoms)
+    for i, j in zip(places, order, strict=True):
+        result[i] = atoms[j]
+    return tuple(result)

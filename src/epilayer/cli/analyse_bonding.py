@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from epilayer.engines.outputs.discover import FoundFiles
-    from epilayer.model.cohp import MappedChange, RunReport
+    from epilayer.model.cohp import MappedChange, MappedChanges, RunReport
     from epilayer.model.imported import BondIntegral
     from epilayer.report.canvas import Form
 
@@ -104,13 +104,13 @@ def bonding(
     with err.status("Reading ..."):
         if free is None:
             runs = [_read(directory, bonds or [], atoms or [], structure)]
-            changes: tuple[MappedChange, ...] = ()
+            compared: MappedChanges | None = None
             document = runs[0].report.model_dump(mode="json")
             picture = _curves(runs[0], plot) if plot is not None else None
         else:
             runs = [_read(free, bonds or [], atoms or [], None), _read(directory, [], [], structure)]
             before, after = runs
-            changes = compare_runs(
+            compared = compare_runs(
                 before.report,
                 _needed(before, free),
                 after.report,
@@ -121,9 +121,9 @@ def bonding(
             document = {
                 "free": before.report.model_dump(mode="json", exclude={"bonds", "refused_bonds"}),
                 "adsorbed": after.report.model_dump(mode="json", exclude={"bonds", "refused_bonds"}),
-                "changes": [c.model_dump(mode="json") for c in changes],
+                **compared.model_dump(mode="json"),
             }
-            picture = _bars(after.report, changes, plot) if plot is not None else None
+            picture = _bars(after.report, compared.changes, plot) if plot is not None else None
     if plot is not None and picture is not None:
         write_atomic(plot, picture)
     if as_json:
@@ -131,8 +131,8 @@ def bonding(
         return
     for run in runs:
         _show_head(run.report)
-    if changes:
-        _show_changes(changes)
+    if compared is not None:
+        _show_changes(compared)
     else:
         _show_bonds(runs[0].report, everything=not (bonds or atoms))
     if plot is not None:
@@ -384,7 +384,7 @@ def _show_bonds(report: RunReport, *, everything: bool) -> None:
         out.print(f"The {len(shown)} strongest of {len(report.bonds)}; --json prints all, --bonds chooses.")
 
 
-def _show_changes(changes: Sequence[MappedChange]) -> None:
+def _show_changes(compared: MappedChanges) -> None:
     table = Table(box=None, pad_edge=False)
     for heading in (
         "bond",
@@ -397,7 +397,7 @@ def _show_changes(changes: Sequence[MappedChange]) -> None:
         "note",
     ):
         table.add_column(heading, justify="left" if heading in ("bond", "here", "note") else "right")
-    for c in changes:
+    for c in compared.changes:
         table.add_row(
             c.name,
             "-".join(f"{e}{k + 1}" for e, k in zip(c.elements, c.adsorbed_atoms, strict=True)),
@@ -408,8 +408,16 @@ def _show_changes(changes: Sequence[MappedChange]) -> None:
             "" if c.change_ratio is None else f"{_PERCENT * c.change_ratio:+.1f} %",
             c.note,
         )
+    for b in compared.open_bonds:
+        table.add_row(b.name, "", f"{b.free_ang:.3f}", "", f"{b.free_ev:.4f}", "", "", "another fits as well")
     out.print(table)
-    counted = [c for c in changes if c.change_ratio is not None and "H" not in c.elements]
+    if compared.open_bonds:
+        out.print(
+            f"{len(compared.open_bonds)} bonds cannot be told from others there. Give both structures with "
+            "the atoms in one order, or an earlier frame of the relaxation.",
+            soft_wrap=True,
+        )
+    counted = [c for c in compared.changes if c.change_ratio is not None and "H" not in c.elements]
     if counted:
         worst = min(counted, key=lambda c: c.change_ratio or 0.0)
         out.print(f"Weakened most: {worst.name} ({_PERCENT * (worst.change_ratio or 0.0):+.1f} %).")

@@ -347,7 +347,7 @@ def walk_path(
     way = nearest_transfer(start, len(slab.structure), [b.atoms for b in bonds])
     if way is None:
         return None
-    if method is BarrierMethod.BAND and isinstance(engine, PathEngine):
+    if method == BarrierMethod.BAND and isinstance(engine, PathEngine):  # it came as its text
         band = engine.path(f"{title}, band of the hydrogen's path", images).make(start, after.structure)
         return Response(replace=Flow([band], output=band.output, name=f"path, {title}"))
     made = [

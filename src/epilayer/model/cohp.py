@@ -162,3 +162,19 @@ class MappedChange(BondChange):
 
     adsorbed_atoms: tuple[int, int]
     note: str
+
+
+class OpenBond(Frozen):
+    """A bond of the free molecule that cannot be told from another one in the structure with the surface."""
+
+    name: str
+    atoms: tuple[int, int]
+    free_ang: Ang
+    free_ev: Ev
+
+
+class MappedChanges(Frozen):
+    """The bonds of a free molecule, compared with themselves where they are known for certain."""
+
+    changes: tuple[MappedChange, ...]
+    open_bonds: tuple[OpenBond, ...]

@@ -282,6 +282,26 @@ def test_a_broken_bond_has_no_number_and_other_functions_are_not_compared(run: P
     assert "C was projected on" in error.what
 
 
+def test_bonds_that_cannot_be_told_apart_are_named_and_the_others_compared(tmp_path: Path) -> None:
+    """A methyl that came off has three hydrogens alike; the C-O bonds are still known."""
+    free = lobster(
+        tmp_path / "free", ether(), [(0, 1, -9.0), (1, 2, -9.2), (0, 3, -11.0), (0, 4, -11.0), (0, 5, -11.0)]
+    )
+    folder = lobster(tmp_path / "broken", on_magnesia(ether(apart_ang=2.6), list(range(9))), [(5, 6, -9.0)])
+    arguments = [str(folder), "--free", str(free), "--molecule", "5-13"]
+    found = analysed(*arguments)
+    assert [c["name"] for c in found["changes"]] == ["C1-O2", "O2-C3"]
+    assert [(b["name"], b["free_ev"]) for b in found["open_bonds"]] == [
+        (name, 11.0) for name in ("C1-H4", "C1-H5", "C1-H6")
+    ]
+    text = CliRunner().invoke(app, ["analyse", "bonding", *arguments]).stdout
+    assert text.count("another fits as well") == 3
+    assert "3 bonds cannot be told from others there" in text
+    hopeless = refused(*arguments, "--bonds", "C-H")
+    assert "No bond of" in hopeless.what
+    assert "C1-H4, C1-H5, C1-H6" in hopeless.what
+
+
 def test_a_hydrogen_that_leaves_is_named_with_its_time(tmp_path: Path) -> None:
     path = tmp_path / "walk.extxyz"
     places = [[0, 0, 0], [1.09, 0, 0], [2.6, 0, 0]]
