@@ -22,7 +22,7 @@ def build(
     level: str = "chgnet+d3",
     cathode: str = "nvopf",
     facets: tuple[str, ...] = ("001", "100"),
-    states: tuple[str, ...] = ("charged", "as cut"),
+    states: tuple[str, ...] = (),
     chains: tuple[str, ...] = ("peo2", "pom2"),
     turns: int = 4,
     tilts_deg: tuple[float, ...] = (0.0, 60.0),
@@ -41,7 +41,7 @@ def build(
         Relaxes. A VASP level also measures the bonds (LOBSTER); others leave that to GFN1-xTB, whose
         index has another name and is only good for changes.
     states
-        Charge states of the cathode: ``charged`` (V5+) or ``as cut``, with all its sodium.
+        Charge states of the cathode: ``charged`` (V5+), ``as cut`` (with all its sodium), by default both.
     chains
         Methyl-capped segments: ``peo`` or ``pom`` and the number of units.
     turns
@@ -56,14 +56,15 @@ def build(
     in_pore
         Also put each segment into a pore of MET-6, for contrast.
     quick
-        The charged state, one unit of PEO, three orientations, a narrow cell: shows the way.
+        One unit of PEO, three orientations, a narrow cell, the charged state unless states are named:
+        shows the way.
     """
     return bond_study(
         catalogue,
         level=level,
         cathode=cathode,
         facets=facets,
-        states=("charged",) if quick else states,
+        states=states or (("charged",) if quick else ("charged", "as cut")),
         chains=("peo1",) if quick else chains,
         turns=3 if quick else turns,
         tilts_deg=(0.0,) if quick else tilts_deg,

@@ -261,13 +261,24 @@ def _band_refusal(
             f"The band did not converge: {worst:.3f} eV/A is left after {band.steps} steps, {target:g} "
             "allowed. Rerun with --set max_steps=800."
         )
-    summit = band.summit
-    for end, side in zip(ends, (energies_ev[: summit + 1], energies_ev[summit:][::-1]), strict=True):
+    return _summit_refusal(energies_ev)
+
+
+def _summit_refusal(energies_ev: Sequence[float]) -> str | None:
+    """Say why the highest point of a path between two minima is no barrier; ``None`` where it is one."""
+    summit = max(range(len(energies_ev)), key=energies_ev.__getitem__)
+    sides = {"before": energies_ev[: summit + 1], "after": energies_ev[summit:][::-1]}
+    for end, side in sides.items():
         if min(side) < side[0] - _SAME_ENERGY_EV:
             return (
-                f"The way passes a lower minimum than the state {end} the transfer "
-                f"({side[0] - min(side):.2f} eV lower). Start from that one."
+                f"The way passes {side[0] - min(side):.2f} eV below the state {end} the transfer: that "
+                "is not the lowest state there. Relax from more orientations, or walk from that state."
             )
+    if summit in (0, len(energies_ev) - 1):
+        return (
+            "No image lies above both ends, though both are minima: the summit is between two images. "
+            "Ask for more of them (--set barrier_images=9)."
+        )
     return None
 
 
@@ -277,8 +288,7 @@ def _scan_barrier(
     """Judge a constrained scan.
 
     The highest image is an estimate of the barrier along this path, good to the spacing of the images; a
-    lower way may exist, so it bounds the true barrier from above. Without a summit between the ends, the
-    barrier is the energy that the reaction costs, or none.
+    lower way may exist, so it bounds the true barrier from above.
     """
     legs = [before, *images, after]
     path = tuple(
@@ -291,6 +301,8 @@ def _scan_barrier(
         refusal = f"Image {loose[0]} of {len(images)} did not converge; rerun it with --set max_steps=800."
     elif len({c.level.fingerprint for c in legs}) > 1:
         refusal = "The images were executed at different levels of theory."
+    else:
+        refusal = _summit_refusal([energy_ev for _, energy_ev in path])
     highest = max(images, key=lambda c: c.energy_ev)
     return Barrier(
         method=BarrierMethod.SCAN,
