@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from epilayer.model.errors import InputError
-from epilayer.report.dashboard.desk import AttemptView, Campaign, JobRow, JobView, Verb
+from epilayer.report.dashboard.desk import AttemptView, Campaign, JobRow, JobView, TrajectoryView, Verb
 from epilayer.report.dashboard.files import inside
 from epilayer.store.results import SqliteResults
 
@@ -51,6 +51,7 @@ class FakeDesk:
     name: str = "trial"
     rows: list[JobRow] = field(default_factory=list)
     acted: list[tuple[Verb, str]] = field(default_factory=list)
+    runs: list[TrajectoryView] = field(default_factory=list)
 
     def refresh(self) -> None:
         """Nothing runs here."""
@@ -93,6 +94,15 @@ class FakeDesk:
 
     def calculations(self, _jobs: Sequence[str]) -> dict[str, Any]:
         return {}
+
+    def trajectories(self) -> list[TrajectoryView]:
+        return self.runs
+
+    def trajectory(self, name: str) -> TrajectoryView:
+        found = next((run for run in self.runs if run.name == name), None)
+        if found is None:
+            raise InputError(f"There is no trajectory {name!r}.", "List them.")
+        return found
 
     def file(self, path: str) -> Path | None:
         return inside(self.root, path, self.root)

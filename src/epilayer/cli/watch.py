@@ -17,6 +17,9 @@ from epilayer.model.errors import InputError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from epilayer.trajectory.store import Trajectory
+
+FOLDER = "trajectories"
 _MOST_FRAMES = 400
 _RECENT = 20
 _QUIET_STEPS = 20.0
@@ -61,6 +64,36 @@ def watch(
             time.sleep(every_s)
 
 
+def glance(path: Path) -> dict[str, Any]:
+    """Return how far a trajectory is, and no more: quick enough for many of them.
+
+    Raises
+    ------
+    StoreError
+        If there is no trajectory, or it is damaged.
+    """
+    from epilayer.trajectory.store import Trajectory
+
+    with Trajectory(path) as stored:
+        return _glance(path, _about(path), stored)
+
+
+def _glance(path: Path, about: dict[str, Any], stored: Trajectory) -> dict[str, Any]:
+    wanted = about.get("settings", {}).get("steps")
+    step = int(stored.frame(-1).steps[0]) if len(stored) else None
+    return {
+        "trajectory": str(path),
+        "label": about.get("label"),
+        "level": about.get("level"),
+        "frames": len(stored),
+        "atoms": stored.header.n_atoms,
+        "steps_wanted": wanted,
+        "step": step,
+        "complete": wanted is not None and step is not None and step >= wanted,
+        "warnings": [],
+    }
+
+
 def look(path: Path) -> dict[str, Any]:
     """Return what a trajectory shows now.
 
@@ -78,20 +111,10 @@ def look(path: Path) -> dict[str, Any]:
     settings = about.get("settings", {})
     with Trajectory(path) as stored:
         frames, header = len(stored), stored.header
-        seen: dict[str, Any] = {
-            "trajectory": str(path),
-            "label": about.get("label"),
-            "level": about.get("level"),
-            "frames": frames,
-            "atoms": header.n_atoms,
-            "steps_wanted": settings.get("steps"),
-            "complete": False,
-            "warnings": [],
-        }
+        seen = _glance(path, about, stored)
         if not frames:
             return seen
-        step = int(stored.frame(-1).steps[0])
-        wanted = settings.get("steps")
+        step, wanted = int(seen["step"]), seen["steps_wanted"]
         recent = stored.read(max(0, frames - _RECENT), frames)
         chosen = np.unique(np.linspace(0, frames - 1, min(frames, _MOST_FRAMES)).astype(int))
         positions = np.concatenate(
@@ -115,8 +138,6 @@ def look(path: Path) -> dict[str, Any]:
     )
     names = _names(header.symbols, about)
     seen |= {
-        "step": step,
-        "complete": wanted is not None and step >= wanted,
         "time_ps": None if header.time_step_fs is None else step * header.time_step_fs * 1e-3,
         "temperature_k": _finite(temperatures[-1]),
         "mean_temperature_k": _mean(temperatures),
@@ -178,14 +199,21 @@ def _file(given: Path | None) -> Path:
 
     if given is not None:
         return given / TRAJECTORY if given.is_dir() else given
-    folder = study().root / "trajectories"
-    found = sorted(folder.glob(f"*/{TRAJECTORY}"), key=lambda p: p.stat().st_mtime)
+    root = study().root
+    found = trajectory_files(root)
     if not found:
         raise InputError(
-            f"There is no trajectory in {folder}.",
+            f"There is no trajectory in {root / FOLDER}.",
             "Start one (epilayer run met6_transport --quick), or name a file.",
         )
     return found[-1]
+
+
+def trajectory_files(root: Path) -> list[Path]:
+    """Return the trajectories of a study, the one that grew last at the end."""
+    from epilayer.trajectory.log import TRAJECTORY
+
+    return sorted((root / FOLDER).glob(f"*/{TRAJECTORY}"), key=lambda path: path.stat().st_mtime)
 
 
 def _about(path: Path) -> dict[str, Any]:
@@ -198,34 +226,41 @@ def _about(path: Path) -> dict[str, Any]:
     return told
 
 
+def facts(seen: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what :func:`look` saw in words, by name: how far, how long, how warm."""
+    told = [("run", f"{seen['label']}  ({seen['level']})")] if seen["label"] else []
+    told.append(("trajectory", seen["trajectory"]))
+    if not seen["frames"]:
+        return [*told, ("frames", "none yet")]
+    wanted = f" of {seen['steps_wanted']}" if seen["steps_wanted"] else ""
+    time_ps = "" if seen["time_ps"] is None else f", {seen['time_ps']:.3f} ps"
+    told.append(
+        ("step", f"{seen['step']}{wanted}{time_ps}, {seen['frames']} frames of {seen['atoms']} atoms")
+    )
+    if seen["complete"]:
+        told.append(("time left", "none: complete"))
+    elif seen["time_left_s"] is not None:
+        left = f"{_clock(seen['time_left_s'])} at {seen['seconds_per_step']:.2g} s a step"
+        told.append(("time left", left))
+    if seen["temperature_k"] is not None:
+        asked = seen["wanted_temperature_k"]
+        aim = f", {asked:g} K wanted" if asked else ""
+        warm = f"{seen['temperature_k']:.0f} K now, {seen['mean_temperature_k']:.0f} K on average{aim}"
+        told.append(("temperature", warm))
+    if seen["energy_ev"] is not None:
+        since = f"{seen['energy_ev']:.3f} eV, {seen['energy_change_ev']:+.3f} eV since the start"
+        told.append(("energy", since))
+    return told
+
+
 def _picture(seen: dict[str, Any]) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold")
     grid.add_column()
-    if seen["label"]:
-        grid.add_row("run", escape(f"{seen['label']}  ({seen['level']})"))
-    grid.add_row("trajectory", escape(seen["trajectory"]))
+    for name, text in facts(seen):
+        grid.add_row(name, escape(text))
     if not seen["frames"]:
-        grid.add_row("frames", "none yet")
         return grid
-    wanted = f" of {seen['steps_wanted']}" if seen["steps_wanted"] else ""
-    time_ps = "" if seen["time_ps"] is None else f", {seen['time_ps']:.3f} ps"
-    grid.add_row("step", f"{seen['step']}{wanted}{time_ps}, {seen['frames']} frames of {seen['atoms']} atoms")
-    if seen["complete"]:
-        grid.add_row("time left", "none: complete")
-    elif seen["time_left_s"] is not None:
-        grid.add_row("time left", f"{_clock(seen['time_left_s'])} at {seen['seconds_per_step']:.2g} s a step")
-    if seen["temperature_k"] is not None:
-        asked = seen["wanted_temperature_k"]
-        aim = f", {asked:g} K wanted" if asked else ""
-        grid.add_row(
-            "temperature",
-            f"{seen['temperature_k']:.0f} K now, {seen['mean_temperature_k']:.0f} K on average{aim}",
-        )
-    if seen["energy_ev"] is not None:
-        grid.add_row(
-            "energy", f"{seen['energy_ev']:.3f} eV, {seen['energy_change_ev']:+.3f} eV since the start"
-        )
     for k, (name, value) in enumerate(seen["msd_ang2"].items()):
         grid.add_row("MSD so far" if k == 0 else "", f"{value:8.4f} A^2  {escape(name)}")
     for warned in seen["warnings"]:

@@ -38,8 +38,8 @@ _NEGATIVE = re.compile(r"(?<![\w-])-(?=\d)")
 #: Longest suffix first.
 _UNITS = {
     "_ev_per_ang2": "eV/Å²", "_ev_per_ang": "eV/Å", "_j_per_m2": "J/m²", "_cm2_per_s": "cm²/s",
-    "_per_nm2": "1/nm²", "_per_fs": "1/fs", "_mu_b": "μB", "_ang2": "Å²", "_ang": "Å", "_ev": "eV",
-    "_fs": "fs", "_ps": "ps", "_k": "K", "_percent": "%", "_deg": "°", "_mb": "MB",
+    "_per_nm2": "1/nm²", "_per_fs": "1/fs", "_per_ang": "1/Å", "_mu_b": "μB", "_ang2": "Å²", "_ang": "Å",
+    "_ev": "eV", "_fs": "fs", "_ps": "ps", "_k": "K", "_percent": "%", "_deg": "°", "_mb": "MB",
 }  # fmt: skip
 _ROLES = {"slab": "clean slab", "molecule": "free molecule", "adslab": "slab with molecule"}
 

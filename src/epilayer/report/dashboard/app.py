@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, OrderedDict
-from functools import cache
+from functools import cache, partial
 from http import HTTPStatus
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +16,8 @@ from starlette.routing import Route
 
 from epilayer.model.errors import EpilayerError, InputError
 from epilayer.report import style, viewer
-from epilayer.report.dashboard import phrases
+from epilayer.report.dashboard import phrases, progress
+from epilayer.report.dashboard.curves import Curve
 from epilayer.report.dashboard.desk import Verb
 from epilayer.report.dashboard.files import inside
 from epilayer.report.dashboard.guard import Guard
@@ -77,6 +78,9 @@ class Pages:
                 Route("/jobs", self.jobs),
                 Route("/job/{ref}", self.job),
                 Route("/job/{ref}/attempt/{number:int}/{path:path}", self.file),
+                Route("/trajectories", self.trajectories),
+                Route("/trajectory/{name}", self.trajectory),
+                Route("/trajectory/{name}/figure.svg", self.progress),
                 Route("/results", self.kinds),
                 Route("/results/{kind}", self.results),
                 Route("/result/{identity}", self.result),
@@ -112,11 +116,16 @@ class Pages:
     def jobs(self, request: Request) -> Response:
         """Jobs by state and class of failure."""
         asked = request.query_params
-        state, flow, failure = asked.get("state", ""), asked.get("flow", ""), asked.get("failure", "")
+        state, flow, failure, name = (asked.get(key, "") for key in ("state", "flow", "failure", "name"))
         if state and state not in STATES:
             raise InputError(f"There is no state {state!r}.", f"The states are: {', '.join(STATES)}.")
         everything = self.desk.jobs(flow=flow or None)
-        found = [j for j in everything if state in ("", j.state) and failure in ("", j.failure)]
+        part = name.casefold()
+        found = [
+            j
+            for j in everything
+            if state in ("", j.state) and failure in ("", j.failure) and part in j.name.casefold()
+        ]
         pages = max(1, -(-len(found) // _JOBS))
         page = min(max(int(asked["page"]), 1), pages) if asked.get("page", "").isdecimal() else 1
         return self._page(
@@ -129,6 +138,7 @@ class Pages:
             state=state,
             flow=flow,
             failure=failure,
+            name=name,
             states=[(s, n) for s in STATES if (n := sum(j.state == s for j in everything))],
             failures=Counter(j.failure for j in everything if j.failure).most_common(),
             campaigns=self.desk.campaigns(),
@@ -158,6 +168,26 @@ class Pages:
             filename=path.name,
             content_disposition_type=kind,
         )
+
+    def trajectories(self, request: Request) -> Response:
+        """List the trajectories, those that grow included."""
+        found = self.desk.trajectories()
+        live = any(not one.complete for one in found)
+        return self._page(request, "trajectories.html.j2", trajectories=found, live=live)
+
+    def trajectory(self, request: Request) -> Response:
+        """One trajectory while it grows: how far, how warm, what moves, what should worry."""
+        found = self.desk.trajectory(request.path_params["name"])
+        words = progress.describe_progress(found.path)
+        return self._page(request, "trajectory.html.j2", trajectory=found, words=words)
+
+    def progress(self, request: Request) -> Response:
+        """Temperature and energy of a trajectory as far as it is."""
+        found = self.desk.trajectory(request.path_params["name"])
+        drawn = figure_file(
+            Curve("", progress.describe_progress(found.path), partial(progress.progress_figure, found.path))
+        )
+        return Response(drawn, media_type="image/svg+xml", headers={"Cache-Control": "no-store"})
 
     def kinds(self, request: Request) -> Response:
         """List the kinds of results."""
@@ -225,8 +255,12 @@ class Pages:
         """Show an error of ours with its remedy."""
         what, remedy = (error.what, error.remedy) if isinstance(error, EpilayerError) else (str(error), "")
         code = HTTPStatus.BAD_REQUEST
-        if isinstance(error, InputError) and request.url.path.startswith(("/job/", "/result/")):
+        if isinstance(error, InputError) and request.url.path.startswith(
+            ("/job/", "/result/", "/trajectory/")
+        ):
             code = HTTPStatus.NOT_FOUND
+        if request.headers.get("accept", "").startswith("application/json"):
+            return JSONResponse({"what": what, "remedy": remedy}, code)
         return self._page(request, "error.html.j2", status_code=code, what=what, remedy=remedy)
 
     def http_error(self, request: Request, error: Exception) -> Response:

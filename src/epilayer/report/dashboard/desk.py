@@ -98,6 +98,38 @@ class JobView:
     """Jobs that build on this one."""
     records: tuple[str, ...] = ()
     """Identities of the results that it put out."""
+    telling: tuple[tuple[str, str], ...] = ()
+    """Lines of the last attempt's logs that say what went wrong, each with the name of its file."""
+    command: str = ""
+    """What to type to run it again; empty where that means nothing."""
+
+
+@dataclass(frozen=True)
+class TrajectoryView:
+    """A trajectory, finished or growing, as far as it is now.
+
+    Attributes
+    ----------
+    steps
+        Last step, and how many are wanted where that is known.
+    facts
+        What is known of it, by name.
+    warnings
+        What should worry its owner: kind and text.
+    path
+        Its file.
+    """
+
+    name: str
+    label: str
+    level: str
+    steps: tuple[int, int | None]
+    frames: int
+    complete: bool
+    written: datetime
+    path: Path
+    facts: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[tuple[str, str], ...] = ()
 
 
 class Desk(Protocol):
@@ -130,6 +162,20 @@ class Desk(Protocol):
         ------
         InputError
             If there is no such job.
+        """
+        ...
+
+    def trajectories(self) -> list[TrajectoryView]:
+        """List the study's trajectories, the one that grew last first, without their facts."""
+        ...
+
+    def trajectory(self, name: str) -> TrajectoryView:
+        """Return one trajectory with its facts.
+
+        Raises
+        ------
+        InputError
+            If there is no such trajectory.
         """
         ...
 
