@@ -297,7 +297,10 @@ def _telling_lines(attempt: Attempt) -> tuple[tuple[str, str], ...]:
     logs = (attempt.stderr, *(attempt.directory / name for name in _LOGS), attempt.stdout)
     for path in logs:
         lines = [line.strip() for line in _tail(path).splitlines() if line.strip()]
-        told = [line for line in lines if by_text(line) is not None]
+        # A traceback repeats the source; what was raised stands at its end.
+        told = [
+            line for line in lines if by_text(line) is not None and not line.startswith(("raise ", "File "))
+        ]
         if path == attempt.stderr and lines:
             told = [*told[-_MOST_TELLING:], lines[-1]]
         for line in told[-_MOST_TELLING:]:

@@ -116,10 +116,7 @@ def look(path: Path) -> dict[str, Any]:
             return seen
         step, wanted = int(seen["step"]), seen["steps_wanted"]
         recent = stored.read(max(0, frames - _RECENT), frames)
-        chosen = np.unique(np.linspace(0, frames - 1, min(frames, _MOST_FRAMES)).astype(int))
-        positions = np.concatenate(
-            [as_float(stored.frame(int(k)).positions, header.decimals) for k in chosen]
-        )
+        positions = stored.positions(every=-(-frames // _MOST_FRAMES))
         temperatures, energies = stored.temperatures_k(), stored.energies_ev()
         cell = recent.cells_ang[-1]
     free = np.array(about.get("free") or [True] * header.n_atoms)
