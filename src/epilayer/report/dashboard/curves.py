@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from epilayer.model.ion_transport import IonTransport
     from epilayer.model.transport import DiffusionEstimate
 
-_MIDDLE_IN: Final = 5.2
+_MIDDLE_IN: Final = 4.4
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _MOST_POINTS: Final = 1500
 _HEIGHT_IN: Final = 2.6
-_WIDTH_IN: Final = 5.2
+_WIDTH_IN: Final = 4.4
 _EACH: Final = 40
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from epilayer.model.sensitivity import Sensitivity
 
 _ROW_IN: Final = 0.36
-_WIDTH_IN: Final = 5.2
+_WIDTH_IN: Final = 4.4
 _LEFT_IN: Final = 1.45
 
 
