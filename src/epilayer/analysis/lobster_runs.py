@@ -89,6 +89,11 @@ def name_of(bond: BondIntegral) -> str:
     return f"{bond.atom_1}-{bond.atom_2}"
 
 
+def atoms_of(bond: BondIntegral) -> tuple[int, int]:
+    """Return a bond's atoms, counted from 0."""
+    return _number(bond.atom_1) - 1, _number(bond.atom_2) - 1
+
+
 def between(bonds: Sequence[BondIntegral], first: int, second: int) -> tuple[BondIntegral, ...]:
     """Return the bonds between two atoms, counted from 1 as in LOBSTER's own names."""
     return tuple(b for b in bonds if sorted(map(_number, (b.atom_1, b.atom_2))) == sorted((first, second)))
@@ -110,7 +115,7 @@ def check_lengths(bonds: Sequence[BondIntegral], structure: Structure, name: str
     shifts = np.array(list(product(range(-_FARTHEST_IMAGE, _FARTHEST_IMAGE + 1), repeat=3)))
     matrix = np.asarray(structure.lattice.matrix)
     for bond in bonds:
-        ends = [_number(bond.atom_1) - 1, _number(bond.atom_2) - 1]
+        ends = atoms_of(bond)
         fits = all(
             0 <= k < len(structure) and f"{structure[k].specie.symbol}{k + 1}" == atom
             for k, atom in zip(ends, (bond.atom_1, bond.atom_2), strict=True)
@@ -242,7 +247,7 @@ def compare_runs(
     changes: list[MappedChange] = []
     open_bonds: list[OpenBond] = []
     for bond in free.bonds:
-        i, j = _number(bond.atom_1) - 1, _number(bond.atom_2) - 1
+        i, j = atoms_of(bond)
         direct_ang = float(molecule.get_distance(i, j)) if i != j else 0.0
         if tuple(sorted((i, j))) not in bonded or abs(direct_ang - bond.length_ang) > SAME_GEOMETRY_ANG:
             continue

@@ -42,7 +42,7 @@ _RANGES = re.compile(r"\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*")
 
 
 @dataclass(frozen=True)
-class _Run:
+class LobsterRun:
     """One LOBSTER directory: its report, every bond it lists, and the structure that it ran on."""
 
     files: FoundFiles
@@ -103,12 +103,12 @@ def bonding(
         raise InputError("--molecule needs --free.", "Name the run on the free molecule: --free DIR.")
     with err.status("Reading ..."):
         if free is None:
-            runs = [_read(directory, bonds or [], atoms or [], structure)]
+            runs = [read_run(directory, bonds or [], atoms or [], structure)]
             compared: MappedChanges | None = None
             document = runs[0].report.model_dump(mode="json")
             picture = _curves(runs[0], plot) if plot is not None else None
         else:
-            runs = [_read(free, bonds or [], atoms or [], None), _read(directory, [], [], structure)]
+            runs = [read_run(free, bonds or [], atoms or [], None), read_run(directory, [], [], structure)]
             before, after = runs
             compared = compare_runs(
                 before.report,
@@ -198,7 +198,14 @@ def hydrogen(
     out.print(table)
 
 
-def _read(directory: Path, names: Sequence[str], pairs: Sequence[str], relaxed: Path | None) -> _Run:
+def read_run(directory: Path, names: Sequence[str], pairs: Sequence[str], relaxed: Path | None) -> LobsterRun:
+    """Read one LOBSTER directory: bonds by name or by two atoms (all where neither is given).
+
+    Raises
+    ------
+    InputError
+        If there is not one run, a bond is not listed, or it ran on another structure than ``relaxed``.
+    """
     from epilayer.analysis.lobster_runs import between, bonding_of, check_lengths, check_same, judge_run
     from epilayer.engines.outputs.discover import find_calculations
     from epilayer.engines.outputs.lobster import find_bonds, import_lobster
@@ -241,7 +248,7 @@ def _read(directory: Path, names: Sequence[str], pairs: Sequence[str], relaxed: 
             check_same(ran[1], target, str(relaxed))
     picked = tuple(chosen.values()) if names or pairs else listed
     report = judge_run(record, picked, None if relaxed is None else str(relaxed))
-    return _Run(found[0], report, picked, listed, None if ran is None else ran[1])
+    return LobsterRun(found[0], report, picked, listed, None if ran is None else ran[1])
 
 
 def _beside(folder: Path) -> tuple[Path, Structure] | None:
@@ -266,7 +273,7 @@ def _structure(path: Path) -> Structure:
         ) from error
 
 
-def _needed(run: _Run, directory: Path) -> Structure:
+def _needed(run: LobsterRun, directory: Path) -> Structure:
     if run.structure is None:
         raise InputError(
             f"{directory} has no CONTCAR or POSCAR: its atoms cannot be mapped.",
@@ -286,7 +293,7 @@ def _ranges(text: str) -> list[int]:
     return found
 
 
-def _curves(run: _Run, plot: Path) -> bytes:
+def _curves(run: LobsterRun, plot: Path) -> bytes:
     from epilayer.engines.outputs.cohpcar import read_cohpcar
     from epilayer.engines.outputs.discover import Role
     from epilayer.model.cohp import RunVerdict

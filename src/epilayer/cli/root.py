@@ -11,6 +11,7 @@ from epilayer import __version__
 from epilayer.cli import (
     analyse,
     analyse_bonding,
+    analyse_calibration,
     audit,
     build,
     build_match,
@@ -90,6 +91,7 @@ app.command(rich_help_panel=WORK)(runs.pause)
 app.command(rich_help_panel=WORK)(runs.resume)
 analyse.app.command()(analyse_bonding.bonding)
 analyse.app.command()(analyse_bonding.hydrogen)
+analyse.app.command()(analyse_calibration.calibration)
 app.add_typer(analyse.app, name="analyse", rich_help_panel=RESULTS)
 app.command(rich_help_panel=RESULTS)(audit.audit)
 app.command("import", rich_help_panel=RESULTS)(imports.import_calculations)

@@ -57,6 +57,11 @@ class XtbBonds(MSONable):  # type: ignore[misc]  # monty is untyped
     temperature_k: float = 300.0
 
     @property
+    def measure(self) -> BondMeasure:
+        """What its numbers are called."""
+        return _MEASURE[self.method]
+
+    @property
     def stand_in(self) -> bool:
         """It is no stand-in; it is not LOBSTER either, and its numbers carry another name."""
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from epilayer.model.bonding import BondStudy
+from epilayer.model.calibration import BondCalibration
 from epilayer.store.kinds import Kind
 
 if TYPE_CHECKING:
@@ -60,7 +61,37 @@ def _fields(record: BondStudy) -> dict[str, Scalar]:
     }
 
 
+def _calibration_asked(record: BondCalibration) -> dict[str, Any]:
+    return {"bonds": record.bonds, "measure": record.measure.value, "functions": record.functions}
+
+
+def _calibration_fields(record: BondCalibration) -> dict[str, Scalar]:
+    return {
+        "bonds": record.bonds,
+        "measure": record.measure.value,
+        "program": record.program,
+        "functions": record.functions,
+        "status": record.status.value,
+        "refusal": record.refusal,
+        "pairs": len(record.pairs),
+        "runs": len({pair.run for pair in record.pairs}),
+        "slope": record.slope,
+        "slope_low": record.slope_low,
+        "slope_high": record.slope_high,
+        "residual_ev": record.residual_ev,
+        "statement": record.statement,
+        "stand_in": record.stand_in,
+        "code_version": record.code_version,
+    }
+
+
 KINDS = {
+    "bond_calibration": Kind(
+        BondCalibration,
+        _calibration_asked,
+        _calibration_fields,
+        ("bonds", "pairs", "runs", "slope", "slope_low", "slope_high", "residual_ev", "refusal"),
+    ),
     "bond_strength": Kind(
         BondStudy,
         _asked,
@@ -76,5 +107,5 @@ KINDS = {
             "abstraction_energy_ev",
             "refusal",
         ),
-    )
+    ),
 }

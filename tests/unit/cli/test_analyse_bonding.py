@@ -302,6 +302,48 @@ def test_bonds_that_cannot_be_told_apart_are_named_and_the_others_compared(tmp_p
     assert "C1-H4, C1-H5, C1-H6" in hopeless.what
 
 
+def stretched(folder: Path, count: int, *, spilling: tuple[str, str] = ("0.80", "0.90")) -> list[Path]:
+    """Write runs on an ether of longer and longer C-O, whose -ICOHP is 1 eV + 0.7 of the index."""
+    from epilayer.engines.xtb import bond_indices
+
+    made = []
+    for k in range(count):
+        molecule = ether(apart_ang=1.35 + 0.02 * k)
+        value = 1.0 + 0.7 * bond_indices(molecule, [(0, 1)]).bonds[0].lowdin_ev
+        made.append(lobster(folder / f"run{k}", molecule, [(0, 1, -value)], spilling=spilling))
+    return made
+
+
+def test_the_index_is_calibrated_by_imported_runs_and_the_report_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tblite", reason="tblite is not installed (pip install 'epilayer[bonding]')")
+    runs = stretched(tmp_path, 8)
+    (tmp_path / "spilt").mkdir()
+    runs += stretched(tmp_path / "spilt", 1, spilling=("0.80", "7.28"))
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(app, ["init", "study"]).exit_code == 0
+    monkeypatch.chdir(tmp_path / "study")
+    imported = CliRunner().invoke(app, ["import", *map(str, runs), "--into-store"])
+    assert imported.exit_code == 0, imported.output
+    arguments = ["analyse", "calibration", "--bonds", "C-O"]
+    found = json.loads(CliRunner().invoke(app, [*arguments, "--into-store", "--json"]).stdout)
+    (one,) = found["calibrations"]
+    assert (one["bonds"], len(one["pairs"]), one["status"]) == ("C-O", 8, "certified")
+    assert one["slope"] == pytest.approx(0.7, abs=1e-3)
+    assert one["residual_ev"] < 1e-3
+    (why,) = found["left_out"].values()
+    assert "refused" in why
+    text = CliRunner().invoke(app, arguments).stdout
+    assert "C-O, 8 pairs of 8 LOBSTER runs: -ICOHP changes by 0.70 (0.70 to 0.70, 95 %) eV per eV" in text
+    stored = json.loads(CliRunner().invoke(app, ["query", "bond_calibration", "-o", "json"]).stdout)
+    assert (stored[0]["bonds"], stored[0]["pairs"], stored[0]["status"]) == ("C-O", 8, "certified")
+    few = json.loads(CliRunner().invoke(app, [*arguments, *map(str, runs[:7]), "--json"]).stdout)
+    assert "too few" in few["calibrations"][0]["refusal"]
+    hopeless = CliRunner().invoke(app, [*arguments, str(runs[-1])]).exception
+    assert "No run can be calibrated by" in str(hopeless)
+
+
 def test_a_hydrogen_that_leaves_is_named_with_its_time(tmp_path: Path) -> None:
     path = tmp_path / "walk.extxyz"
     places = [[0, 0, 0], [1.09, 0, 0], [2.6, 0, 0]]
