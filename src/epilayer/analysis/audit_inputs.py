@@ -140,6 +140,12 @@ def _bands(facts: InputFacts) -> Iterator[AuditFinding]:
         yield finding(Code.TOO_FEW_BANDS, f"NBANDS = {facts.bands}; LOBSTER needs {needed}", facts.where)
     for problem in facts.lobster_problems:
         yield finding(Code.LOBSTER_INPUT, problem, facts.where)
+    for potcar, shells in facts.basis_gaps.items():
+        what = f"no basis function for {shells}, which the POTCAR {potcar} has in its valence"
+        yield finding(Code.LOBSTER_BASIS, what, facts.where)
+    for potcar, shells in facts.basis_excess.items():
+        what = f"basis function {shells}, which the POTCAR {potcar} has not in its valence"
+        yield finding(Code.LOBSTER_BASIS, what, facts.where)
 
 
 def _dynamics(facts: InputFacts) -> Iterator[AuditFinding]:

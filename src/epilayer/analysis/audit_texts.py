@@ -127,6 +127,12 @@ TEXTS: dict[Code, Text] = {
         "LOBSTER reads the wave functions of all k-points.",
         "Set LWAVE = .TRUE. and ISYM = -1 (or 0) in the single point.",
     ),
+    Code.LOBSTER_BASIS: Text(
+        _ERROR,
+        "Electrons of a state without a function are lost to the projection (spilling), a function without its "
+        "state finds the electrons of others: bond strengths mean something else either way.",
+        "Name in basisfunctions what LOBSTER recommends for this POTCAR (its lobsterout prints it).",
+    ),
     Code.VACUUM_TOO_THIN: Text(
         _WARNING,
         "The molecule sees the other side of the slab.",

@@ -25,7 +25,7 @@ from epilayer.model.imported import Code, ExecutedLevel, Potcar
 from epilayer.model.vasp import SystemKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Literal
 
     from pymatgen.core import Structure
@@ -133,8 +133,10 @@ def _judged(
     task = _task(incar)
     dipole = executed.dipole_correction
     hubbard = {u.element: u.u_ev for u in executed.hubbard} if "hubbard" not in executed.unknown else None
-    bonding = files.folder / "lobsterin"
-    symbols = [potcar.titel for potcar in executed.potcars]
+    bonding = next(
+        (p for p in (files.folder / n for n in ("lobsterin", "lobsterin.gz")) if p.is_file()), None
+    )
+    datasets = _datasets(executed.potcars)
     lengths: Any = structure.lattice.abc if structure else None
     slab = kind is SystemKind.SLAB and structure is not None
     axis = vasp_inputs.vacuum_axis(structure) if slab and structure else None
@@ -163,9 +165,12 @@ def _judged(
         "unreadable": tuple(unreadable),
         "frozen": _frozen(structure),
     }
-    if bonding.is_file() and structure:
-        values["bands_needed"] = bands_needed(text_of(bonding), structure, symbols)
+    if bonding is not None and structure:
+        given = basis_given(text_of(bonding))
+        values["bands_needed"] = bands_needed(given, structure, datasets)
         values["lobster_problems"] = tuple(_lobster_problems(incar))
+        if files.has_outputs or files.potcar or files.potcar_spec:  # else the datasets are a guess
+            values["basis_gaps"], values["basis_excess"] = basis_faults(given, datasets)
     if task == "md":
         values |= {"time_step_fs": _number(incar, "POTIM"), "steps": _integer(incar, "NSW"),
                    "thermostat": thermostat(incar)}  # fmt: skip
@@ -213,27 +218,46 @@ def thermostat(incar: Mapping[str, Setting]) -> str | None:
     return None if needs is not None and not incar.get(needs) else name
 
 
-def bands_needed(lobsterin: str, structure: Structure, potcars: list[str]) -> int | None:
+def basis_given(lobsterin: str) -> dict[str, list[str]]:
+    """Return the functions that a lobsterin names, by element."""
+    lines = re.finditer(r"(?im)^\s*basisfunctions\s+([A-Z][a-z]?)\s+(.+)$", lobsterin)
+    return {line[1]: line[2].split() for line in lines}
+
+
+def bands_needed(
+    given: Mapping[str, list[str]], structure: Structure, datasets: Mapping[str, str]
+) -> int | None:
     """Return the number of basis functions that LOBSTER will project on: it needs as many bands.
 
     Parameters
     ----------
-    lobsterin
-        Its text; elements without a ``basisfunctions`` line take LOBSTER's standard basis for their dataset.
-    potcars
-        Names of the datasets (``Na_pv`` or a TITEL).
+    given
+        Functions by element; other elements take LOBSTER's standard basis for their dataset.
+    datasets
+        Symbol of the POTCAR by element, such as ``Na_pv``.
     """
-    given = {
-        m[1]: m[2].split() for m in re.finditer(r"(?im)^\s*basisfunctions\s+([A-Z][a-z]?)\s+(.+)$", lobsterin)
-    }
-    symbols = [name.removeprefix("PAW_PBE ").split()[0] for name in potcars if name.strip()]
-    datasets = {symbol.split("_")[0]: symbol for symbol in symbols}
     elements = list(dict.fromkeys(site.specie.symbol for site in structure))
     try:
         basis = {e: given.get(e) or lobster.basis_of(datasets, [e])[e] for e in elements}
         return lobster.count_functions(basis, structure)
     except (EngineError, KeyError):  # a dataset or a shell that LOBSTER does not know
         return None
+
+
+def basis_faults(
+    given: Mapping[str, list[str]], datasets: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return by dataset the valence states without a function, and the functions without a state."""
+    found = {potcar: lobster.uncovered(potcar, given[e]) for e, potcar in datasets.items() if e in given}
+    gaps = {potcar: " ".join(without) for potcar, (without, _) in found.items() if without}
+    excess = {potcar: " ".join(beyond) for potcar, (_, beyond) in found.items() if beyond}
+    return gaps, excess
+
+
+def _datasets(potcars: Sequence[Potcar]) -> dict[str, str]:
+    """Return symbols such as ``Na_pv`` by element, from names or TITEL lines."""
+    symbols = [potcar.titel.removeprefix("PAW_PBE ").split()[0] for potcar in potcars if potcar.titel.strip()]
+    return {symbol.split("_")[0]: symbol for symbol in symbols}
 
 
 def _lobster_problems(incar: Mapping[str, Setting]) -> Iterator[str]:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from jobflow import CURRENT_JOB, Maker, job
 
@@ -61,14 +61,21 @@ _SAME_LENGTH_ANG = 0.02
 
 
 @cache
-def _known_basis() -> dict[str, str]:
-    """Return the recommended functions by POTCAR symbol, as pymatgen keeps them."""
+def _known_basis(extent: Literal["min", "standard", "max"]) -> dict[str, tuple[str, ...]]:
+    """Return functions by POTCAR symbol, as pymatgen keeps them.
+
+    Parameters
+    ----------
+    extent
+        ``min``: the states that its valence electrons fill; ``standard``: what LOBSTER recommends; ``max``:
+        all that it can project on.
+    """
     import pymatgen.io.lobster
     from monty.serialization import loadfn
 
     folder = Path(pymatgen.io.lobster.__file__).parent / "lobster_basis"
-    basis: dict[str, str] = loadfn(folder / "BASIS_PBE_54_standard.yaml")["BASIS"]
-    return basis
+    basis: dict[str, str] = loadfn(folder / f"BASIS_PBE_54_{extent}.yaml")["BASIS"]
+    return {potcar: tuple(shells.split()) for potcar, shells in basis.items()}
 
 
 def basis_of(potcars: Mapping[str, str], elements: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -89,14 +96,28 @@ def basis_of(potcars: Mapping[str, str], elements: Sequence[str]) -> dict[str, t
     >>> basis_of({"V": "V_pv", "O": "O"}, ["V", "O"])
     {'V': ('3d', '3p', '4s'), 'O': ('2p', '2s')}
     """
-    known = _known_basis()
+    known = _known_basis("standard")
     lacking = [potcars.get(e, e) for e in elements if potcars.get(e) not in known]
     if lacking:
         raise EngineError(
             f"No basis of LOBSTER is known for the POTCAR {', '.join(lacking)}.",
             "Choose another POTCAR of the element in the level's vasp.potcars.",
         )
-    return {e: tuple(known[potcars[e]].split()) for e in elements}
+    return {e: known[potcars[e]] for e in elements}
+
+
+def uncovered(potcar: str, shells: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the valence states of a POTCAR without a function, and functions whose states it has not.
+
+    A POTCAR of which nothing is known has neither.
+
+    Examples
+    --------
+    >>> uncovered("Na_pv", ["3s"]), uncovered("Na", ["2p", "3s"])
+    ((('2p',), ()), ((), ('2p',)))
+    """
+    filled, most = (_known_basis(extent).get(potcar, shells) for extent in ("min", "max"))
+    return tuple(s for s in filled if s not in shells), tuple(s for s in shells if s not in {*most, *filled})
 
 
 def count_functions(basis: Mapping[str, Sequence[str]], structure: Structure) -> int:

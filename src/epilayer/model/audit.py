@@ -54,6 +54,7 @@ class AuditCode(StrEnum):
     CHARGED_CELL = "charged_cell"
     TOO_FEW_BANDS = "too_few_bands"
     LOBSTER_INPUT = "lobster_input"
+    LOBSTER_BASIS = "lobster_basis"
     VACUUM_TOO_THIN = "vacuum_too_thin"
     TIME_STEP_TOO_LONG = "time_step_too_long"
     EQUILIBRATION_TOO_SHORT = "equilibration_too_short"
@@ -122,6 +123,9 @@ class InputFacts(Frozen):
         Lattice direction (1, 2, 3) of the vacuum of a slab.
     bands_needed
         Basis functions that LOBSTER will project on; ``None`` where no LOBSTER run is prepared.
+    basis_gaps, basis_excess
+        By POTCAR: valence states for which the lobsterin names no function, and functions whose states the
+        POTCAR keeps in its core.
     frozen
         Elements all of whose atoms are held.
     unreadable
@@ -152,6 +156,8 @@ class InputFacts(Frozen):
     bands: int | None = None
     bands_needed: int | None = None
     lobster_problems: tuple[str, ...] = ()
+    basis_gaps: dict[str, str] = Field(default_factory=dict)
+    basis_excess: dict[str, str] = Field(default_factory=dict)
     time_step_fs: Fs | None = None
     steps: int | None = None
     thermostat: str | None = None

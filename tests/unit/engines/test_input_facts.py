@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from epilayer.analysis.audit_inputs import audit_inputs
 from epilayer.config import Catalogue, shipped
-from epilayer.engines.input_facts import bands_needed, read_inputs, thermostat
+from epilayer.engines.input_facts import bands_needed, basis_given, read_inputs, thermostat
 from epilayer.model.audit import AuditCode as Code
 from epilayer.model.audit import AuditSeverity, InputFacts
 from epilayer.model.vasp import SystemKind
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from epilayer.model.level import Level
 
 DATA = Path(__file__).parents[2] / "data"
+REAL = Path(os.environ.get("EPILAYER_REAL_DATA", Path(__file__).parents[4] / "shared" / "data"))
 ADSLAB, BOX = "relax-triazole-on-nvopf-001*", "molecule-triazole*"
 U_EV = {"V": (3.25,)}
 HARMLESS = {Code.LOOSE_FORCES}
@@ -164,9 +166,51 @@ def test_the_standard_basis_is_taken_where_none_is_given() -> None:
     from pymatgen.core import Lattice, Structure
 
     cell = Structure(Lattice.cubic(5), ["V", "O", "O"], [[0, 0, 0], [0.5, 0, 0], [0, 0.5, 0]])
-    assert bands_needed("", cell, ["PAW_PBE V_pv 07Sep2000", "O"]) == 9 + 2 * 4
-    assert bands_needed("basisfunctions O 2p\nbasisfunctions V 3d\n", cell, []) == 5 + 2 * 3
-    assert bands_needed("basisfunctions O 2q\n", cell, ["V_pv"]) is None
+    assert bands_needed({}, cell, {"V": "V_pv", "O": "O"}) == 9 + 2 * 4
+    assert bands_needed(basis_given("basisfunctions O 2p\nbasisFunctions V 3d\n"), cell, {}) == 5 + 2 * 3
+    assert bands_needed({"O": ["2q"]}, cell, {"V": "V_pv"}) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("Na 2p 3s", None),
+        ("Na 3s", "no basis function for 2p, which the POTCAR Na_pv has in its valence"),
+        ("Na 1s 2p 3s", "basis function 1s, which the POTCAR Na_pv has not in its valence"),
+        ("O 2s", "no basis function for 2p, which the POTCAR O has in its valence"),
+    ],
+)
+def test_a_basis_covers_the_valence_of_the_potcars_and_no_more(
+    tmp_path: Path, line: str, said: str | None
+) -> None:
+    source = next((DATA / "golden-s6-s8" / "paper").glob("bonds-peo2-on*"))
+    shutil.copytree(source, tmp_path / "bonds")
+    path = tmp_path / "bonds" / "lobsterin"
+    element = line.split(maxsplit=1)[0]
+    old = re.search(rf"basisFunctions {element} .*", path.read_text())
+    assert old is not None
+    path.write_text(path.read_text().replace(old[0], f"basisfunctions {line}"))
+    found = [
+        f.what
+        for f in audit_inputs(read_inputs(tmp_path / "bonds", lambda _folder: None))
+        if f.code is Code.LOBSTER_BASIS
+    ]
+    assert found == ([said] if said else [])
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif(not REAL.exists(), reason=f"the real outputs are not at {REAL}")
+def test_the_basis_of_a_run_on_iron(tmp_path: Path) -> None:
+    """Fe_pv with 3d 3p 4s, which that LOBSTER recommended itself; then without its semicore."""
+    folder = tmp_path / "iron"
+    shutil.copytree(REAL / "lobster_spin_Fe" / "lobster_0" / "outputs", folder)
+    (facts,) = [f for f in read_inputs(folder, lambda _folder: None) if f.bands_needed]
+    assert (facts.bands, facts.bands_needed) == (18, 9 * facts.atoms["Fe"])
+    assert not {Code.LOBSTER_BASIS, Code.TOO_FEW_BANDS} & set(findings(folder))
+    written = folder / "lobsterin.gz"
+    text = gzip.decompress(written.read_bytes()).decode().replace("Fe 3d 3p 4s", "Fe 3d 4s")
+    written.write_bytes(gzip.compress(text.encode()))
+    assert findings(folder)[Code.LOBSTER_BASIS] is AuditSeverity.ERROR
 
 
 @pytest.mark.parametrize(
