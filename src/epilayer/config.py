@@ -13,7 +13,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import Field
 
@@ -38,6 +38,14 @@ EMBEDDED = "embedded"
 FrozenT = TypeVar("FrozenT", bound=Frozen)
 
 
+class Author(Frozen):
+    """Who answers for a study's results when they are handed on."""
+
+    name: str = Field(min_length=2)
+    orcid: Annotated[str, Field(pattern=r"^\d{4}-\d{4}-\d{4}-\d{3}[\dX]$")] | None = None
+    affiliation: str | None = None
+
+
 class Settings(Frozen):
     """A study's ``epilayer.yaml``: where its jobs run and where its results are kept.
 
@@ -53,12 +61,17 @@ class Settings(Frozen):
         ``mongodb://`` address with the name of a database; ``${VARIABLE}`` is filled in from the environment.
     workers
         Worker processes of ``epilayer run``; unset, one a core up to four.
+    title, authors, licence
+        For what is handed on (``epilayer db crate``); the licence by its SPDX name, such as ``CC-BY-4.0``.
     """
 
     level: str | None = None
     queue: str = EMBEDDED
     store: str = EMBEDDED
     workers: int | None = Field(default=None, gt=0)
+    title: str | None = None
+    authors: tuple[Author, ...] = ()
+    licence: Annotated[str, Field(pattern=r"^[A-Za-z0-9.+-]+$")] | None = None
 
 
 @dataclass(frozen=True)

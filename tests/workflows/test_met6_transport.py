@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
+from rocrate.rocrate import ROCrate
 from typer.testing import CliRunner
 
 from epilayer.cli.common import results_of
@@ -44,6 +46,7 @@ def _made_again_from_its_frames(root: Path) -> None:
     """``verify`` makes the record anew from the stored frames: a number that does not follow is named."""
     sound = json.loads(CliRunner().invoke(app, ["verify", "--all", "--json"]).stdout)
     assert (sound["sound"], sound["records"], sound["numbers"]) == (True, 1, 1)
+    _handed_on_with_its_jobs(root)
     results = results_of(open_study(root))
     try:
         (record,) = results.query("transport", body=True)
@@ -59,6 +62,23 @@ def _made_again_from_its_frames(root: Path) -> None:
     about.write_bytes(about.read_bytes().replace(b"e", b"E", 1))
     (damage,) = json.loads(CliRunner().invoke(app, ["verify", "--all", "--json"]).stdout)["damages"]
     assert (damage["path"], damage["exact"]) == (str(about), True)
+
+
+def _handed_on_with_its_jobs(root: Path) -> None:
+    """In an RO-Crate every job is an action: what it was given, by which program, and what it left."""
+    (root / "epilayer.yaml").write_text("authors: [{name: Ada Lovelace}]\nlicence: CC-BY-4.0\n")
+    assert CliRunner().invoke(app, ["db", "crate", "crate"]).exit_code == 0
+    assert "all as it was written" in CliRunner().invoke(app, ["db", "check", "crate"]).stdout
+    actions = ROCrate(root / "crate").get_by_type("CreateAction")
+    (analysis,) = (a for a in actions if a["name"].startswith("analyse transport"))
+    assert any(one.id.startswith("results/transport-") for one in analysis["result"])
+    given = {one.id for one in analysis["object"]}
+    left = {one.id for a in actions for one in a["result"]}
+    assert len(given - left) == 1  # all but the job as submitted was put out by the jobs before
+    names = {program["name"] for a in actions for program in a["instrument"]}
+    assert {"epilayer", "atomate2", "jobflow"} <= names
+    assert list((root / "crate" / "trajectories").rglob("trajectory.h5"))
+    shutil.rmtree(root / "crate")
 
 
 def test_an_unknown_salt_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,13 +100,59 @@ def import_(file: FileArgument, *, as_json: JsonOption = False) -> None:
 
 
 @app.command()
+def crate(
+    file: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write, or a .zip file.")],
+    result: Annotated[
+        str | None, typer.Argument(metavar="[RESULT]", help="Id of one result, or its beginning; else all.")
+    ] = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Write results as an RO-Crate, which repositories and other programs read.
+
+    It holds the results, the jobs behind them as submitted and as put out, the files they left with their
+    hashes, versions, levels of theory with their weights, methods and citations. Title, authors and licence
+    stand in epilayer.yaml.
+
+    Example: [cyan]epilayer db crate results-crate.zip[/]
+    """
+    from epilayer.cli.crates import crate_of
+    from epilayer.store.crate import write_crate
+
+    used = study()
+    with err.status("Checking every hash ..."):
+        found = verify(used, result)
+    if found.damages:
+        first = found.damages[0]
+        raise InputError(
+            f"{first.path}: {first.what}.", "Restore it, or compute it again; then write the crate."
+        )
+    gathered = crate_of(used, result)
+    count = write_crate(file, gathered)
+    counts = {"results": len(gathered.numbers), "jobs": len(gathered.actions), "files": count}
+    if as_json:
+        print_json(counts)
+    else:
+        said = ", ".join(f"{number} {name}" for name, number in counts.items())
+        out.print(f"{file}: {said}. Check it anywhere: epilayer db check {file}", soft_wrap=True)
+
+
+@app.command()
 def check(file: FileArgument, *, as_json: JsonOption = False) -> None:
-    """Check every hash of an archive (of a study: epilayer verify --all).
+    """Check every hash of an archive or a crate (of a study: epilayer verify --all).
 
     Example: [cyan]epilayer db check results.zip[/]
     """
     from epilayer.store.archive import open_archive
+    from epilayer.store.crate import check_crate, is_crate
 
+    if is_crate(file):
+        files = check_crate(file)
+        if as_json:
+            print_json({"sound": True, "files": files})
+        else:
+            out.print(f"{file}: all as it was written; {files} files.")
+        return
     with open_archive(file) as archive:
         counts = {name: sum(1 for _ in archive.table(name)) for name in ("records", "outputs", "files")}
     if as_json:

@@ -125,9 +125,15 @@ class _Remade:
 def _compare(named: str, stored: Record, again: Frozen, found: Verification) -> None:
     from epilayer.store.records import document_of, record_of
 
-    one, other = (document_of(r, created=stored["created"])["body"] for r in (record_of(stored), again))
-    # What a later version adds to a record is no part of what was stored.
-    fields = [name for name in stored["body"] if name in one and name != "code_version"]
+    kept = record_of(stored)
+    one, other = (document_of(r, created=stored["created"])["body"] for r in (kept, again))
+    # What a later version adds to a record, and this one therefore leaves unsaid, is no difference.
+    unsaid = {
+        n
+        for n, f in type(kept).model_fields.items()
+        if getattr(kept, n) == f.get_default(call_default_factory=True)
+    }
+    fields = [name for name in one if name not in unsaid and name != "code_version"]
     differences = (text for n in fields for text in _differences(one[n], other[n], n))
     first = next(differences, None)
     if first is not None and one.get("code_version") != __version__:

@@ -91,20 +91,31 @@ def _legs(used: Study, records: list[Any]) -> list[Any]:
 
 
 def sources_of(used: Study, records: list[Any]) -> dict[str, str]:
-    """Return the sources of the levels of theory, engines, cathodes and ligands that the records name."""
+    """Return the sources of the levels of theory, engines and materials that the records name, by title."""
     catalogue = used.catalogue
-    levels = {r.level.name for r in records if hasattr(r, "level") and not r.level.stand_in}
-    things: list[Any] = []
-    for name in sorted(levels & set(catalogue.names("levels"))):
-        level = catalogue.level(name)
-        things += [catalogue.engine_spec(level.engine), level]
-    cathodes = {r.cathode for r in records if hasattr(r, "cathode")}
-    ligands = {r.ligand for r in records if hasattr(r, "ligand")}
-    things += [catalogue.cathode(n) for n in sorted(cathodes & set(catalogue.names("cathodes")))]
-    mofs = {str(getattr(r, "mof", "")) for r in records}
-    things += [catalogue.ligand(n) for n in sorted(ligands & set(catalogue.names("ligands")))]
-    things += [catalogue.mof(n) for n in sorted(mofs & set(catalogue.names("mofs")))]
+    read = {
+        "engines": catalogue.engine_spec,
+        "levels": catalogue.level,
+        "cathodes": catalogue.cathode,
+        "ligands": catalogue.ligand,
+        "mofs": catalogue.mof,
+    }
+    things: list[Any] = [read[kind](name) for kind, name in things_of(used, records)]
     return {thing.title or thing.name: thing.source for thing in things}
+
+
+def things_of(used: Study, records: list[Any]) -> list[tuple[str, str]]:
+    """Return kind and name of every input of the catalogue that the records name."""
+    catalogue = used.catalogue
+    real = [r.level.name for r in records if hasattr(r, "level") and not r.level.stand_in]
+    levels = sorted(set(real) & set(catalogue.names("levels")))
+    found = [
+        (kind, name) for n in levels for kind, name in (("engines", catalogue.level(n).engine), ("levels", n))
+    ]
+    for kind, attribute in (("cathodes", "cathode"), ("ligands", "ligand"), ("mofs", "mof")):
+        named = {str(getattr(r, attribute, "")) for r in records}
+        found += [(kind, name) for name in sorted(named & set(catalogue.names(kind)))]
+    return list(dict.fromkeys(found))
 
 
 def _found() -> dict[str, list[Found]]:

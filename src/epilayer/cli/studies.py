@@ -33,6 +33,12 @@ store: embedded
 
 # Worker processes of `epilayer run` (default: one a core, at most four).
 # workers: 2
+
+# For what is handed on (epilayer db crate): a title, who answers for it, and its licence by SPDX name.
+# title: Adsorption of ligands on NVOPF
+# authors:
+#   - {name: Ada Lovelace, orcid: 0000-0000-0000-0000, affiliation: University of X}
+# licence: CC-BY-4.0
 """
 
 
