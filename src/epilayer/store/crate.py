@@ -244,13 +244,17 @@ class _Description:
 
         self.made = _library().ROCrate(version=_VERSION)
         self.made.metadata.extra_contexts.append(_TERMS)
-        self.made.name, self.made.description = crate.title, crate.description
-        self.made.datePublished = crate.published
+        root = self.made.root_dataset
+        root["name"], root["description"], root["datePublished"] = (
+            crate.title,
+            crate.description,
+            crate.published,
+        )
         licence = crate.licence.rstrip("/").rpartition("/")[2]
-        self.made.license = self.add(crate.licence, "CreativeWork", name=licence)
+        root["license"] = self.add(crate.licence, "CreativeWork", name=licence)
         version = _PROFILE.rpartition("/")[2]
         profile = self.add(_PROFILE, "CreativeWork", name="Process Run Crate", version=version)
-        self.made.root_dataset["conformsTo"] = profile
+        root["conformsTo"] = profile
         self.people = []
         for author in crate.authors:
             person = self.made.add(Person(self.made, author.id, properties={"name": author.name}))
@@ -258,7 +262,7 @@ class _Description:
                 place = f"#{_slug(author.affiliation)}"
                 person["affiliation"] = self.add(place, "Organization", name=author.affiliation)
             self.people.append(person)
-        self.made.root_dataset["author"] = self.people
+        root["author"] = self.people
         self.files = {file.path: _file(self.made, file) for file in crate.files}
         self.addresses = crate.addresses
         for action in crate.actions:
