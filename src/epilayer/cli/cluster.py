@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shlex
 import sys
 import time
 from pathlib import Path
@@ -20,12 +19,11 @@ from epilayer.cli.common import (
     jobstore_of,
     out,
     print_json,
-    queue_of,
     report_checks,
     study,
 )
 from epilayer.cli.harvest import harvest
-from epilayer.config import EMBEDDED
+from epilayer.cli.pilots import launch_pilots, pilot, program_in
 from epilayer.model.errors import EpilayerError, InputError
 
 if TYPE_CHECKING:
@@ -34,9 +32,10 @@ if TYPE_CHECKING:
     from epilayer.config import Study
     from epilayer.launch.cluster import ClusterLauncher, Submission, SyncReport
     from epilayer.launch.fireworks import FireworksQueue
-    from epilayer.model.cluster import Cluster, Recovery
+    from epilayer.model.cluster import Recovery
 
 app = typer.Typer(help="Run the queue on a SLURM cluster: launch, watch, sync, doctor.", no_args_is_help=True)
+app.command(hidden=True)(pilot)
 
 LimitOption = Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Submit at most so many.")]
 RecoverOption = Annotated[
@@ -52,7 +51,7 @@ _PATIENCE_S = 1800.0
 def launch(
     limit: LimitOption = None,
     *,
-    pilot: Annotated[
+    pilot_on: Annotated[
         str | None,
         typer.Option(
             "--pilot",
@@ -73,8 +72,8 @@ def launch(
     Example: [cyan]epilayer cluster launch --dry-run[/]
     """
     used = study()
-    if pilot is not None:
-        _launch_pilots(used, pilot, pilots, workers, dry_run=dry_run, as_json=as_json)
+    if pilot_on is not None:
+        launch_pilots(used, pilot_on, pilots, workers, dry_run=dry_run, as_json=as_json)
         return
     launcher = _launcher(used, cluster_queue_of(used))
     if dry_run:
@@ -87,43 +86,6 @@ def launch(
         return
     _show_sync(report)
     _show_submitted(submitted)
-
-
-def _launch_pilots(
-    used: Study, name: str, pilots: int, workers: int, *, dry_run: bool, as_json: bool
-) -> None:
-    """Submit pilots until there are so many of this study."""
-    from epilayer.launch import pilot
-    from epilayer.launch.slurm import Slurm
-    from epilayer.model.files import write_atomic
-
-    if used.cluster is not None:
-        raise InputError("Pilots work on the embedded queue.", f"Write queue: {EMBEDDED} in epilayer.yaml.")
-    cluster = used.catalogue.cluster(name, pilot=True)
-    text = pilot.script(
-        cluster,
-        used.root,
-        used.runs,
-        template=used.batch_text("job.sh.j2"),
-        preamble=used.batch_text(cluster.preamble),
-        command=f"{_program(cluster)} -C {shlex.quote(str(used.root))} run --workers {workers}",
-        workers=workers,
-    )
-    if dry_run:
-        sys.stdout.write(text)
-        return
-    pilot.share(used.state)
-    slurm = Slurm()
-    there = pilot.waiting_or_running(slurm, used.root)
-    if not there:  # whoever held a job is gone with its pilot, on whatever node that was
-        queue_of(used).claims.recover(force=True)
-    script = write_atomic(used.runs / "batch" / "pilot.sh", text)
-    numbers = [slurm.submit(script) for _ in range(pilots - there)]
-    if as_json:
-        print_json({"pilots": numbers, "there_before": there})
-        return
-    told = f"SLURM jobs {', '.join(numbers)}" if numbers else "none needed"
-    out.print(f"Pilots of {workers} workers: {there} there, submitted: {told}.")
 
 
 @app.command()
@@ -241,22 +203,15 @@ def _launcher(used: Study, queue: FireworksQueue) -> ClusterLauncher:
         raise InputError(
             "This study's queue is not on a cluster.", "Name one in epilayer.yaml (queue: NAME)."
         )
-    program = _program(cluster)
     return ClusterLauncher(
         queue,
         cluster,
         Slurm(),
         template=used.batch_text("job.sh.j2"),
         preamble=used.batch_text(cluster.preamble),
-        command=f"{program} -C {shlex.quote(str(used.root))} cluster rocket --fw-id {{fw_id}}",
+        command=f"{program_in(used, cluster)} cluster rocket --fw-id {{fw_id}}",
         output_of=_outputs(used),
     )
-
-
-def _program(cluster: Cluster) -> str:
-    """Return how a batch job calls epilayer: the very one that submits, unless the profile says otherwise."""
-    beside = Path(sys.executable).with_name(cluster.epilayer)
-    return shlex.quote(str(beside)) if beside.is_file() else cluster.epilayer
 
 
 def _outputs(used: Study) -> Callable[[str], Any]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jobflow import Flow
 
     from epilayer.config import Study
+    from epilayer.launch.allocation import Allocation
     from epilayer.launch.base import FlowStatus, JobInfo, RunReport, SubmitReport
     from epilayer.launch.embedded import EmbeddedQueue
 
@@ -117,12 +118,19 @@ def run(
             }
         )
     else:
-        _show_ran(report, time.monotonic() - started, stored)
+        show_ran(report, time.monotonic() - started, stored)
         show_transport(transport_rows(used, queue, submitted.ref if submitted else None))
     _exit_by(queue.status(submitted.ref if submitted else None), interrupted=report.interrupted)
 
 
-def run_queue(used: Study, queue: EmbeddedQueue, workers: int | None, *, quiet: bool) -> RunReport:
+def run_queue(
+    used: Study,
+    queue: EmbeddedQueue,
+    workers: int | None,
+    *,
+    quiet: bool,
+    allocation: Allocation | None = None,
+) -> RunReport:
     """Run the queue with a live display on a terminal, one line an event elsewhere."""
     from epilayer.launch.supervisor import run_workers
 
@@ -132,6 +140,7 @@ def run_queue(used: Study, queue: EmbeddedQueue, workers: int | None, *, quiet: 
             jobstore_of(used).as_dict(),
             workers=workers or used.workers,
             on_event=progress.on_event,
+            allocation=allocation,
         )
 
 
@@ -240,7 +249,8 @@ def _show_submitted(name: str, report: SubmitReport) -> None:
     out.print(line + ".")
 
 
-def _show_ran(report: RunReport, elapsed_s: float, stored: int) -> None:
+def show_ran(report: RunReport, elapsed_s: float, stored: int) -> None:
+    """Say what a run came to, and what is left."""
     parts = [f"{report.completed} completed"]
     if report.failed:
         parts.append(f"[bold red]{report.failed} failed[/]")

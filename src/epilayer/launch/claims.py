@@ -23,6 +23,7 @@ import re
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ from epilayer.model.errors import QueueError
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from epilayer.launch.identity import NormalFlow
     from epilayer.launch.schema import QueueFile
@@ -90,6 +91,8 @@ class Claims:
         self.runs = runs
         self.own: set[str] = set()
         """Workers that this process looks after; those of an earlier run in it are abandoned."""
+        self.fits: Callable[[int, str, Callable[[], str]], bool] | None = None
+        """Whether a job (its number, name and way to its serialised form) may be started here."""
 
     def register(self, token: str, pid: int, supervisor: int) -> None:
         """Write down who the worker is, before it claims anything."""
@@ -109,7 +112,7 @@ class Claims:
     def claim(self, token: str, job: int | None = None) -> Claim | None:
         """Take the next job, highest priority first, then the oldest; or ``job``, if it is READY."""
         with self.file.reading() as db:  # an idle worker keeps nobody from writing
-            if db.execute("SELECT 1 FROM jobs WHERE state = 'READY' LIMIT 1").fetchone() is None:
+            if next(self._startable(db), None) is None:
                 return None
         with self.file.writing() as db:
             return self._claim(db, token, job)
@@ -141,6 +144,13 @@ class Claims:
             self._close(db, claim, Outcome.FAILED, cause)
             ready = ledger.fail(db, claim.job, cause)
             return (self._claim(db, token) if more else None), len(ready)
+
+    def startable(self) -> int:
+        """Return how many READY jobs may be started here."""
+        with self.file.reading() as db:
+            if self.fits is None:
+                return int(db.execute("SELECT count(*) FROM jobs WHERE state = 'READY'").fetchone()[0])
+            return sum(1 for _ in self._startable(db))
 
     def give_back(self, claim: Claim, cause: str) -> None:
         """Put a job back that was not carried through, by no fault of its own."""
@@ -260,10 +270,7 @@ class Claims:
             return found.fetchone() is not None
 
     def _claim(self, db: sqlite3.Connection, token: str, job: int | None = None) -> Claim | None:
-        which, values = ("id = ? AND", (job,)) if job is not None else ("", ())
-        row = db.execute(
-            f"SELECT * FROM jobs WHERE {which} state = 'READY' ORDER BY priority DESC, id LIMIT 1", values
-        ).fetchone()
+        row = next(self._startable(db, job), None)
         if row is None:
             return None
         now, number = time.time(), row["attempts"] + 1
@@ -278,7 +285,6 @@ class Claims:
             " VALUES (?,?,?,?,?,?,?)",
             (row["id"], number, token, Outcome.RUNNING, now, str(place), self.code_version),
         ).lastrowid
-        spec = db.execute("SELECT spec FROM specs WHERE job = ?", (row["id"],)).fetchone()[0]
         return Claim(
             job=row["id"],
             attempt=int(attempt or 0),
@@ -286,11 +292,22 @@ class Claims:
             uuid=row["uuid"],
             index=row["idx"],
             name=row["name"],
-            spec=spec,
+            spec=_spec(db, row["id"]),
             directory=self.runs / place,
             code_version=row["code_version"],
             salt=row["salt"],
         )
+
+    def _startable(self, db: sqlite3.Connection, job: int | None = None) -> Iterator[sqlite3.Row]:
+        """Yield the READY jobs, or ``job`` if it is one, that may be started here; best first."""
+        which, values = ("id = ? AND", (job,)) if job is not None else ("", ())
+        order = f"SELECT * FROM jobs WHERE {which} state = 'READY' ORDER BY priority DESC, id"
+        if self.fits is None:
+            yield from db.execute(f"{order} LIMIT 1", values).fetchall()
+            return
+        for row in db.execute(order, values).fetchall():
+            if self.fits(row["id"], row["name"], partial(_spec, db, row["id"])):
+                yield row
 
     def _close(self, db: sqlite3.Connection, claim: Claim, outcome: Outcome, cause: str | None) -> None:
         if not ledger.close_attempt(db, claim.attempt, outcome, cause):
@@ -298,6 +315,10 @@ class Claims:
                 f"Attempt {claim.number} of job #{claim.job} ({claim.name}) was given to another worker.",
                 "Its result is dropped; the other attempt counts (epilayer jobs show).",
             )
+
+
+def _spec(db: sqlite3.Connection, job: int) -> str:
+    return str(db.execute("SELECT spec FROM specs WHERE job = ?", (job,)).fetchone()[0])
 
 
 def slug(name: str) -> str:

@@ -19,7 +19,7 @@ from fireworks import FWorker
 from epilayer.launch import batch, ledger, processes, recovery
 from epilayer.launch.base import JobState, Outcome
 from epilayer.launch.failures import classify
-from epilayer.launch.rocket import job_id_of
+from epilayer.launch.processes import job_id_of
 from epilayer.model.cluster import Resources
 from epilayer.model.errors import QueueError
 

@@ -22,7 +22,6 @@ import time
 from contextlib import redirect_stderr
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +38,7 @@ from epilayer.launch.embedded import EmbeddedQueue
 from epilayer.launch.replica import ReplicatedFile
 from epilayer.launch.worker import Worker
 from epilayer.launch.worker import main as worker_main
+from epilayer.model.cluster import matches
 from epilayer.model.errors import EpilayerError, QueueError
 from epilayer.store.journal import PATIENCE_S
 
@@ -127,7 +127,7 @@ class Board:
             Glob patterns, one of which its name must match.
         """
         ready = self.find({"state": "READY"})
-        return next((row.fw_id for row in ready if any(fnmatchcase(row.name, n) for n in names)), None)
+        return next((row.fw_id for row in ready if matches(row.name, names)), None)
 
     def project(self, lost: Iterable[int] = ()) -> None:
         """Bring the Fireworks into line with the queue; doing it again changes nothing.

@@ -15,14 +15,31 @@ import signal
 import socket
 import sys
 import time
+import uuid
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 MARK = "EPILAYER_WORKER"
+_SCHEDULED = "slurm"
 _PROC = Path("/proc")
 _START_FIELD = 19  # of /proc/<pid>/stat after the parenthesised name: start time in ticks since boot
 _PR_SET_PDEATHSIG = 1
+
+
+def scheduled(job_id: str) -> str:
+    """Return a new name for a worker that a scheduler runs, with the scheduler's number of it."""
+    return f"{_SCHEDULED}-{job_id}-{uuid.uuid4().hex[:12]}"
+
+
+def job_id_of(token: str) -> str | None:
+    """Return the scheduler's number in a worker's name; None for a worker that a person started.
+
+    >>> job_id_of("slurm-1234-0c1d")
+    '1234'
+    """
+    kind, _, rest = token.partition("-")
+    return rest.rpartition("-")[0] if kind == _SCHEDULED else None
 
 
 def start_time(pid: int) -> int:

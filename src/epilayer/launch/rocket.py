@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from epilayer.launch.claims import Claim
     from epilayer.launch.fireworks import FireworksQueue
 
-TOKEN = "slurm"  # noqa: S105  (begins the name of a worker that the scheduler runs)
 _CLEAN_UP_S = 30.0
 _MOST_REFUSED = 10
 
@@ -36,16 +34,6 @@ class Place:
     """How long before the limit USR1 comes."""
     pack: tuple[str, ...] = ()
     """Patterns of names of short jobs to run after the first, while there are any."""
-
-
-def job_id_of(token: str) -> str | None:
-    """Return the scheduler's number in a worker's name; None for a worker of this machine.
-
-    >>> job_id_of("slurm-1234-0c1d")
-    '1234'
-    """
-    kind, _, rest = token.partition("-")
-    return rest.rpartition("-")[0] if kind == TOKEN else None
 
 
 class Rocket(fireworks.RocketWorker):
@@ -70,7 +58,7 @@ class Rocket(fireworks.RocketWorker):
         place: Place,
         ask_to_stop: Callable[[Path], None],
     ) -> None:
-        token = f"{TOKEN}-{place.job_id}-{uuid.uuid4().hex[:12]}"
+        token = processes.scheduled(place.job_id)
         os.environ[processes.MARK] = token  # what the job starts is found by it
         read_end, write_end = os.pipe()
         os.close(read_end)

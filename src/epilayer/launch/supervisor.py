@@ -24,12 +24,13 @@ from typing import TYPE_CHECKING, Any
 
 from epilayer.launch import processes
 from epilayer.launch.base import Event, JobState, RunReport
-from epilayer.launch.worker import EXIT_REPLACE, Instructions
+from epilayer.launch.worker import EXIT_REPLACE, Instructions, open_store, output_reader
 from epilayer.model.errors import EpilayerError, InputError, QueueError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from epilayer.launch.allocation import Allocation
     from epilayer.launch.claims import Claims
     from epilayer.launch.embedded import EmbeddedQueue
 
@@ -65,6 +66,7 @@ def run_workers(
     max_crashes: int = 3,
     on_event: Callable[[Event], None] | None = None,
     force: bool = False,
+    allocation: Allocation | None = None,
 ) -> RunReport:
     """Run jobs until nothing is left that can run, and say why whatever remains does.
 
@@ -83,6 +85,8 @@ def run_workers(
         Called in this process at every start and end of a job.
     force
         Take over jobs of workers on other machines that have been silent for long.
+    allocation
+        Start only jobs that still fit into it, and end when none is left that does.
 
     Raises
     ------
@@ -93,7 +97,7 @@ def run_workers(
     """
     if workers < 1:
         raise InputError(f"{workers} workers cannot run anything.", "Give a positive number of workers.")
-    return _Supervisor(queue, dict(jobstore), workers, max_crashes, on_event).run(force=force)
+    return _Supervisor(queue, dict(jobstore), workers, max_crashes, on_event, allocation).run(force=force)
 
 
 @dataclass
@@ -103,6 +107,7 @@ class _Supervisor:
     most: int
     max_crashes: int
     on_event: Callable[[Event], None] | None
+    allocation: Allocation | None
     claims: Claims = field(init=False)
     workers: dict[str, _Worker] = field(default_factory=dict)
     selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
@@ -116,6 +121,9 @@ class _Supervisor:
     def __post_init__(self) -> None:
         self.claims = self.queue.claims
         self.log = self.claims.runs / "workers.log"
+        self.claims.fits = None
+        if self.allocation is not None:
+            self.claims.fits = self.allocation.guard(output_reader(open_store(self.jobstore)))
 
     def run(self, *, force: bool) -> RunReport:
         self._make_folder()
@@ -123,7 +131,7 @@ class _Supervisor:
         self._tell("interrupted", jobs)
         with self._signals():
             try:
-                self._employ(self._counts()[JobState.READY])
+                self._employ(self.claims.startable())
                 self._loop()
                 self._dismiss()
             finally:
@@ -135,7 +143,7 @@ class _Supervisor:
             crashed=self.tally["crashed"],
             interrupted=self.stopping,
             counts=self._counts(),
-            blocked=(*self.queue.why_left(), *notes),
+            blocked=(*self.queue.why_left(), *self._too_long(), *notes),
             elapsed_s=time.monotonic() - self.begun_s,
             startup_s=self.startup_s,
         )
@@ -152,11 +160,11 @@ class _Supervisor:
         """Whether a worker is busy, or a job can be had, here or in another run on the same queue."""
         if any(not worker.idle for worker in self.workers.values()):
             return True
-        counts = self._counts()
-        if counts[JobState.READY]:
-            self._employ(counts[JobState.READY])
+        startable = self.claims.startable()
+        if startable:
+            self._employ(startable)
             return True
-        return counts[JobState.RUNNING] > 0 and not self._only_foreign_ghosts()
+        return self._counts()[JobState.RUNNING] > 0 and not self._only_foreign_ghosts()
 
     def _only_foreign_ghosts(self) -> bool:
         """Whether all that runs is held by leases that cannot be judged from here (see `Claims.recover`)."""
@@ -224,7 +232,7 @@ class _Supervisor:
             self._start()
 
     def _start(self) -> None:
-        token = uuid.uuid4().hex
+        token = uuid.uuid4().hex if self.allocation is None else self.allocation.worker()
         read_end, write_end = os.pipe()
         os.set_blocking(read_end, False)
         share = str(max(1, (os.cpu_count() or 1) // self.most))
@@ -251,6 +259,7 @@ class _Supervisor:
             token=token,
             supervisor=os.getpid(),
             events_fd=write_end,
+            allocation=None if self.allocation is None else self.allocation.told(),
         )
         with suppress(OSError):
             process.stdin.write(told.to_json().encode() + b"\n")  # type: ignore[union-attr]
@@ -312,7 +321,7 @@ class _Supervisor:
             raise QueueError(
                 f"Workers die before they can take a job: {self._log_tail()}", f"The whole log is {self.log}."
             )
-        self._employ(self._counts()[JobState.READY])
+        self._employ(self.claims.startable())
 
     def _look_around(self) -> None:
         """Kill what runs cancelled jobs; put back what other runs have lost; find new jobs."""
@@ -326,7 +335,7 @@ class _Supervisor:
         jobs, _ = self.claims.recover()
         self._tell("interrupted", jobs)
         if len(self.workers) < self.most or any(worker.idle for worker in self.workers.values()):
-            self._employ(self._counts()[JobState.READY])
+            self._employ(self.claims.startable())
 
     def _dismiss(self) -> None:
         """Send the workers home; when stopping, have them put their jobs back first."""
@@ -349,6 +358,13 @@ class _Supervisor:
             worker.process.wait()
             with suppress(EpilayerError):  # the error that led here is the one to report
                 self._bury(worker)
+
+    def _too_long(self) -> list[str]:
+        """Say which jobs are ready and were not started: they do not fit into the allocation."""
+        left = self._counts()[JobState.READY] - self.claims.startable()
+        if self.allocation is None or left <= 0:
+            return []
+        return [self.allocation.too_long(left)]
 
     def _counts(self) -> Mapping[JobState, int]:
         return self.queue.counts()

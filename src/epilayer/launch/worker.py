@@ -26,13 +26,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from epilayer.launch import ledger, processes
+from epilayer.launch.allocation import Allocation
 from epilayer.launch.claims import Claim, Claims, Done
 from epilayer.launch.identity import content_uuid, dumps, normalise, references, rewrite_value
 from epilayer.launch.schema import QueueFile
 from epilayer.model.errors import EpilayerError, QueueError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from jobflow import Job, JobStore
 
@@ -59,6 +60,8 @@ class Instructions:
     token: str
     supervisor: int
     events_fd: int
+    allocation: dict[str, Any] | None = None
+    """What a pilot's workers must know of its time (`epilayer.launch.allocation`)."""
 
     def to_json(self) -> str:
         """Return one line of JSON."""
@@ -105,6 +108,8 @@ class Worker:
         """Make ready for the first job."""
         self.claims.register(self.told.token, os.getpid(), self.told.supervisor)
         self.store = open_store(self.told.jobstore)
+        if self.told.allocation is not None:
+            self.claims.fits = Allocation.of(self.told.allocation).guard(output_reader(self.store))
         signal.signal(signal.SIGTERM, self.on_term)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         threading.Thread(target=self._heartbeat, daemon=True).start()
@@ -279,6 +284,16 @@ def open_store(spec: dict[str, Any]) -> JobStore:
             "Use a store on disk (epilayer's embedded store) or a database.",
         )
     return store
+
+
+def output_reader(store: JobStore) -> Callable[[str], Any]:
+    """Return a look into a connected JobStore: a job's last output by uuid, None where there is none."""
+
+    def output_of(uuid: str) -> Any:  # noqa: ANN401  (whatever a job put out)
+        found = store.query_one({"uuid": uuid}, ["output"], sort={"index": -1})
+        return found["output"] if found else None
+
+    return output_of
 
 
 def deferred_store(store: JobStore, job: Job) -> Any:  # noqa: ANN401  (a JobStore made on the spot)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import fnmatch
 import re
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
 from epilayer.model.base import Frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _WALLTIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d\d?))?(?::(\d\d?))?")
 _MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
@@ -115,7 +118,7 @@ class Rule(Frozen):
     def applies(self, name: str, atoms: int) -> bool:
         """Whether a job of this name and number of atoms is meant."""
         fits = self.atoms_from <= atoms and (self.atoms_below is None or atoms < self.atoms_below)
-        return fits and fnmatch.fnmatchcase(name, self.jobs)
+        return fits and matches(name, (self.jobs,))
 
 
 class Partition(Frozen):
@@ -124,6 +127,11 @@ class Partition(Frozen):
     max_walltime: Walltime
     max_memory: Memory | None = None
     max_nodes: int | None = Field(default=None, gt=0)
+
+
+def matches(name: str, patterns: Iterable[str]) -> bool:
+    """Whether a name matches one of some glob patterns."""
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 class Cluster(Frozen):
@@ -148,6 +156,8 @@ class Cluster(Frozen):
     partitions: dict[str, Partition] = Field(default_factory=dict)
     resources: Resources
     rules: tuple[Rule, ...] = ()
+    pilot: Resources = Field(default_factory=Resources)
+    """What a pilot asks for in place of ``resources``: the walltime of an allocation, not of a job."""
     pack: tuple[str, ...] = ()
     """Patterns of names of jobs that take seconds: a batch job runs what is ready of them after its own."""
 
