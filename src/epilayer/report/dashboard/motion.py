@@ -229,9 +229,7 @@ def describe_neighbours(record: IonTransport) -> str:
 
 
 def motion_curves(record: IonTransport, find: Callable[[str], Path | None]) -> dict[str, Curve]:
-    """Return the figures of a record that keeps its trajectories; they are read when the first is drawn."""
-    if not record.trajectories:
-        return {}
+    """Return the figures of a record's trajectories, which are read when the first of them is drawn."""
     motion = _Once(partial(read_motion, record, find))
     return {
         "msd": Curve(

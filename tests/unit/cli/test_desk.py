@@ -1,0 +1,131 @@
+"""What the dashboard is shown of a real study: failures with their lines and remedy, ten thousand jobs."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from operator import add
+from typing import TYPE_CHECKING
+
+import pytest
+from jobflow import Flow, Job
+
+from epilayer.cli.desk import StudyDesk
+from epilayer.config import open_study
+from epilayer.launch.embedded import EmbeddedQueue
+from epilayer.model.errors import InputError
+from epilayer.report.dashboard.desk import Verb
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from epilayer.config import Study
+    from epilayer.report.dashboard.desk import JobView
+
+pytest.importorskip("starlette", reason="the dashboard's extra is not installed")
+
+TRACEBACK = """Traceback (most recent call last):
+  File "worker.py", line 144, in work
+    raise EngineError("The electronic loop did not converge.")
+epilayer.model.errors.EngineError: The electronic loop did not converge.
+"""
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    (tmp_path / "epilayer.yaml").touch()
+    return open_study(tmp_path)
+
+
+def queue_of(study: Study) -> EmbeddedQueue:
+    study.queue_file.parent.mkdir(parents=True, exist_ok=True)
+    return EmbeddedQueue(study.queue_file, runs=study.runs)
+
+
+def failed(study: Study, cause: str, logs: dict[str, str]) -> JobView:
+    """Fail a job as a worker does, and return what is shown of it."""
+    queue = queue_of(study)
+    queue.submit(Flow([Job(function=add, function_args=(1, 1), name="relax slab")], name="study"))
+    queue.claims.register("worker", os.getpid(), os.getpid())
+    claim = queue.claims.claim("worker")
+    assert claim is not None
+    directory = queue.attempts(claim.job)[-1].directory
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, text in logs.items():
+        (directory / name).write_text(text, encoding="utf-8")
+    queue.claims.fail("worker", claim, cause, more=False)
+    return StudyDesk(study).job(str(claim.job))
+
+
+def test_a_failed_job_tells_class_lines_remedy_and_command(study: Study) -> None:
+    cause = "The electronic loop did not converge."
+    vasp = "running on 4 cores\n BRMIX: very serious problems\n DAV: 60 ...\n"
+    view = failed(study, cause, {"stderr.log": TRACEBACK, "vasp.out": vasp, "stdout.log": "all quiet\n"})
+    assert (view.row.state, view.row.failure, view.row.cause) == ("failed", "scf", cause)
+    assert view.telling == (
+        ("stderr.log", "epilayer.model.errors.EngineError: The electronic loop did not converge."),
+        ("vasp.out", "BRMIX: very serious problems"),
+    )
+    assert "mixing" in view.remedy
+    assert view.command == "epilayer rerun 1 && epilayer run"
+
+
+def test_a_long_line_is_cut_and_a_log_without_words_tells_nothing(study: Study) -> None:
+    view = failed(study, "exited with code 1", {"stderr.log": "x" * 1000 + " out of memory\n"})
+    (line,) = (text for _, text in view.telling)
+    assert len(line) == 180
+    assert line.endswith("…")
+
+
+def test_a_job_that_did_not_fail_has_no_command(study: Study) -> None:
+    queue_of(study).submit(Flow([Job(function=add, function_args=(1, 1))], name="study"))
+    desk = StudyDesk(study)
+    view = desk.job("1")
+    assert (view.row.state, view.row.failure, view.telling, view.command) == ("ready", "", (), "")
+    assert desk.act(Verb.CANCEL, "1") == "1 jobs cancelled."
+    assert desk.job("1").row.state == "cancelled"
+
+
+def test_files_outside_the_study_are_none_of_it(study: Study, tmp_path: Path) -> None:
+    desk = StudyDesk(study)
+    (tmp_path / "inside.txt").touch()
+    (tmp_path / "link.txt").symlink_to("/etc/hostname")
+    assert desk.file(str(tmp_path / "inside.txt")) == tmp_path / "inside.txt"
+    for path in ("/etc/hostname", str(tmp_path / "link.txt"), "../../etc/hostname", "gone.txt"):
+        assert desk.file(path) is None, path
+    with pytest.raises(InputError, match="no trajectory"):
+        desk.trajectory("../..")
+    assert desk.trajectories() == []
+
+
+@pytest.mark.slow
+def test_ten_thousand_jobs_are_paged_and_filtered_quickly(study: Study) -> None:
+    from starlette.testclient import TestClient
+
+    from epilayer.report.dashboard.app import create_app
+
+    number = 10_000
+    jobs = [Job(function=add, function_args=(k, 1), name=f"relax slab {k}") for k in range(number)]
+    queue = queue_of(study)
+    queue.submit(Flow(jobs, name="many"))
+    with queue.claims.file.writing() as db:
+        db.execute("UPDATE jobs SET state = 'FAILED', cause = 'walltime' WHERE id % 5 = 0")
+    app = create_app(StudyDesk(study), port=80)
+    client = TestClient(app, base_url="http://127.0.0.1:80")
+    took_s = []
+    for address, said in (
+        ("/jobs", "10000 jobs"),
+        ("/jobs?page=100", "page 100 of 100"),
+        ("/jobs?state=failed", "2000 jobs"),
+        ("/jobs?failure=walltime&page=20", "epilayer rerun --class walltime"),
+        ("/jobs?name=SLAB+4242", "1 job<"),
+        ("/jobs?flow=f1&state=ready", "8000 jobs"),
+        ("/", "All 2000 failed jobs"),
+    ):
+        started = time.perf_counter()
+        answer = client.get(address, headers={"Host": "127.0.0.1:80"})
+        took_s.append(time.perf_counter() - started)
+        assert said in answer.text, address
+        assert answer.text.count('href="/job/') <= 100
+    assert statistics.median(took_s) < 1.0, took_s
