@@ -267,13 +267,13 @@ def _band_refusal(
 def _summit_refusal(energies_ev: Sequence[float]) -> str | None:
     """Say why the highest point of a path between two minima is no barrier; ``None`` where it is one."""
     summit = max(range(len(energies_ev)), key=energies_ev.__getitem__)
-    sides = {"before": energies_ev[: summit + 1], "after": energies_ev[summit:][::-1]}
-    for end, side in sides.items():
-        if min(side) < side[0] - _SAME_ENERGY_EV:
-            return (
-                f"The way passes {side[0] - min(side):.2f} eV below the state {end} the transfer: that "
-                "is not the lowest state there. Relax from more orientations, or walk from that state."
-            )
+    # What lies behind the summit does not move a barrier that is counted from before it.
+    lowest_ev = min(energies_ev[: summit + 1])
+    if lowest_ev < energies_ev[0] - _SAME_ENERGY_EV:
+        return (
+            f"The way passes {energies_ev[0] - lowest_ev:.2f} eV below the state before the transfer: that is "
+            "not the lowest state there. Relax from more orientations, or walk from that state."
+        )
     if summit in (0, len(energies_ev) - 1):
         return (
             "No image lies above both ends, though both are minima: the summit is between two images. "

@@ -75,7 +75,17 @@ def report(
 
 
 _REPORTED = frozenset(
-    {"adsorption", "growth", "competition", "surface", "wulff", "transport", "bond_strength", "epitaxy"}
+    {
+        "adsorption",
+        "growth",
+        "competition",
+        "surface",
+        "wulff",
+        "transport",
+        "bond_strength",
+        "bond_calibration",
+        "epitaxy",
+    }
 )
 _REFERENCE = "isotropic-epilayer-2025"
 

@@ -271,7 +271,7 @@ def _solve(
         )
     except TBLiteRuntimeError as error:
         raise EngineError(
-            f"{method} did not converge for {structure.formula} (charge {charge}): {_one_line(error)}",
+            f"{method} did not converge for {structure.formula} (charge {charge}): {_one_line(error)}.",
             "Check geometry and charge; try GFN1-xTB, or a higher electronic temperature.",
         ) from error
     if not all(np.isfinite(m).all() for m in (solved.overlap, solved.density, solved.energies_ev)):

@@ -366,8 +366,7 @@ def _orientation_panel(axes: Axes, study: BondStudy) -> None:
             one.turn_deg, 0.04, marker="x", ms=5, mew=1.2, color=style.MUTED, lw=0,
             transform=axes.get_xaxis_transform(), label="refused, or broken" if one is lost[0] else None,
         )  # fmt: skip
-    place = f"{study.molecule} on {study.cathode} ({study.facet}), {study.state}"
-    axes.set_title(place, loc="left", color=style.INK, fontsize=style.SMALL_PT)
+    axes.set_title(place_of(study), loc="left", color=style.INK, fontsize=style.SMALL_PT)
     axes.set_xticks(sorted({o.turn_deg for o in study.orientations}))
     axes.set_xlim(-25, max(o.turn_deg for o in study.orientations) + 25)
     axes.margins(y=0.28)
@@ -375,6 +374,59 @@ def _orientation_panel(axes: Axes, study: BondStudy) -> None:
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", _MINUS))
     if len(tilts) > 1 or lost:
         axes.legend(loc="best", handlelength=1.2, borderaxespad=0.2)
+
+
+def path_figure(
+    studies: Sequence[BondStudy],
+    *,
+    form: canvas.Form = "svg",
+    width_in: float = style.WIDE_IN,
+    dpi: int = 200,
+) -> bytes:
+    """Draw the energy along the way of a hydrogen to the surface, a line a study, dashed where refused.
+
+    Parameters
+    ----------
+    studies
+        Those whose abstraction holds a path.
+    """
+    head_in = 0.14 * len(studies)
+    height_in = 2.5 + head_in
+    with canvas.new_figure(width_in, height_in) as figure:
+        axes = figure.add_axes(
+            (0.62 / width_in, 0.42 / height_in, 1 - 0.74 / width_in, 1 - (0.6 + head_in) / height_in)
+        )
+        axes.axhline(0, color=style.RULE, lw=0.8, zorder=0)
+        for number, study in enumerate(studies):
+            taken = study.abstraction
+            refused = taken.barrier_ev is None
+            method = taken.barrier_method.value if taken.barrier_method else ""
+            axes.plot(
+                [d for d, _ in taken.barrier_path],
+                [e for _, e in taken.barrier_path],
+                color=style.SERIES[number % len(style.SERIES)],
+                marker=style.MARKERS[number % len(style.MARKERS)],
+                ms=4.5,
+                lw=1.1,
+                ls=(0, (4, 2)) if refused else "-",
+                label=f"{place_of(study)}: {method}{', refused' if refused else ''}",
+            )
+        axes.invert_xaxis()  # the reaction goes to the right
+        axes.set_xlabel("distance from the hydrogen to the surface's oxygen, Å", loc="left")
+        axes.set_ylabel("energy, eV")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", _MINUS))
+        figure.legend(
+            loc="upper left", bbox_to_anchor=(0.06 / width_in, 1 - 0.04 / height_in), handlelength=2.0,
+            borderaxespad=0.1,
+        )  # fmt: skip
+        return canvas.save(figure, form, dpi)
+
+
+def place_of(study: BondStudy) -> str:
+    """Return which molecule a study is about, and where it is."""
+    if study.facet == "none":
+        return f"{study.molecule} {study.state} of {study.cathode}"
+    return f"{study.molecule} on {study.cathode} ({study.facet}), {study.state}"
 
 
 def telling_orientation(study: BondStudy) -> OrientedBonds | None:
@@ -409,9 +461,8 @@ def study_bars(study: BondStudy) -> list[Bar]:
 
 def describe_study(study: BondStudy) -> str:
     """Return in words what the figures of a study show."""
-    said = study.statement
     kept = [o for o in study.orientations if o.refusal is None]
     return (
-        f"{said} Measure: {measure_words(study.measure)}; {study.program}; k-points {study.k_points}; "
-        f"relaxed by {study.level.name}. {len(kept)} of {len(study.orientations)} orientations count."
+        f"{study.statement} Measured with {study.program}, k-points {study.k_points}; relaxed by "
+        f"{study.level.name}. {len(kept)} of {len(study.orientations)} orientations count."
     )

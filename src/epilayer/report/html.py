@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from epilayer.model.records import Status
 from epilayer.report import (
-    bonding,
+    bonds_section,
     canvas,
     charts,
     citations,
@@ -103,7 +103,9 @@ def render_html(
         reference=reference,
         intervals=_intervals(comparison.adsorption, threshold_ev),
         shapes=[_solid(k, s, surface_energies) for k, s in enumerate(shapes) if not s.level.stand_in],
-        bonds=_bonds(bond_studies),
+        bonds=bonds_section.section(
+            bond_studies, [f.record for f in (found or {}).get("bond_calibration", ())]
+        ),
         **_whole_study(found or {}, reference, sources or {}, library or {}),
         cards=[_card(number, record, by_job, reference) for number, record in enumerate(records, 1)],
         levels=_levels(records),
@@ -261,34 +263,6 @@ def _solid(number: int, shape: WulffShape, energies: Sequence[SurfaceEnergy]) ->
     words = wulff.describe_wulff(shape)
     drawn = canvas.inline(wulff.wulff_figure(shape, energies), f"wulff-{number}", words, themed=True)
     return {"shape": shape, "figure": Markup(drawn), "words": words}  # noqa: S704  (ours; names are escaped)
-
-
-def _bonds(studies: Sequence[BondStudy]) -> dict[str, Any] | None:
-    """Return the bond studies with their figures: orientations by measure, and bars of each that counts."""
-    from markupsafe import Markup
-
-    if not studies:
-        return None
-    drawn = [s for s in studies if not s.stand_in]
-    scanned = [s for s in drawn if len(s.orientations) > 1]
-    measures = list(dict.fromkeys(s.measure for s in scanned))
-    curves = []
-    for number, measure in enumerate(measures):
-        mine = [s for s in scanned if s.measure is measure]
-        figure = bonding.orientation_figure(mine)
-        svg = canvas.inline(
-            figure, f"orientations-{number}", " ".join(s.statement for s in mine), themed=True
-        )
-        curves.append({"measure": bonding.measure_words(measure), "figure": Markup(svg)})  # noqa: S704  (ours)
-    items = []
-    for number, study in enumerate(studies):
-        bars = [] if study.stand_in or study.status is Status.REFUSED else bonding.study_bars(study)
-        words, drawing = bonding.describe_study(study), None
-        if bars:
-            figure = bonding.change_figure(bars, measure=f"{bonding.measure_words(study.measure)}, eV")
-            drawing = Markup(canvas.inline(figure, f"bonds-{number}", words, themed=True))  # noqa: S704  (ours)
-        items.append({"study": study, "words": words, "figure": drawing})
-    return {"curves": curves, "studies": items}
 
 
 def _card(

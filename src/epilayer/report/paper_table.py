@@ -263,26 +263,35 @@ def _bonds(found: Mapping[str, Sequence[Found]], _: Reference) -> Iterator[Ours]
     for one in _real(found, "bond_strength"):
         study: BondStudy = one.record
         change = study.strongest_weakening_ratio
-        where = f"{study.molecule} on ({study.facet}), {study.state}"
+        spread = study.orientation_spread_ratio
+        over = "" if spread is None else f", spread over orientations {spread:.0%}"
         shown = study.refusal or study.statement if change is None else (
-            f"{study.weakest_bond} changes by {change:+.0%}, spread over orientations "
-            f"{study.orientation_spread_ratio or 0:.0%} ({study.measure.value})"
+            f"{study.weakest_bond} changes by {change:+.0%}{over} ({study.measure.value})"
         )  # fmt: skip
-        yield Ours(one.id, f"{where}: {shown}", study.level.name, change is not None)
+        yield Ours(one.id, f"{_where(study)}: {shown}", study.level.name, change is not None)
+
+
+def _where(study: BondStudy) -> str:
+    if study.facet == "none":
+        return f"{study.molecule} {study.state} of {study.cathode}"
+    return f"{study.molecule} on ({study.facet}), {study.state}"
 
 
 def _abstraction(found: Mapping[str, Sequence[Found]], _: Reference) -> Iterator[Ours]:
     for one in _real(found, "bond_strength"):
         study: BondStudy = one.record
+        if study.facet == "none":  # in a pore there is no surface to take one
+            continue
         seen = study.abstraction
         said = (
             f"hydrogen lost while relaxing, {', '.join(seen.spontaneous)}" if seen.spontaneous
             else f"{seen.hydrogen} from {seen.donor} to {seen.acceptor}: {tables.ev(seen.energy_ev)} eV"
+            + ("" if seen.barrier_ev is None or seen.barrier_method is None
+               else f", barrier {seen.barrier_ev:.2f} eV ({seen.barrier_method.value})")
             if seen.energy_ev is not None
             else f"refused: {seen.refusal}"
         )  # fmt: skip
-        where = f"{study.molecule} on ({study.facet}), {study.state}"
-        yield Ours(one.id, f"{where}: {said}", study.level.name, seen.refusal is None)
+        yield Ours(one.id, f"{_where(study)}: {said}", study.level.name, seen.refusal is None)
 
 
 def _zif8(found: Mapping[str, Sequence[Found]], _: Reference) -> Iterator[Ours]:
