@@ -271,8 +271,8 @@ def _summit_refusal(energies_ev: Sequence[float]) -> str | None:
     lowest_ev = min(energies_ev[: summit + 1])
     if lowest_ev < energies_ev[0] - _SAME_ENERGY_EV:
         return (
-            f"The way passes {energies_ev[0] - lowest_ev:.2f} eV below the state before the transfer: that is "
-            "not the lowest state there. Relax from more orientations, or walk from that state."
+            f"The way passes {energies_ev[0] - lowest_ev:.2f} eV below the state before the transfer: that "
+            "is not the lowest state there. Relax from more orientations, or walk from that state."
         )
     if summit in (0, len(energies_ev) - 1):
         return (
