@@ -27,7 +27,7 @@ from epilayer.cli.pilots import launch_pilots, pilot, program_in
 from epilayer.model.errors import EpilayerError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from epilayer.config import Study
     from epilayer.launch.cluster import ClusterLauncher, Submission, SyncReport
@@ -174,16 +174,23 @@ def doctor(*, as_json: JsonOption = False) -> None:
 
 
 @app.command(hidden=True)
-def rocket(fw_id: Annotated[int, typer.Option("--fw-id", help="The Firework to run.")]) -> None:
-    """Run one Firework; a batch job calls this."""
-    from epilayer.launch.rocket import Place, fly
+def rocket(
+    fw_id: Annotated[int | None, typer.Option("--fw-id", help="The Firework to run.")] = None,
+    chain: Annotated[int | None, typer.Option("--chain", help="The chain to work on.")] = None,
+) -> None:
+    """Run one Firework, or what is ready of a chain; a batch job calls this."""
+    from epilayer.launch.rocket import Place, Rocket, fly
 
     used = study()
     queue = cluster_queue_of(used, patience_s=_PATIENCE_S)
     if used.cluster is None:  # said by cluster_queue_of; for the type checker
         raise typer.Exit(2)
-    place = Place(os.environ.get("SLURM_JOB_ID", "0"), fw_id, used.cluster.signal_ahead_s, used.cluster.pack)
-    code, said = fly(queue, jobstore_of(used).as_dict(), place, _ask_to_stop)
+    own: Iterable[int] = () if fw_id is None else (fw_id,)
+    if chain is not None:
+        launcher, policies = _launcher(used, queue), used.recovery()
+        own = launcher.chains.work(chain, lambda: launcher.sync(policies))
+    place = Place(os.environ.get("SLURM_JOB_ID", "0"), used.cluster.signal_ahead_s, used.cluster.pack)
+    code, said = fly(Rocket(queue, jobstore_of(used).as_dict(), place, own, _ask_to_stop))
     sys.stdout.write(said + "\n")
     raise typer.Exit(code)
 
@@ -209,7 +216,7 @@ def _launcher(used: Study, queue: FireworksQueue) -> ClusterLauncher:
         Slurm(),
         template=used.batch_text("job.sh.j2"),
         preamble=used.batch_text(cluster.preamble),
-        command=f"{program_in(used, cluster)} cluster rocket --fw-id {{fw_id}}",
+        command=f"{program_in(used, cluster)} cluster rocket",
         output_of=_outputs(used),
     )
 

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from epilayer.cli.common import JsonOption, out, print_json, study
+from epilayer.cli.trajectories import clock, moment
 from epilayer.model.errors import InputError
 
 if TYPE_CHECKING:
@@ -79,8 +80,11 @@ def glance(path: Path) -> dict[str, Any]:
 
 
 def _glance(path: Path, about: dict[str, Any], stored: Trajectory) -> dict[str, Any]:
-    wanted = about.get("settings", {}).get("steps")
-    step = int(stored.frame(-1).steps[0]) if len(stored) else None
+    from epilayer.engines.progress import computed_step
+
+    wanted, step_fs = about.get("settings", {}).get("steps"), stored.header.time_step_fs
+    step = int(stored.frame(-1).steps[0]) if len(stored) else 0
+    step = max(step, computed_step(path.parent)[0])
     return {
         "trajectory": str(path),
         "label": about.get("label"),
@@ -89,7 +93,9 @@ def _glance(path: Path, about: dict[str, Any], stored: Trajectory) -> dict[str, 
         "atoms": stored.header.n_atoms,
         "steps_wanted": wanted,
         "step": step,
-        "complete": wanted is not None and step is not None and step >= wanted,
+        "time_ps": None if step_fs is None else step * step_fs * 1e-3,
+        "wanted_ps": None if step_fs is None or wanted is None else wanted * step_fs * 1e-3,
+        "complete": wanted is not None and step >= wanted,
         "warnings": [],
     }
 
@@ -112,9 +118,9 @@ def look(path: Path) -> dict[str, Any]:
     with Trajectory(path) as stored:
         frames, header = len(stored), stored.header
         seen = _glance(path, about, stored)
-        if not frames:
+        seen |= _pace(path, about, seen)
+        if not frames:  # a program may keep its steps to itself until its segment ends
             return seen
-        step, wanted = int(seen["step"]), seen["steps_wanted"]
         recent = stored.read(max(0, frames - _RECENT), frames)
         positions = stored.positions(every=-(-frames // _MOST_FRAMES))
         temperatures, energies = stored.temperatures_k(), stored.energies_ev()
@@ -135,16 +141,15 @@ def look(path: Path) -> dict[str, Any]:
     )
     names = _names(header.symbols, about)
     seen |= {
-        "time_ps": None if header.time_step_fs is None else step * header.time_step_fs * 1e-3,
         "temperature_k": _finite(temperatures[-1]),
         "mean_temperature_k": _mean(temperatures),
         "wanted_temperature_k": settings.get("temperature_k"),
         "energy_ev": _finite(energies[-1]),
         "energy_change_ev": _finite(energies[-1] - energies[0]),
         "msd_ang2": mobility(positions, cell, header.coordinates, names, free),
-        "warnings": [{"kind": w.kind, "text": w.text} for w in warned],
+        "warnings": [*({"kind": w.kind, "text": w.text} for w in warned), *seen["warnings"]],
     }
-    return seen | _pace(path, about, step, wanted, seen["warnings"], complete=bool(seen["complete"]))
+    return seen
 
 
 def _pace(
@@ -227,18 +232,19 @@ def facts(seen: dict[str, Any]) -> list[tuple[str, str]]:
     """Return what :func:`look` saw in words, by name: how far, how long, how warm."""
     told = [("run", f"{seen['label']}  ({seen['level']})")] if seen["label"] else []
     told.append(("trajectory", seen["trajectory"]))
-    if not seen["frames"]:
-        return [*told, ("frames", "none yet")]
     wanted = f" of {seen['steps_wanted']}" if seen["steps_wanted"] else ""
-    time_ps = "" if seen["time_ps"] is None else f", {seen['time_ps']:.3f} ps"
+    of_ps = "" if seen["wanted_ps"] is None else f" of {seen['wanted_ps']:g}"
+    time_ps = "" if seen["time_ps"] is None else f", {seen['time_ps']:.3f}{of_ps} ps"
     told.append(
         ("step", f"{seen['step']}{wanted}{time_ps}, {seen['frames']} frames of {seen['atoms']} atoms")
     )
     if seen["complete"]:
         told.append(("time left", "none: complete"))
     elif seen["time_left_s"] is not None:
-        left = f"{_clock(seen['time_left_s'])} at {seen['seconds_per_step']:.2g} s a step"
-        told.append(("time left", left))
+        left = f"{clock(seen['time_left_s'])} at {seen['seconds_per_step']:.2g} s a step"
+        told.append(("time left", f"{left}; ends about {moment(seen['ends_s'])}"))
+    if not seen["frames"]:
+        return told
     if seen["temperature_k"] is not None:
         asked = seen["wanted_temperature_k"]
         aim = f", {asked:g} K wanted" if asked else ""

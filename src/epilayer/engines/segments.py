@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 import numpy as np
 from jobflow import CURRENT_JOB, Maker, job
 
+from epilayer.engines.progress import runs_of
 from epilayer.model.base import fingerprint
 from epilayer.model.dynamics import (
     ABOUT,
@@ -254,17 +255,28 @@ class SegmentRun(ABC, Generic[StateT]):
             return SegmentEnd.STEPS
         return SegmentEnd.SIGNAL if stop.received is not None else None
 
-    def _announce(self, first_step: int) -> None:
-        """Say beside the frames what is being run (:data:`epilayer.model.dynamics.ABOUT`)."""
+    def _announce(self, first_step: int, begins: int | None = None) -> None:
+        """Say beside the frames what is being run (:data:`epilayer.model.dynamics.ABOUT`).
+
+        Parameters
+        ----------
+        first_step
+            The last step that is kept so far.
+        begins
+            Of a program that keeps its steps until its end: which step its first configuration is.
+        """
         sites = self.start.site_properties
+        now = time.time()
+        run = {"directory": str(Path.cwd()), "started_s": now, "first_step": first_step, "begins": begins}
         told = {
+            "runs": [*runs_of(self.folder), run],
             "label": self.name,
             "level": self._level_name,
             "trajectory_id": self._identity,
             "number": self.number,
             "first_step": first_step,
             "degrees_of_freedom": self.degrees_of_freedom,
-            "started_s": time.time(),
+            "started_s": now,
             "settings": self.settings.model_dump(mode="json"),
             "free": self.free.tolist(),
             "names": [str(n) for n in sites["molecule_name"]] if "molecule_name" in sites else None,
@@ -431,8 +443,9 @@ def _read_checkpoint(
 class StopRequest:
     """Turns USR1 and TERM into a request that the segment looks at between steps.
 
-    USR1 (what a cluster sends before the time is up) ends the segment, which hands in what it has. TERM
-    is obeyed once the checkpoint is written: leaving the block delivers it to whoever handled it before.
+    USR1 (what a cluster sends before the time is up) ends the segment, which hands in what it has; who
+    listened before hears it too, and begins nothing more. TERM is obeyed once the checkpoint is written:
+    leaving the block delivers it to whoever handled it before.
     Handlers can be set in the main thread only; elsewhere no request ever comes.
     """
 
@@ -446,9 +459,12 @@ class StopRequest:
                 self._before[number] = signal.signal(number, self._note)
         return self
 
-    def _note(self, number: int, _frame: FrameType | None) -> None:
+    def _note(self, number: int, frame: FrameType | None) -> None:
         if self.received != signal.SIGTERM:  # the stronger of the two stays
             self.received = number
+        listener = self._before.get(number)
+        if number == signal.SIGUSR1 and callable(listener):
+            listener(number, frame)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -28,6 +28,7 @@ from epilayer.engines import segments, vasp_contcar, vasp_executed, vasp_md
 from epilayer.engines.integrators import K_B_EV_PER_K
 from epilayer.engines.outputs.vasprun import VasprunStream
 from epilayer.engines.processes import ask_to_stop
+from epilayer.engines.progress import RUNNING
 from epilayer.engines.vasp import VaspMaker
 from epilayer.engines.vasp_contcar import Contcar, same_frame
 from epilayer.model.base import fingerprint
@@ -52,8 +53,6 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-_RUNNING = "running.json"
-"""In the trajectory's folder while VASP runs: where, and from which step."""
 _OUTPUTS = ("CONTCAR", "OSZICAR", "OUTCAR", "STOPCAR", "XDATCAR", "vasprun.xml")
 _KEPT = (
     "INCAR",
@@ -181,7 +180,7 @@ class _Run(segments.SegmentRun[_State]):
         state = self._salvaged(state, log)
         problem: Exception | None = None
         if state.step < self.target:
-            self._announce(max(state.step, 0))
+            self._announce(max(state.step, 0), state.begins)
             problem = self._compute(state, stop)
             self.ran = self.here
             state = self._kept(state, log, problem)
@@ -222,7 +221,7 @@ class _Run(segments.SegmentRun[_State]):
 
     def _salvaged(self, state: _State, log: FrameLog) -> _State:
         """Take over the steps of an attempt that was killed, where it left a CONTCAR that belongs to them."""
-        note = self.folder / _RUNNING
+        note = self.folder / RUNNING
         try:
             about = json.loads(note.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
@@ -261,7 +260,7 @@ class _Run(segments.SegmentRun[_State]):
         if stop.received is not None:
             ask_to_stop(self.here)  # it came before there was anything to stop
         told = {"directory": str(self.here), "begins": state.begins}
-        write_atomic(self.folder / _RUNNING, json.dumps(told) + "\n")
+        write_atomic(self.folder / RUNNING, json.dumps(told) + "\n")
         left_s = self.limit.wall_time_s
         if left_s is not None:
             left_s = max(left_s - (time.monotonic() - self.began), 1.0)
@@ -399,7 +398,7 @@ class _Run(segments.SegmentRun[_State]):
             "contcar": np.frombuffer(raw, np.uint8),
         }
         written = self._write_checkpoint(log, state.step, about, arrays)
-        (self.folder / _RUNNING).unlink(missing_ok=True)  # only now is what ran accounted for
+        (self.folder / RUNNING).unlink(missing_ok=True)  # only now is what ran accounted for
         return written
 
     def _outcome(self, state: _State) -> segments.Outcome:

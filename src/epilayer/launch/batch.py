@@ -19,14 +19,21 @@ _NAME_LENGTH = 40
 _MOST_DEPTH = 40
 
 
-def job_name(name: str, queue: str, fw_id: int, launch_id: int) -> str:
+def job_name(name: str, queue: str, *which: int | str) -> str:
     """Return a name the scheduler takes, by which a job can be found again whose number was lost.
+
+    Parameters
+    ----------
+    name, queue
+        Of the job, and identity of the queue.
+    which
+        What tells the batch job from others of the queue: Firework and launch, or the chain.
 
     >>> job_name("slab nvopf (001) " + "x" * 300, "1f3a77", 12, 40)
     'slab-nvopf-001-xxxxxxxxxxxxxxxxxxxxxxxxx.1f3a77.12.40'
     """
     slug = re.sub(r"[^A-Za-z0-9_]+", "-", name).strip("-")[:_NAME_LENGTH].strip("-") or "job"
-    return f"{slug}.{queue[:6]}.{fw_id}.{launch_id}"
+    return ".".join(map(str, (slug, queue[:6], *which)))
 
 
 def options(resources: Resources, name: str, folder: Path, signal_ahead_s: int) -> list[str]:

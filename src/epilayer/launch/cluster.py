@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +19,13 @@ from fireworks import FWorker
 
 from epilayer.launch import batch, ledger, processes, recovery
 from epilayer.launch.base import JobState, Outcome
+from epilayer.launch.chains import Chains
 from epilayer.launch.failures import classify
 from epilayer.launch.processes import job_id_of
+from epilayer.launch.scheduler import SchedulerState
 from epilayer.model.cluster import Resources
 from epilayer.model.errors import QueueError
+from epilayer.model.files import write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -88,7 +92,7 @@ class ClusterLauncher:
     template, preamble
         Texts of the batch script's template and of the cluster's preamble.
     command
-        What starts a rocket, with ``{fw_id}`` to be filled in.
+        What starts a rocket; what it is to work on is added.
     output_of
         Gives a job's output by uuid, to learn the size of what is to be computed.
     """
@@ -108,15 +112,16 @@ class ClusterLauncher:
         self.template, self.preamble, self.command = template, preamble, command
         self.output_of = output_of
         self.board = queue.board
+        self.chains = Chains(queue, cluster)
         self.folder = queue.claims.runs / "batch"
 
     # Submitting
 
     def plan(self, limit: int | None = None) -> list[Submission]:
         """Return what would be submitted now, with the scripts; nothing is submitted."""
-        self.board.project()
-        ready = self.board.find({"state": "READY"})[:limit]
-        return [self._submission(row, launch_id=0) for row in ready]
+        chains, rows = self._ready()
+        planned = [self._link(chain) for chain in chains]
+        return [*planned, *(self._submission(row, launch_id=0) for row in rows)][:limit]
 
     def launch(self, limit: int | None = None) -> list[Submission]:
         """Submit what is ready, up to the cluster's limit.
@@ -127,40 +132,79 @@ class ClusterLauncher:
             If the scheduler refuses, or a job asks for what its partition cannot give; what was submitted
             before stays.
         """
-        self.board.project()
+        chains, rows = self._ready()
         room = self.cluster.most_queued - len(self.board.find({"state": {"$in": ["RESERVED", "RUNNING"]}}))
         room = room if limit is None else min(room, limit)
-        done: list[Submission] = []
-        for row in self.board.find({"state": "READY"})[: max(0, room)]:
+        done = self._submit_links(chains, room) if chains else []
+        for row in rows:
+            if len(done) >= room:
+                break
             submitted = self._submit(row)
             if submitted is not None:
                 done.append(submitted)
         return done
 
-    def _submission(self, row: Launched, launch_id: int, *, any_node: bool = False) -> Submission:
+    def _ready(self) -> tuple[list[int], list[Launched]]:
+        """Return the chains that are alive, and the Fireworks that want a batch job of their own."""
+        self.board.project()
+        ready = self.board.find({"state": "READY"})
+        linked = self.chains.of(row.job for row in ready)
+        return sorted(self.chains.alive()), [row for row in ready if row.job not in linked]
+
+    def _submit_links(self, chains: Sequence[int], room: int) -> list[Submission]:
+        """Submit links until each chain has as many at the scheduler as its profile says."""
+        queued = self.slurm.queued().values()
+        there = Counter(self.chains.number_in(job.name) for job in queued if not job.state.over)
+        done: list[Submission] = []
+        for chain in chains:
+            found = self._link(chain)
+            folder = self.folder / self.chains.name(chain)
+            folder.mkdir(parents=True, exist_ok=True)
+            script = write_atomic(folder / "job.sh", found.script)
+            profile = self.cluster.chain_for(found.name)
+            wanted = (profile.links if profile is not None else 0) - there[chain]
+            for _ in range(min(wanted, room - len(done))):
+                done.append(replace(found, scheduler_id=self.slurm.submit(script)))  # noqa: PERF401  (each may raise)
+        return done
+
+    def _link(self, chain: int) -> Submission:
+        job, atoms, resources = self._size(chain)
+        resources = resources.model_copy(update={"extra": (*resources.extra, "--dependency=singleton")})
+        works_on = f"a link of the chain that begins with job {chain} of the queue"
+        script = self._script(job, atoms, resources, self.chains.name(chain), works_on, f"--chain {chain}")
+        return Submission(chain, job, atoms, resources, script)
+
+    def _size(self, number: int) -> tuple[str, int, Resources]:
+        """Return name, atoms and resources of a job; refused where its partition cannot give them."""
         with self.queue.file.reading() as db:
-            job = ledger.select(db, "id, name", [row.job])[0]
-            spec = db.execute("SELECT spec FROM specs WHERE job = ?", (row.job,)).fetchone()[0]
-            wish = recovery.wish_of(db, row.job)
+            name = str(ledger.select(db, "name", [number])[0]["name"])
+            spec = db.execute("SELECT spec FROM specs WHERE job = ?", (number,)).fetchone()[0]
+            wish = recovery.wish_of(db, number)
         atoms = batch.atoms_of(spec, self.output_of)
-        resources = self.cluster.resources_for(job["name"], atoms)
+        resources = self.cluster.resources_for(name, atoms)
         resources = resources.overlaid(Resources.model_validate(wish)) if wish else resources
-        resources = resources.model_copy(update={"exclude": None}) if any_node else resources
-        batch.check_fits(self.cluster, resources, job["name"])
-        name = batch.job_name(job["name"], self.queue.file.identity, row.fw_id, launch_id)
-        folder = self.folder / name
-        script = batch.render(
+        return name, atoms, resources
+
+    def _script(self, job: str, atoms: int, resources: Resources, name: str, works_on: str, told: str) -> str:
+        batch.check_fits(self.cluster, resources, job)
+        return batch.render(
             self.template,
-            title=f"{job['name']}: {atoms} atoms" if atoms else job["name"],
-            fw_id=row.fw_id,
-            job=row.job,
-            options=batch.options(resources, name, folder, self.cluster.signal_ahead_s),
+            title=f"{job}: {atoms} atoms" if atoms else job,
+            works_on=works_on,
+            options=batch.options(resources, name, self.folder / name, self.cluster.signal_ahead_s),
             preamble=self.preamble,
             preamble_name=self.cluster.preamble,
             signal_ahead_s=self.cluster.signal_ahead_s,
-            command=self.command.format(fw_id=row.fw_id),
+            command=f"{self.command} {told}",
         )
-        return Submission(row.job, job["name"], atoms, resources, script)
+
+    def _submission(self, row: Launched, launch_id: int, *, any_node: bool = False) -> Submission:
+        job, atoms, resources = self._size(row.job)
+        resources = resources.model_copy(update={"exclude": None}) if any_node else resources
+        name = batch.job_name(job, self.queue.file.identity, row.fw_id, launch_id)
+        works_on = f"Firework {row.fw_id}, job {row.job} of the queue"
+        script = self._script(job, atoms, resources, name, works_on, f"--fw-id {row.fw_id}")
+        return Submission(row.job, job, atoms, resources, script)
 
     def _submit(self, row: Launched) -> Submission | None:
         pad = self.board.launchpad
@@ -242,6 +286,7 @@ class ClusterLauncher:
         self._cancel_unwanted(launches, open_attempts, queued, report)
         if policies is not None:
             report.recovered = self._recover(policies)
+        self._cancel_spare_links(queued, report)
         report.running = len(self._open_attempts())
         return report
 
@@ -402,8 +447,8 @@ class ClusterLauncher:
             for number, job in queued.items()
             if mark in job.name
             and number not in known
-            and not job.state.over
-            and job.state.value == "PENDING"
+            and job.state is SchedulerState.PENDING
+            and self.chains.number_in(job.name) is None
         }
         # What is pending now may have been submitted by another launcher a moment ago.
         strays -= {one.scheduler_id for one in self._launches()}
@@ -411,12 +456,23 @@ class ClusterLauncher:
             if self.slurm.cancel(number):
                 report.cancelled.append(number)
 
+    def _cancel_spare_links(self, queued: dict[str, Queued], report: SyncReport) -> None:
+        """Cancel links that wait for a chain in which nothing is left that could run."""
+        waiting = {
+            number: chain
+            for number, job in queued.items()
+            if job.state is SchedulerState.PENDING and (chain := self.chains.number_in(job.name)) is not None
+        }
+        alive = self.chains.alive() if waiting else set()
+        report.cancelled += [n for n, chain in waiting.items() if chain not in alive and self.slurm.cancel(n)]
+
     def _recover(self, policies: Recovery) -> list[tuple[int, str, str]]:
         """Judge failed jobs, and rerun those whose policy says so."""
         with self.queue.file.reading() as db:
             waiting = recovery.unjudged(db)
         numbers = {number for case in waiting if case.token and (number := job_id_of(case.token))}
         accounted = self.slurm.accounted(numbers)
+        linked = self.chains.of(case.job for case in waiting)
         done = []
         for case in waiting:
             number = job_id_of(case.token) if case.token else None
@@ -426,7 +482,8 @@ class ClusterLauncher:
             verdict = classify(case.cause, job, raised=case.outcome is Outcome.FAILED)
             planned = self.cluster.resources_for(case.name, self._atoms(case.job))
             node = job.nodes if job is not None else ""
-            what = recovery.judge(self.queue, case, verdict, policies, planned, node)
+            policy = policies.resuming() if case.job in linked else policies  # all links ask for the same
+            what = recovery.judge(self.queue, case, verdict, policy, planned, node)
             done.append((case.job, verdict.kind.value, what))
         if done:
             self.board.project()

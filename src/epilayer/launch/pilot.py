@@ -181,8 +181,7 @@ def script(
     return batch.render(
         template,
         title=f"pilot of {root}: {workers} workers",
-        fw_id="none",
-        job="any",
+        works_on="whatever is ready in the queue",
         options=batch.options(asked, name_of(root), runs / "batch", cluster.signal_ahead_s),
         preamble=preamble,
         preamble_name=cluster.preamble,

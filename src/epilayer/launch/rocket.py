@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from epilayer.launch import fireworks, processes
@@ -13,7 +14,7 @@ from epilayer.launch.worker import Instructions, Interrupted, one_line, open_sto
 from epilayer.model.errors import EpilayerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from epilayer.launch.claims import Claim
@@ -29,7 +30,6 @@ class Place:
 
     job_id: str
     """The scheduler's number of the job."""
-    fw_id: int
     signal_ahead_s: float
     """How long before the limit USR1 comes."""
     pack: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ class Place:
 
 
 class Rocket(fireworks.RocketWorker):
-    """A worker for one Firework in a batch job.
+    """A worker for the Fireworks of one batch job.
 
     Parameters
     ----------
@@ -47,6 +47,8 @@ class Rocket(fireworks.RocketWorker):
         Description of the JobStore.
     place
         Where it runs.
+    own
+        What it is here for: the one Firework, or those of a chain as they become ready.
     ask_to_stop
         Asks the program in a job's directory to stop at a whole step; called when the time is nearly up.
     """
@@ -56,6 +58,7 @@ class Rocket(fireworks.RocketWorker):
         queue: FireworksQueue,
         jobstore: dict[str, Any],
         place: Place,
+        own: Iterable[int],
         ask_to_stop: Callable[[Path], None],
     ) -> None:
         token = processes.scheduled(place.job_id)
@@ -74,6 +77,8 @@ class Rocket(fireworks.RocketWorker):
             )
         )
         self.place = place
+        self.own = own
+        self.ran = 0
         self.ask_to_stop = ask_to_stop
         self.warned = False
         self.directory: Path | None = None
@@ -88,22 +93,26 @@ class Rocket(fireworks.RocketWorker):
         self.store = open_store(self.told.jobstore)
 
     def run(self) -> int:
-        """Run the Firework, then short ones that are ready; return 1 if a job failed, else 0."""
+        """Run its own Fireworks, then short ones that are ready; return 1 if a job failed, else 0."""
         fireworks.fly_with(self)
         self.begin()
-        self.launch(self.place.fw_id)
-        failure, refused = self.failure, 0
-        while not (self.stopping or self.warned or failure) and self.place.pack and refused < _MOST_REFUSED:
-            fw_id = self.claims.board.next_ready(self.place.pack)
-            if fw_id is None:
+        refused = 0
+        for fw_id in chain(self.own, self._packed()):
+            if self.stopping or self.warned:
                 break
             refused += not self.launch(fw_id)
-            failure = self.failure
-        return 0 if failure is None else 1
+            if self.failure is not None or refused >= _MOST_REFUSED:
+                break
+        return 0 if self.failure is None else 1
+
+    def _packed(self) -> Iterator[int]:
+        while self.place.pack and (fw_id := self.claims.board.next_ready(self.place.pack)) is not None:
+            yield fw_id
 
     def work(self, claim: Claim, *, take_next: bool = False) -> Claim | None:
         """Run one job; know where, so that its program can be asked to stop."""
         self.directory = claim.directory
+        self.ran += 1
         return super().work(claim, take_next=take_next)
 
     def cause_of(self, error: BaseException) -> str:
@@ -124,7 +133,8 @@ class Rocket(fireworks.RocketWorker):
         if self.warned:
             return
         self.warned = True
-        patience_s = max(1.0, self.place.signal_ahead_s - _CLEAN_UP_S)
+        ahead_s = self.place.signal_ahead_s
+        patience_s = max(ahead_s - _CLEAN_UP_S, ahead_s / 2)
         signal.setitimer(signal.ITIMER_REAL, patience_s)
         if not self.in_job:
             self.stopping = True
@@ -132,10 +142,8 @@ class Rocket(fireworks.RocketWorker):
             self.ask_to_stop(self.directory)
 
 
-def fly(
-    queue: FireworksQueue, jobstore: dict[str, Any], place: Place, ask_to_stop: Callable[[Path], None]
-) -> tuple[int, str]:
-    """Run one Firework in this batch job.
+def fly(rocket: Rocket) -> tuple[int, str]:
+    """Run a rocket in this batch job.
 
     Returns
     -------
@@ -144,11 +152,11 @@ def fly(
     said : str
         One line for the batch job's log.
     """
-    rocket = Rocket(queue, jobstore, place, ask_to_stop)
     try:
         code = rocket.run()
     except (EpilayerError, OSError) as error:
         return 3, f"epilayer: {one_line(error)}"
     except Interrupted:
         return 1, "epilayer: told to stop before the job began"
-    return code, f"epilayer: {rocket.failure or 'completed'}"
+    done = f"{rocket.ran} jobs completed" if rocket.ran else "nothing was left to do"
+    return code, f"epilayer: {rocket.failure or done}"

@@ -97,6 +97,9 @@ _COMPACT = {
 
 SACCT_FORMAT = "JobIDRaw,JobName%250,State%40,ExitCode,Elapsed,Timelimit,ReqMem,MaxRSS,NodeList"
 SQUEUE_FORMAT = "%i|%T|%r|%j"
+SPAN_FORMAT = "JobIDRaw,State%40,Start,End"
+"""Of ``sacct`` with ``SLURM_TIME_FORMAT=%s``: times in seconds since the epoch."""
+_NO_TIME = ("Unknown", "None")
 _SACCT_FIELDS = len(SACCT_FORMAT.split(","))
 _JOB_ID = re.compile(r"(\d+)(?:_(?:\d+|\[[^\]]*\]))?(?:\+\d+)?")
 _SUBMITTED = re.compile(r"(?:submitted batch job|granted job allocation) (\d+)", re.IGNORECASE)
@@ -137,6 +140,16 @@ class Queued:
     name: str
     state: SchedulerState
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """When a job ran, in seconds since the epoch; ``None`` where it has not begun, or not ended."""
+
+    job_id: str
+    state: SchedulerState
+    start_s: float | None
+    end_s: float | None
 
 
 @dataclass(slots=True)
@@ -257,6 +270,25 @@ def parse_sacct(text: str) -> list[Accounted]:
         for found in jobs.values()
         for r in (found.row,)
     ]
+
+
+def parse_spans(text: str) -> list[Span]:
+    """Read ``sacct --allocations --noheader --parsable2 --format=SPAN_FORMAT``.
+
+    >>> parse_spans("7|TIMEOUT|1790000000|1790000060")[0].end_s
+    1790000060.0
+    """
+    found = []
+    for line in filter(str.strip, text.splitlines()):
+        parts = line.strip().split("|")
+        if len(parts) != len(SPAN_FORMAT.split(",")):
+            raise _unreadable("sacct", line)
+        state, _ = parse_state(parts[1])
+        times = [float(part) if part.isdigit() else None for part in parts[2:]]
+        if any(part not in _NO_TIME and not part.isdigit() for part in parts[2:]):
+            raise _unreadable("sacct", line)
+        found.append(Span(_job_id(parts[0], "sacct"), state, times[0], times[1]))
+    return found
 
 
 def parse_scontrol(text: str) -> dict[str, str]:

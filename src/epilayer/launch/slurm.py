@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from epilayer.launch.scheduler import Accounted, Queued
+    from epilayer.launch.scheduler import Accounted, Queued, Span
 
 TIMEOUT_S = 60.0
 _CHUNK = 200
@@ -65,6 +66,19 @@ class Slurm:
                 found |= {job.job_id: job for job in scheduler.parse_sacct(out)}
         return found
 
+    def spans(self, name: str) -> list[Span]:
+        """Return when the jobs of a name ran."""
+        code, out, err = self._run(
+            [
+                *("sacct", "--allocations", "--noheader", "--parsable2", "--starttime=now-30days"),
+                *(f"--format={scheduler.SPAN_FORMAT}", f"--name={name}"),
+            ],
+            SLURM_TIME_FORMAT="%s",
+        )
+        if code:
+            raise self._silent("sacct", err)
+        return scheduler.parse_spans(out)
+
     def known(self, job_ids: Iterable[str]) -> dict[str, Accounted]:
         """Return what the controller itself still knows of jobs that the accounting has not heard of yet."""
         found = {}
@@ -80,10 +94,15 @@ class Slurm:
         """Run any of its commands (for the doctor)."""
         return self._run(command)
 
-    def _run(self, command: Sequence[str]) -> tuple[int, str, str]:
+    def _run(self, command: Sequence[str], **environment: str) -> tuple[int, str, str]:
         try:
             done = subprocess.run(  # noqa: S603  (commands of the scheduler, arguments as a list)
-                list(command), capture_output=True, text=True, timeout=self.timeout_s, check=False
+                list(command),
+                capture_output=True,
+                text=True,
+                timeout=self.timeout_s,
+                check=False,
+                env={**os.environ, **environment},
             )
         except FileNotFoundError as error:
             raise QueueError(

@@ -121,6 +121,15 @@ class Rule(Frozen):
         return fits and matches(name, (self.jobs,))
 
 
+class Chain(Frozen):
+    """Jobs that go on for longer than a batch job may: successive batch jobs, the links, work on them."""
+
+    jobs: str
+    """Glob pattern on the name of the job that a chain begins with; all that it makes belongs to it."""
+    links: int = Field(default=3, gt=0)
+    """Batch jobs of one chain at the scheduler at one time; one of them runs."""
+
+
 class Partition(Frozen):
     """What a partition allows, so that a job that can never start is refused before it is submitted."""
 
@@ -160,6 +169,7 @@ class Cluster(Frozen):
     """What a pilot asks for in place of ``resources``: the walltime of an allocation, not of a job."""
     pack: tuple[str, ...] = ()
     """Patterns of names of jobs that take seconds: a batch job runs what is ready of them after its own."""
+    chains: tuple[Chain, ...] = ()
 
     def resources_for(self, name: str, atoms: int) -> Resources:
         """Return what a job of this name and number of atoms asks for."""
@@ -168,6 +178,10 @@ class Cluster(Frozen):
             if rule.applies(name, atoms):
                 found = found.overlaid(rule.resources)
         return found
+
+    def chain_for(self, name: str) -> Chain | None:
+        """Return the chain that a job of this name begins, if it begins one."""
+        return next((chain for chain in self.chains if fnmatch.fnmatchcase(name, chain.jobs)), None)
 
 
 class FailureClass(StrEnum):
@@ -231,3 +245,12 @@ class Recovery(Frozen):
         if missing:
             raise ValueError(f"no policy for {', '.join(missing)}")
         return value
+
+    def resuming(self) -> Recovery:
+        """Return the same for jobs that cannot ask for other resources: they are only run again."""
+        larger = (Action.MORE_TIME, Action.MORE_MEMORY, Action.OTHER_NODE)
+        policies = {
+            kind: policy.model_copy(update={"action": Action.RESUME}) if policy.action in larger else policy
+            for kind, policy in self.policies.items()
+        }
+        return self.model_copy(update={"policies": policies})

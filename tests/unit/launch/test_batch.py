@@ -34,8 +34,7 @@ def rendered(cluster: Cluster, folder: Path, name: str = "slab (001)", atoms: in
     return batch.render(
         (shipped("slurm") / "job.sh.j2").read_text(encoding="utf-8"),
         title=name,
-        fw_id=1,
-        job=2,
+        works_on="Firework 1, job 2 of the queue",
         options=batch.options(cluster.resources_for(name, atoms), "x", folder, cluster.signal_ahead_s),
         preamble=(shipped("slurm") / cluster.preamble).read_text(encoding="utf-8"),
         preamble_name=cluster.preamble,
