@@ -165,6 +165,29 @@ def sync(*, recover: RecoverOption = True, as_json: JsonOption = False) -> None:
 
 
 @app.command()
+def links(
+    job: Annotated[int | None, typer.Argument(help="A job of the chain; default: every chain.")] = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the links of a chain: when each ran, what it computed, and how long nothing ran in between.
+
+    Example: [cyan]epilayer cluster links[/]
+    """
+    from epilayer.cli.links import chains_of, show_chain
+
+    used = study()
+    found = chains_of(_launcher(used, cluster_queue_of(used)), used.root, job)
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        out.print("No chain has begun: the cluster's profile says which jobs begin one (chains).")
+    for chain in found:
+        show_chain(chain)
+
+
+@app.command()
 def doctor(*, as_json: JsonOption = False) -> None:
     """Check scheduler, partition, account, database, folders and clock, each with the fix.
 

@@ -13,10 +13,14 @@ from rich.table import Table
 from epilayer.cli.common import JsonOption, err, jobstore_of, out, print_json, queue_of, study
 from epilayer.cli.harvest import harvest
 from epilayer.cli.progress import Progress
+from epilayer.cli.trajectories import table as trajectory_table
+from epilayer.cli.trajectories import trajectories
 from epilayer.cli.transport_rows import show_transport, transport_rows
 from epilayer.model.errors import InputError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from jobflow import Flow
 
     from epilayer.config import Study
@@ -157,18 +161,19 @@ def status(
     Example: [cyan]epilayer status --watch[/]
     """
     queue = queue_of(study())
+    root = study().root
     if as_json:
-        print_json(_status_json(queue, flow))
+        print_json(_status_json(queue, flow) | {"trajectories": [t.as_json() for t in trajectories(root)]})
         return
     if not watch:
-        _show_status(queue, flow)
+        _show_status(queue, flow, root)
         return
     from rich.live import Live
 
     with Live(console=out, refresh_per_second=2) as live:
         while True:
             now = queue.status(flow)
-            live.update(_status_table(queue, now, flow))
+            live.update(_status_table(queue, now, flow, root))
             if not now.running and not _count(now, "READY"):
                 return
             time.sleep(1.0)
@@ -276,12 +281,12 @@ def _count(now: FlowStatus, state: str) -> int:
     return next((n for s, n in now.counts.items() if s.value == state), 0)
 
 
-def _show_status(queue: EmbeddedQueue, flow: str | None) -> None:
+def _show_status(queue: EmbeddedQueue, flow: str | None, root: Path) -> None:
     now = queue.status(flow)
     if not now.total:
         out.print("Nothing is queued. Begin with: [cyan]epilayer run paper_adsorption[/]")
         return
-    out.print(_status_table(queue, now, flow))
+    out.print(_status_table(queue, now, flow, root))
     for job in now.failed[:_MOST_SHOWN]:
         # One line a failure, however long: a wrapped cause cannot be searched for.
         out.print(
@@ -304,7 +309,7 @@ def _say_what_next(now: FlowStatus) -> None:
     )
 
 
-def _status_table(queue: EmbeddedQueue, now: FlowStatus, flow: str | None) -> Table:
+def _status_table(queue: EmbeddedQueue, now: FlowStatus, flow: str | None, root: Path) -> Table:
     grid = Table.grid(padding=(0, 0, 1, 0))
     flows = Table(box=None, pad_edge=False)
     for heading in ("flow", "name", "done", "running", "ready", "waiting", "failed", "other"):
@@ -327,6 +332,9 @@ def _status_table(queue: EmbeddedQueue, now: FlowStatus, flow: str | None) -> Ta
     grid.add_row(flows)
     if now.running:
         grid.add_row(_running_table(now.running))
+    found = trajectories(root)
+    if found:
+        grid.add_row(trajectory_table(found, {job.name for job in now.running}))
     return grid
 
 

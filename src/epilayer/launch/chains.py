@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from epilayer.launch import batch, ledger
@@ -25,6 +24,7 @@ from epilayer.model.errors import QueueError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from epilayer.launch.fireworks import FireworksQueue
     from epilayer.launch.scheduler import Span
@@ -166,6 +166,7 @@ class Chains:
         spans
             What the scheduler's accounting knows of batch jobs of the chain's name.
         """
+        runs = self.queue.claims.runs
         directories: dict[str, list[Path]] = {}
         with self.queue.file.reading() as db:
             for part in ledger.chunks(self._members(db, chain)):
@@ -174,7 +175,7 @@ class Chains:
                     f" AND worker LIKE '{TOKEN}-%' ORDER BY started"
                 )
                 for worker, directory in rows:
-                    directories.setdefault(job_id_of(worker) or "", []).append(Path(directory))
+                    directories.setdefault(job_id_of(worker) or "", []).append(runs / directory)
         found: list[LinkRow] = []
         end_s: float | None = None
         for one in sorted(spans, key=lambda span: (span.start_s or float("inf"), int(span.job_id))):
