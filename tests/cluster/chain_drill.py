@@ -37,7 +37,9 @@ ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT / "src")]
 os.environ["PYTHONPATH"] = str(ROOT / "src")
 
+import atomate2
 import numpy as np
+import pymatgen.core
 from monty.json import MontyDecoder
 
 from epilayer.cli.cluster import _launcher
@@ -202,10 +204,12 @@ class Drill:
         with jobstore_of(self.study) as outputs:
             found = outputs.get_output(minimise.uuid, load=True)
         start = begun(hold_host(LOADED["pore"](), self.plan), MontyDecoder().process_decoded(found))
-        maker = self.md.segment(
-            "uncut", self.plan.settings(self.plan.temperatures_k[0], 0), TrajectoryFolder()
-        )
+        settings = self.plan.settings(self.plan.temperatures_k[0], 0)
+        maker = self.md.segment("uncut", settings, TrajectoryFolder())
         os.environ |= self.environment
+        pymatgen.core.SETTINGS["PMG_VASP_PSP_DIR"] = self.environment["PMG_VASP_PSP_DIR"]
+        atomate2.SETTINGS.VASP_CMD = self.environment["ATOMATE2_VASP_CMD"]
+        atomate2.SETTINGS.VASP_GAMMA_CMD = self.environment["ATOMATE2_VASP_GAMMA_CMD"]
         os.chdir(where)
         segment: Segment = maker.make.original(maker, start)
         return Path(segment.directory)

@@ -245,6 +245,19 @@ def test_term_is_obeyed_after_the_checkpoint(monkeypatch: pytest.MonkeyPatch) ->
     assert (done.first_step, done.last_step, done.frames) == (0, 30, 31)
 
 
+def test_who_listened_before_hears_that_the_time_is_nearly_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch job must not begin another segment in the time that is left."""
+    heard: list[int] = []
+    before = signal.signal(signal.SIGUSR1, lambda number, _: heard.append(number))
+    try:
+        act = lambda: signal.raise_signal(signal.SIGUSR1)  # noqa: E731
+        monkeypatch.setattr(Integrator, "advance", after_calls(Integrator.advance, 6, act))
+        assert run(SHORT).ended_by is SegmentEnd.SIGNAL
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert heard == [signal.SIGUSR1]
+
+
 def test_term_by_default_ends_the_process() -> None:
     def work() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

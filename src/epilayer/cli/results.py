@@ -41,7 +41,7 @@ def report(
     reference = used.catalogue.reference(_REFERENCE)
     rows = paper_table(found, reference)
     comparison = compare(adsorption, growth, reference)
-    ions = transport_rows(used, queue_of(used)) if used.queue_file.exists() else []
+    ions = transport_rows(used)
     if as_json:
         print_json({**to_json(comparison), "transport": ions, "paper": rows_to_json(rows)})
         return

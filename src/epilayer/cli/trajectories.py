@@ -111,8 +111,9 @@ def headway(folder: Path) -> Headway | None:
             step = int(stored.frame(-1).steps[0]) if len(stored) else 0
     except StoreError:
         pass  # damaged: `epilayer watch` says how; what is left to do is not for this table to judge
-    running, seen_s = computed_step(folder)
+    running, written_s = computed_step(folder)
     step = max(step, running)
+    written_s = max([written_s, *(file.stat().st_mtime for file in folder.glob(f"{TRAJECTORY}*"))])
     begun_s, first = float(runs[0]["started_s"]), int(runs[0]["first_step"])
     made = step - first
     return Headway(
@@ -123,7 +124,7 @@ def headway(folder: Path) -> Headway | None:
         step=step,
         steps=int(settings["steps"]),
         time_step_fs=float(settings["time_step_fs"]),
-        seconds_per_step=max(seen_s - begun_s, 0.0) / made if made > 0 else None,
+        seconds_per_step=max(written_s - begun_s, 0.0) / made if made > 0 else None,
         runs=runs,
     )
 

@@ -19,8 +19,10 @@ _REFERENCE = "isotropic-epilayer-2025"
 _LEAST_SHARE = 0.1
 
 
-def transport_rows(used: Study, queue: EmbeddedQueue, flow: str | None = None) -> list[dict[str, Any]]:
-    """Return one row a transport record of the study, or of one of its flows."""
+def transport_rows(
+    used: Study, queue: EmbeddedQueue | None = None, flow: str | None = None
+) -> list[dict[str, Any]]:
+    """Return one row a transport record of the study, or of a flow of its queue."""
     from epilayer.store.records import record_of
 
     if used.results == used.results_file and not used.results_file.exists():
@@ -32,7 +34,7 @@ def transport_rows(used: Study, queue: EmbeddedQueue, flow: str | None = None) -
         found = results.query("transport", sort="created", body=True)
     finally:
         results.close()
-    jobs = {job.uuid for job in queue.jobs(flow=flow)} if flow is not None else None
+    jobs = {job.uuid for job in queue.jobs(flow=flow)} if queue is not None and flow is not None else None
     reference = used.catalogue.reference(_REFERENCE)
     return [
         _row(record_of(document), reference)
@@ -82,6 +84,7 @@ def _row(record: IonTransport, reference: Reference) -> dict[str, Any]:
         "seconds_per_step": record.seconds_per_step,
         "cpu_seconds_per_step": record.cpu_seconds_per_step,
         "peak_memory_mb": record.peak_memory_mb,
+        "lost": list(record.lost),
         "warnings": list(record.warnings),
         "trajectories": [f.path for f in record.trajectories],
     }
@@ -121,6 +124,7 @@ def _lines(row: dict[str, Any]) -> list[tuple[str, str, str]]:
     lines = [
         ("dynamics", f"{row['atoms']} atoms, {steps}{replicas}, {warm}", "steps"),
         ("moves", escape(row["moves"]), ""),
+        *(("at the joins" if k == 0 else "", escape(text), "") for k, text in enumerate(row["lost"])),
         (f"D of {escape(row['cation'])}", f"[bold]{escape(row['verdict'])}[/]{_value(row)}", ""),
     ]
     lines += [("ranking", escape(text), "ranking") for text in row["ranking"]]

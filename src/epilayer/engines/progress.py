@@ -37,16 +37,15 @@ def computed_step(folder: Path) -> tuple[int, float]:
     -------
     step : int
         Absolute; 0 where none runs.
-    seen_s : float
-        When something was last written for the trajectory, in seconds since the epoch.
+    written_s : float
+        When it was written, in seconds since the epoch; 0 where none runs.
     """
-    written_s = [path.stat().st_mtime for path in folder.iterdir()]
     try:
         run = json.loads((folder / RUNNING).read_text(encoding="utf-8"))
-        written_s.append(Path(run["directory"], _OSZICAR).stat().st_mtime)
+        written_s = Path(run["directory"], _OSZICAR).stat().st_mtime
     except (FileNotFoundError, ValueError):
-        return 0, max(written_s)
-    return max(last_step_of(run) or 0, 0), max(written_s)
+        return 0, 0.0
+    return max(last_step_of(run) or 0, 0), written_s
 
 
 def last_step_of(run: Mapping[str, Any]) -> int | None:

@@ -158,5 +158,7 @@ def fly(rocket: Rocket) -> tuple[int, str]:
         return 3, f"epilayer: {one_line(error)}"
     except Interrupted:
         return 1, "epilayer: told to stop before the job began"
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)  # while Python ends, nobody would catch it any more
     done = f"{rocket.ran} jobs completed" if rocket.ran else "nothing was left to do"
     return code, f"epilayer: {rocket.failure or done}"

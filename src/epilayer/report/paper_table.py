@@ -238,6 +238,8 @@ def _dynamics(found: Mapping[str, Sequence[Found]], _: Reference) -> Iterator[Ou
             f"{record.equilibration_steps} of them equilibration; "
             f"{record.mean_temperature_k:.0f} K on average; moves: {record.moves}"
         )
+        if record.lost:
+            text += f"; at the joins of {len(record.segments)} segments: {'; '.join(record.lost)}"
         yield Ours(one.id, text, record.level.name, certified=True)
 
 

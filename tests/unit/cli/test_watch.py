@@ -149,3 +149,48 @@ def test_what_is_no_trajectory_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     done = CliRunner().invoke(app, ["watch", "--once"])
     assert isinstance(done.exception, InputError)
     assert "There is no trajectory in" in str(done.exception)
+
+
+def test_steps_that_a_program_keeps_to_itself_count(
+    growing: tuple[Path, StoredFrames], tmp_path: Path
+) -> None:
+    """VASP hands its steps in when its segment ends; until then OSZICAR tells of them."""
+    folder, log = growing
+    run = tmp_path / "attempt-1"
+    run.mkdir()
+    (run / "OSZICAR").write_text("DAV:   1   -0.1E+02\n    1 T=  300. E= -.1E+02\n" * 12)
+    (folder / "running.json").write_text(json.dumps({"directory": str(run), "begins": 31}))
+    assert seen(folder)["step"] == 42
+    log.close()
+
+
+@pytest.fixture
+def chained(growing: tuple[Path, StoredFrames], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same trajectory after three runs of it, the second of which was killed."""
+    folder, log = growing
+    log.close()
+    now = time.time()
+    about = json.loads((folder / "about.json").read_text())
+    settings = {**about["settings"], "time_step_fs": 2.0}
+    runs = [
+        {"directory": f"attempt-{k}", "started_s": now - 60.0 + 20 * k, "first_step": 10 * k, "begins": None}
+        for k in range(3)
+    ]
+    (folder / "about.json").write_text(json.dumps({**about, "settings": settings, "runs": runs}))
+    monkeypatch.chdir(folder.parent.parent)
+    return folder
+
+
+def test_status_says_how_many_ps_are_done_and_when_it_ends(chained: Path) -> None:
+    done = CliRunner().invoke(app, ["status", "--json"])
+    (course,) = json.loads(done.output)["trajectories"]
+    assert (course["name"], course["trajectory"]) == ("dynamics of a pore", str(chained))
+    assert (course["done_ps"], course["wanted_ps"]) == (pytest.approx(0.06), pytest.approx(0.2))
+    assert course["seconds_per_step"] == pytest.approx(2.0, rel=0.1)  # since the first run, waits included
+    assert course["ends_s"] == pytest.approx(time.time() + 140.0, abs=15.0)
+
+
+def test_a_trajectory_that_does_not_say_what_it_is_to_become_is_left_out(chained: Path) -> None:
+    (chained / "about.json").write_text("{")
+    done = CliRunner().invoke(app, ["status", "--json"])
+    assert json.loads(done.output)["trajectories"] == []

@@ -13,6 +13,7 @@ from epilayer.config import Catalogue, read_yaml, shipped
 from epilayer.launch import batch
 from epilayer.model.base import parse
 from epilayer.model.cluster import (
+    Action,
     Cluster,
     FailureClass,
     Recovery,
@@ -139,6 +140,15 @@ def test_there_is_a_policy_for_every_class() -> None:
     del data["policies"]["crash"]
     with pytest.raises(InputError, match="no policy for crash"):
         parse(Recovery, data, "recovery.yaml")
+
+
+def test_a_link_is_run_again_and_asks_for_no_more_than_the_others() -> None:
+    recovery = parse(Recovery, read_yaml(shipped("configs") / "recovery.yaml"), "recovery.yaml")
+    resuming = recovery.resuming().policies
+    for kind in (FailureClass.WALLTIME, FailureClass.OUT_OF_MEMORY, FailureClass.NODE_FAILURE):
+        assert resuming[kind].action is Action.RESUME
+        assert resuming[kind].at_most == recovery.policies[kind].at_most
+    assert resuming[FailureClass.CANCELLED].action is Action.NEVER
 
 
 def test_a_variable_that_is_not_set_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

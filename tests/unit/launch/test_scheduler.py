@@ -12,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epilayer.launch import scheduler
-from epilayer.launch.scheduler import SchedulerState, parse_sacct, parse_sbatch, parse_squeue, parse_state
+from epilayer.launch.scheduler import (
+    SchedulerState,
+    parse_sacct,
+    parse_sbatch,
+    parse_spans,
+    parse_squeue,
+    parse_state,
+)
 from epilayer.model.errors import EpilayerError, QueueError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -158,3 +165,14 @@ def test_what_cannot_be_read_is_refused(text: str) -> None:
         parse_sacct(text)
     with pytest.raises(EpilayerError):
         parse_squeue(text)
+
+
+def test_times_are_seconds_and_a_job_that_waits_has_none() -> None:
+    text = "57|TIMEOUT|1795395502|1795395528\n58|RUNNING|1795395528|Unknown\n59|PENDING|Unknown|Unknown\n"
+    ended, running, waiting = parse_spans(text)
+    assert (ended.state, ended.start_s, ended.end_s) == (SchedulerState.TIMEOUT, 1795395502.0, 1795395528.0)
+    assert (running.start_s, running.end_s) == (1795395528.0, None)
+    assert (waiting.start_s, waiting.end_s) == (None, None)
+    for bad in ("57|TIMEOUT|1795395502\n", "57|SOON|1|2\n", "57|TIMEOUT|2026-11-23T00:58:22|Unknown\n"):
+        with pytest.raises(QueueError):
+            parse_spans(bad)
