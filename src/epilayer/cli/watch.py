@@ -152,14 +152,14 @@ def look(path: Path) -> dict[str, Any]:
     return seen
 
 
-def _pace(
-    path: Path, about: dict[str, Any], step: int, wanted: int | None, warned: list[Any], *, complete: bool
-) -> dict[str, Any]:
+def _pace(path: Path, about: dict[str, Any], seen: dict[str, Any]) -> dict[str, Any]:
     """Return the pace and the time left; add a warning where nothing was written for long."""
+    from epilayer.engines.progress import computed_step
     from epilayer.trajectory.tail import tail_path
 
-    tail = tail_path(path)
-    written = max(p.stat().st_mtime for p in (path, tail) if p.exists())
+    files = (path, tail_path(path))
+    written = max(computed_step(path.parent)[1], *(p.stat().st_mtime for p in files if p.exists()))
+    step, wanted, complete = seen["step"], seen["steps_wanted"], seen["complete"]
     per_step_s = None
     made = step - int(about.get("first_step", 0))
     if "started_s" in about and made > 0:
@@ -167,9 +167,10 @@ def _pace(
     quiet_s = time.time() - written
     if per_step_s is not None and not complete and quiet_s > max(_QUIET_S, _QUIET_STEPS * per_step_s):
         text = f"Nothing was written for {quiet_s:.0f} s, at {per_step_s:.2g} s a step: has the run ended?"
-        warned.append({"kind": "silent", "text": text})
+        seen["warnings"].append({"kind": "silent", "text": text})
     left = None if per_step_s is None or wanted is None else max(wanted - step, 0) * per_step_s
-    return {"seconds_per_step": per_step_s, "time_left_s": left, "silent_s": quiet_s}
+    ends_s = None if left is None or complete else time.time() + left
+    return {"seconds_per_step": per_step_s, "time_left_s": left, "ends_s": ends_s, "silent_s": quiet_s}
 
 
 def _names(symbols: tuple[str, ...], about: dict[str, Any]) -> list[str]:
@@ -271,11 +272,3 @@ def _picture(seen: dict[str, Any]) -> RenderableType:
     if not seen["warnings"]:
         grid.add_row("warnings", "[green]none[/]")
     return grid
-
-
-def _clock(seconds: float) -> str:
-    hours, rest = divmod(round(seconds), 3600)
-    minutes, left = divmod(rest, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {left:02d} s" if minutes else f"{left} s"

@@ -171,8 +171,7 @@ class Chains:
         with self.queue.file.reading() as db:
             for part in ledger.chunks(self._members(db, chain)):
                 rows = db.execute(
-                    f"SELECT worker, directory FROM attempts WHERE job IN ({part})"
-                    f" AND worker LIKE '{TOKEN}-%' ORDER BY started"
+                    f"SELECT worker, directory FROM attempts WHERE job IN ({part}) ORDER BY started"
                 )
                 for worker, directory in rows:
                     directories.setdefault(job_id_of(worker) or "", []).append(runs / directory)
