@@ -28,7 +28,7 @@ class Headway:
         Of the trajectory, and of the segment that ran last.
     step, steps
         Computed, what a program has not handed in yet included, and wanted.
-    seconds_per_step
+    per_step_s
         From the trajectory's begin until its last step, waiting at the scheduler included; ``None`` before
         the first step.
     runs
@@ -42,7 +42,7 @@ class Headway:
     step: int
     steps: int
     time_step_fs: float
-    seconds_per_step: float | None
+    per_step_s: float | None
     runs: tuple[dict[str, Any], ...]
 
     @property
@@ -53,7 +53,7 @@ class Headway:
     @property
     def time_left_s(self) -> float | None:
         """How long the rest takes at the pace so far, waits included."""
-        per_step_s = self.seconds_per_step
+        per_step_s = self.per_step_s
         return None if per_step_s is None else max(self.steps - self.step, 0) * per_step_s
 
     @property
@@ -77,7 +77,7 @@ class Headway:
             "done_ps": self.ps(self.step),
             "wanted_ps": self.ps(self.steps),
             "complete": self.complete,
-            "seconds_per_step": self.seconds_per_step,
+            "seconds_per_step": self.per_step_s,
             "time_left_s": self.time_left_s,
             "ends_s": self.ends_s,
         }
@@ -124,7 +124,7 @@ def headway(folder: Path) -> Headway | None:
         step=step,
         steps=int(settings["steps"]),
         time_step_fs=float(settings["time_step_fs"]),
-        seconds_per_step=max(written_s - begun_s, 0.0) / made if made > 0 else None,
+        per_step_s=max(written_s - begun_s, 0.0) / made if made > 0 else None,
         runs=runs,
     )
 
