@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from epilayer.config import open_study
 from epilayer.model.errors import InputError
 from epilayer.store.filters import parse_filter
+from epilayer.store.records import record_of
 from epilayer.store.results import open_results
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Results:
         where
             Filters as on the command line, ``"facet=100"``, ``"adsorption_energy_ev < -0.5"``.
         sort, limit, fields
-            As for :meth:`epilayer.store.results.ResultsStore.query`; no limit is all.
+            As for :meth:`epilayer.store.result_record.ResultsStore.query`; no limit is all.
         """
         import pandas as pd
 
@@ -48,6 +49,10 @@ class Results:
         found = self._store.query(kind, filters, sort=sort, limit=limit, fields=fields)
         rows = [{**r["fields"], "created": r["created"]} for r in found]
         return pd.DataFrame(rows, index=pd.Index([r["id"] for r in found], name="id"))
+
+    def get(self, identity: str) -> Any:  # noqa: ANN401  (the type of its kind)
+        """Return one record in its typed form, by its id or the beginning of it."""
+        return record_of(self._store.get(identity))
 
     def kinds(self) -> dict[str, int]:
         """Return how many records there are of each kind."""

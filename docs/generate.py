@@ -1,0 +1,287 @@
+"""The pages of the reference that are made from the code: commands, record kinds, YAML keys."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest.mock import MagicMock
+
+import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+import epilayer.config
+from epilayer.cli.root import app
+from epilayer.model.base import Frozen
+from epilayer.model.cathode import Cathode
+from epilayer.model.cluster import Cluster, Recovery
+from epilayer.model.level import EngineSpec, Level
+from epilayer.model.ligand import Ligand
+from epilayer.model.mof import Mof
+from epilayer.model.reference import Reference
+from epilayer.store.records import KINDS
+
+LEGS = 3
+MADE = "<!-- Made from the code when the documentation is built. -->\n\n"
+FILES: dict[str, type[Frozen]] = {
+    "epilayer.yaml": epilayer.config.Settings,
+    "configs/ligands/NAME.yaml": Ligand,
+    "configs/cathodes/NAME.yaml": Cathode,
+    "configs/mofs/NAME.yaml": Mof,
+    "configs/engines/NAME.yaml": EngineSpec,
+    "configs/levels/NAME.yaml": Level,
+    "configs/clusters/NAME.yaml": Cluster,
+    "configs/recovery.yaml": Recovery,
+    "configs/references/NAME.yaml": Reference,
+}
+
+
+COMMON = {
+    "cathode": "name of the cathode",
+    "facet": "Miller index, such as 100",
+    "termination": "label of the cut, such as 100-t0.75",
+    "ligand": "name of the molecule",
+    "level": "name of the level of theory",
+    "engine_kind": "`dft`, `mlip` or `toy`",
+    "dispersion": "the dispersion correction, or null",
+    "level_fingerprint": "SHA-256 of what was computed with; only equal ones are subtracted",
+    "status": "`certified` or `refused`",
+    "refusal": "why there is no number, in one sentence",
+    "refusal_code": "the same as one word",
+    "anomalies": "what happened to the molecule or the surface, as words",
+    "stand_in": "true where a toy or a stand-in computed it: not a result",
+    "code_version": "version of epilayer that made it",
+    "statement": "the answer in one sentence",
+    "formula": "reduced formula of the cell",
+    "atoms": "number of atoms of the cell",
+    "anchor": "the rule by which the best pose holds on",
+    "site": "where it stands",
+    "binding_facets": "facets on which it holds, by commas",
+    "terminations": "terminations that the verdict rests on, by commas",
+}
+"""Fields that several kinds have and no docstring explains."""
+KEYS = {
+    "name": "the name of the file, without `.yaml`",
+    "title": "what tables print",
+    "formula": "checked against what is built",
+    "source": "where it comes from: a DOI, or who made it and how",
+}
+
+
+def write(folder: Path) -> None:
+    """Write every generated page into a folder; one that would not change is left alone."""
+    pages = {"cli.md": cli(), "records.md": records(), "configs.md": configs()}
+    for name, text in pages.items():
+        path = folder / name
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+
+
+def cli() -> str:
+    """Every command with its arguments, options and examples."""
+    text = MADE + "# Commands\n\nWhat stands before the command:\n\n"
+    root = typer.main.get_command(app)
+    text += _parameters(root, ["epilayer"])
+    text += "\nExit codes: 0 all done, 1 a check found something, 2 bad input, 3 a job failed or an engine is missing, "
+    text += "4 queue, 5 store, 6 jobs remain, 7 the operating system refused, 130 stopped.\n"
+    for path, command in commands(root, ["epilayer"]):
+        prose, examples = _help(command.help or "")
+        text += f"\n## {' '.join(path)}\n\n{prose}\n\n```text\n"
+        text += "\n".join(examples) + "\n```\n\n" + _parameters(command, path)
+    return text
+
+
+def commands(group: Any, path: list[str]) -> Iterator[tuple[list[str], Any]]:
+    """Yield every visible command and the words that call it."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, [*path, name])
+        elif not command.hidden:
+            yield [*path, name], command
+
+
+def _help(text: str) -> tuple[str, list[str]]:
+    """Part the prose of a help text from its examples."""
+    examples = re.findall(r"\[cyan\](epilayer .*?)\[/\]", text)
+    prose = re.split(r"^Example: ", inspect.cleandoc(text), maxsplit=1, flags=re.MULTILINE)[0]
+    prose = re.sub(r"\[(?:cyan|bold)\](.*?)\[/\]", r"`\1`", prose.replace("``", "`"))
+    return prose.strip(), examples
+
+
+def _parameters(command: Any, path: list[str]) -> str:
+    context = typer.Context(command, info_name=" ".join(path))
+    rows = []
+    for one in command.params:
+        if getattr(one, "hidden", False) or one.name == "help":
+            continue
+        words = one.opts + one.secondary_opts if one.param_type_name == "option" else [one.display_name_raw]
+        kind = "" if getattr(one, "is_flag", False) else one.metavar or one.display_type(context).strip("<>")
+        kind = re.sub(r"list\[(.*)\]", r"\1", kind).replace("|", " \\| ") + (", repeated" if one.nargs == -1 or getattr(one, "multiple", False) else "")
+        default = getattr(one.default, "value", one.default)
+        shown = f"`{default}`" if isinstance(default, str | int | float) and not isinstance(default, bool) else ""
+        help_text = re.sub(r"\[(?:cyan|bold)\](.*?)\[/\]", r"`\1`", getattr(one, "help", "") or "")
+        rows.append((", ".join(f"`{word}`" for word in words), kind, shown, help_text.replace("|", "\\|")))
+    return _table(("", "value", "default", "meaning"), rows)
+
+
+def records() -> str:
+    """Every kind of record: what it is, and the fields that a query knows."""
+    text = MADE + "# Record kinds and their fields\n\n"
+    text += "`epilayer query KIND` filters, sorts and shows the fields; `--format json` and the dashboard show whole "
+    text += "records. Every record also has `id` (the hash of what was asked), `created`, and `job` where one made it. "
+    text += "Units are in the names (`_ev`, `_ang`, `_j_per_m2` ...).\n"
+    for name, kind in KINDS.items():
+        meanings = meaning_of(kind.record)
+        anything = MagicMock(legs=[MagicMock()] * LEGS)
+        anything.__class__ = kind.record  # type: ignore[assignment]  # several kinds may share one function
+        rows = [
+            (f"`{field}`", "yes" if field in kind.shown else "", meanings.get(field) or COMMON.get(field, ""))
+            for field in kind.fields(anything)  # their names do not depend on the record
+        ]
+        text += f"\n## {name}\n\n{_first_paragraph(kind.record)}\n\n"
+        text += _table(("field", "in the table", "meaning"), rows)
+        text += f"\nWhole record: `{kind.record.__module__}.{kind.record.__name__}`, with "
+        text += ", ".join(f"`{key}`" for key in kind.record.model_fields) + ".\n"
+    return text
+
+
+def configs() -> str:
+    """Every YAML file and its keys."""
+    text = MADE + "# YAML files and their keys\n\n"
+    text += "Unknown keys are refused, with the nearest known one named. "
+    text += "A key without a default must be given.\n\n"
+    rows = [(f"`{file}`", f"[{model.__name__}](#{model.__name__.lower()})") for file, model in FILES.items()]
+    text += _table(("file", "keys"), rows)
+    for model in _with_parts(list(FILES.values())):
+        meanings = meaning_of(model)
+        keys = [
+            (f"`{key}`", _type_text(field.annotation), _default(field), field.description or meanings.get(key) or KEYS.get(key, ""))
+            for key, field in model.model_fields.items()
+        ]
+        text += f"\n## {model.__name__}\n\n{_first_paragraph(model)}\n\n"
+        text += _table(("key", "type", "default", "meaning"), keys)
+    return text
+
+
+def _with_parts(models: list[type[BaseModel]]) -> list[type[BaseModel]]:
+    """Return the models, each followed by those that its fields hold, every one once."""
+    found: list[type[BaseModel]] = []
+
+    def visit(model: type[BaseModel]) -> None:
+        if model not in found:
+            found.append(model)
+            for field in model.model_fields.values():
+                for part in _models_in(field.annotation):
+                    visit(part)
+
+    for model in models:
+        visit(model)
+    return found
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in getattr(annotation, "__args__", ()):
+        yield from _models_in(argument)
+
+
+def _type_text(annotation: Any) -> str:
+    """Return a type as a reader of YAML knows it."""
+    arguments = [a for a in getattr(annotation, "__args__", ()) if a is not Ellipsis]
+    if hasattr(annotation, "__metadata__"):
+        return _type_text(arguments[0])
+    origin = getattr(annotation, "__origin__", None)
+    name = getattr(origin or annotation, "__name__", str(annotation))
+    if name == "Literal":
+        return " \\| ".join(f"`{value}`" for value in arguments)
+    if origin is tuple and len(getattr(annotation, "__args__", ())) > 1 and Ellipsis not in annotation.__args__:
+        return "[" + ", ".join(map(_type_text, arguments)) + "]"
+    if origin in {tuple, list, set, frozenset}:
+        return f"list of {_type_text(arguments[0])}"
+    if origin is dict:
+        return f"{_type_text(arguments[0])} to {_type_text(arguments[1])}"
+    if arguments:  # a union
+        return " or ".join(dict.fromkeys(_type_text(a) for a in arguments if a is not type(None)))
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return f"[{name}](#{name.lower()})"
+    if isinstance(annotation, type) and hasattr(annotation, "__members__"):
+        return " \\| ".join(f"`{member.value}`" for member in annotation)  # type: ignore[attr-defined]
+    return {"str": "text", "int": "whole number", "float": "number", "bool": "true \\| false", "Path": "path"}.get(
+        name, name
+    )
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return ""
+    value = field.get_default(call_default_factory=True)
+    if value is None:
+        return "unset"
+    if isinstance(value, BaseModel):
+        return "its own defaults"
+    empty = isinstance(value, dict | tuple | str) and not value
+    return "empty" if empty else f"`{getattr(value, 'value', value)}`"
+
+
+def meaning_of(model: type) -> dict[str, str]:
+    """Return what a class says of its attributes: in sections of the docstring, or in a text below each."""
+    found: dict[str, str] = {}
+    for base in reversed(model.__mro__):
+        if base.__module__.startswith("epilayer."):
+            found |= _sections(inspect.getdoc(base) or "") | _texts_below(base)
+    for name, field in model.model_fields.items() if issubclass(model, BaseModel) else ():
+        for part in _models_in(field.annotation):  # search.starts is shown as search_starts
+            found |= {f"{name}_{key}": text for key, text in _sections(inspect.getdoc(part) or "").items()}
+    return found
+
+
+def _sections(doc: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    names: list[str] = []
+    in_section = False
+    for line in doc.splitlines():
+        if re.fullmatch(r"(Attributes|Parameters)", line):
+            in_section = True
+        elif re.fullmatch(r"-+", line):
+            continue
+        elif re.fullmatch(r"[A-Z][a-z]+", line):
+            in_section = False
+        elif in_section and line and not line.startswith(" "):
+            names = [name.strip() for name in line.split(":")[0].split(",")]
+        elif in_section and line.strip():
+            for name in names:
+                found[name] = f"{found.get(name, '')} {line.strip()}".strip()
+    return {name: _markdown(text) for name, text in found.items()}
+
+
+def _texts_below(model: type) -> dict[str, str]:
+    body = ast.parse(textwrap.dedent(inspect.getsource(model))).body[0].body  # type: ignore[attr-defined]
+    return {
+        item.target.id: _markdown(" ".join(text.value.value.split()))
+        for item, text in zip(body, body[1:], strict=False)
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
+        and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+    }  # fmt: skip
+
+
+def _first_paragraph(model: type) -> str:
+    return _markdown(" ".join((inspect.getdoc(model) or "").split("\n\n")[0].split()))
+
+
+def _markdown(text: str) -> str:
+    """Return reStructuredText's roles and double back quotes as Markdown has them."""
+    return re.sub(r":\w+:`~?\.?([^`]+)`", r"`\1`", text).replace("``", "`")
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    if not rows:
+        return ""
+    kept = [i for i in range(len(head)) if any(row[i] for row in rows)]
+    lines = [[head[i] for i in kept], ["---"] * len(kept), *([row[i] for i in kept] for row in rows)]
+    return "".join("| " + " | ".join(cell.replace("\n", " ") for cell in line) + " |\n" for line in lines)

@@ -1,0 +1,101 @@
+"""What stands for a user's own files in the pages and the help: a crystal, runs of VASP and LOBSTER, a trajectory."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.io.vasp import write_vasp_xdatcar
+
+from epilayer.config import open_study
+from epilayer.store.results import open_results
+from epilayer.structures import molecules
+from epilayer.structures.crystals import framework
+from epilayer.trajectory.log import TrajectoryFolder
+
+TESTS = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(TESTS / "unit" / "cli"))
+
+from test_analyse_bonding import ether, lobster, on_magnesia  # noqa: E402
+from test_import import OXYGEN, SLAB, single_point  # noqa: E402
+
+CATHODE_PAGE = TESTS.parent / "docs" / "how-to" / "cathode.md"
+DEMO = TESTS / "data" / "demo-records.json.gz"
+RUN = "trajectories/1f0c33d8a2b14e55"
+
+
+def lay_out(folder: Path) -> None:
+    """Write the files that the pages take as the reader's own into a folder."""
+    cif = CATHODE_PAGE.read_text(encoding="utf-8").split("```text\n")[1].split("```")[0]
+    (folder / "mine.cif").write_text(cif, encoding="utf-8")
+    (folder / "molecule.xyz").write_text("2\nhydroxide\nO 0 0 0\nH 0 0 0.97\n", encoding="utf-8")
+    published = (TESTS / "data" / "audit" / "correct.txt").read_text(encoding="utf-8")
+    (folder / "methods.txt").write_text(published, encoding="utf-8")
+    shutil.copy(TESTS / "data" / "audit" / "as_published.yaml", folder / "facts.yaml")
+    shutil.copytree(TESTS / "data" / "golden" / "paper+u+d3", folder / "inputs")
+    framework(open_study(folder).catalogue.mof("met6")).to(folder / "mof.cif")
+    _bonds(folder)
+    _calculations(folder)
+    _dynamics(folder)
+
+
+def put_demo_results(study: Path) -> None:
+    """Put the results of a real ``make demo`` into a study."""
+    (study / ".epilayer").mkdir(exist_ok=True)
+    results = open_results(study / ".epilayer" / "results.sqlite")
+    results.put(json.loads(gzip.decompress(DEMO.read_bytes())))
+    results.close()
+
+
+def _bonds(folder: Path) -> None:
+    free, bound = ether(), on_magnesia(ether(apart_ang=1.50), list(range(9)))
+    lobster(folder / "molecule", free, [(0, 1, -10.4), (1, 2, -10.6)])
+    lobster(folder / "lobster", bound, [(4, 5, -8.1), (5, 6, -10.2)])
+
+
+def _calculations(folder: Path) -> None:
+    box = [("O", (1.0, 1.0, 1.0))]
+    for number, (atoms, energy_ev) in enumerate(((SLAB, -12.0), (box, -1.5), ([OXYGEN, *SLAB], -16.0)), 1):
+        launch = folder / "launches" / f"launcher_{number}"
+        launch.parent.mkdir(exist_ok=True)
+        single_point(launch, atoms, energy_ev)
+        (launch / "FW.json").write_text(json.dumps({"fw_id": number, "name": f"static {number}", "spec": {}}))
+    tree = folder / "tree"
+    tree.mkdir()
+    single_point(tree / "clean", SLAB, -12.0)
+    single_point(tree / "box", box, -1.5, edge_ang=15.0)
+    single_point(tree / "pose1", [OXYGEN, *SLAB], -16.0)
+
+
+def _dynamics(folder: Path) -> None:
+    """Write sodium that walks past two FSI anions, as an XDATCAR, and a run of our own that goes on."""
+    rng = np.random.default_rng(8)
+    anion = molecules.build(open_study(folder).catalogue.ligand("fsi"), 0)
+    symbols = ["Na", "Na", *[site.specie.symbol for site in anion] * 2, "Zn", "Zn"]
+    places = anion.cart_coords - anion.cart_coords.mean(axis=0)
+    start = np.vstack([[[1, 1, 1], [5, 5, 5]], places + 3.0, places + 8.5, [[0, 0, 0], [0, 6, 0]]])
+    step = np.zeros((300, len(symbols), 3))
+    step[1:, :2] = rng.normal(scale=0.05, size=(299, 2, 3))
+    tracks = start + np.cumsum(step, axis=0)
+    frames = [Atoms(symbols, positions=x, cell=np.eye(3) * 12, pbc=True) for x in tracks]
+    write_vasp_xdatcar(str(folder / "XDATCAR"), frames)
+    run = folder / RUN
+    run.mkdir(parents=True)
+    log = TrajectoryFolder().open(run, ("Na", "O", "Zn"), (22.99, 16.0, 65.4), 1.0)
+    still = np.array([[1.0, 1.0, 1.0], [4.0, 4.0, 4.0], [6.0, 1.0, 3.0]])
+    for number in range(31):
+        log.append(number, still + [[0.02 * number, 0, 0], [0, 0, 0], [0, 0, 0]], np.eye(3) * 8.0, -10.0, 300.0)
+    log.flush()
+    about = {
+        "label": "dynamics of a pore, segment 1", "level": "toy", "first_step": 0, "number": 1,
+        "started_s": time.time() - 10.0, "degrees_of_freedom": 6,
+        "settings": {"steps": 100, "temperature_k": 300.0}, "free": [True, True, False],
+        "names": ["na", "fsi", "met6"], "molecules": [1, 2, 0],
+    }  # fmt: skip
+    (run / "about.json").write_text(json.dumps(about), encoding="utf-8")

@@ -1,0 +1,224 @@
+"""Every block of the tutorial, the how-to pages and the README is executed, and every example of the help.
+
+What is not executed as it is printed stands in one of two lists here, with what stands for it; what needs SLURM
+and a database is marked ``cluster`` and run by ``tests/cluster/test_docs_on_cluster.py``.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import material
+from pages import DOCS, ROOT, Block, alike, blocks, difference
+from terminal import Programs, Said, Terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PAGES = [
+    ROOT / "README.md",
+    *sorted((DOCS / "how-to").glob("*.md")),
+    DOCS / "science.md",
+    DOCS / "developing.md",
+]
+DEMO = ("query.md", "pandas.md")
+"""Pages that read the results of a real ``make demo``; the others have those of the tutorial's rehearsal."""
+
+REHEARSAL = "epilayer run paper_adsorption --level toy --quick --set ligands=triazole --set facets=100"
+INSTEAD = {
+    # Minutes of computing, replaced by the results of a real run of this very command.
+    "epilayer run paper_adsorption": "put-demo-results",
+    # The same command with a toy potential, whose jobs the rehearsal has computed.
+    "epilayer run paper_adsorption --workers 2": REHEARSAL + " --workers 2",
+    # Minutes of computing: the flow is built, and what it would run is shown.
+    "epilayer run met6_transport --quick": "epilayer submit met6_transport --quick --dry-run",
+    "epilayer run sensitivity": "epilayer submit sensitivity --set facets=100 --set ligands=triazole --dry-run",
+    # The Makefile's own commands, printed: each stands in this list or is run on these pages.
+    "make demo": f"make --directory {ROOT} --dry-run --always-make demo",
+    "make test": f"make --directory {ROOT} --dry-run --always-make test",
+    "make test-cluster": f"make --directory {ROOT} --dry-run --always-make test-cluster",
+    "make test-cluster-long": f"make --directory {ROOT} --dry-run --always-make test-cluster-long",
+    "make check": f"make --directory {ROOT} --dry-run --always-make check",
+    "make bench": f"make --directory {ROOT} --dry-run --always-make bench",
+    "make docs": f"make --directory {ROOT} --dry-run --always-make docs",
+}
+PRINTS_ITS_ADDRESS = "http://127.0.0.1:"
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Programs]:
+    with Programs(tmp_path_factory.mktemp("bin")) as started:
+        put = started.folder / "put-demo-results"
+        code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import material"
+        put.write_text(
+            f"#!/bin/sh\npython - <<END\n{code}\nfrom pathlib import Path\nmaterial.put_demo_results(Path())\nEND\n"
+        )
+        put.chmod(0o755)
+        yield started
+
+
+@pytest.fixture(scope="session")
+def own_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the reader is taken to have."""
+    folder = tmp_path_factory.mktemp("own")
+    material.lay_out(folder)
+    return folder
+
+
+class Session:
+    """A page that is read from top to bottom."""
+
+    def __init__(self, terminal: Terminal, own_files: Path) -> None:
+        self.terminal = terminal
+        self.own_files = own_files
+        self.met: set[Path] = set()
+        self.said = Said(0, "")
+        self.executed = 0
+        self.findings: list[str] = []
+        self.enter_study()
+
+    def enter_study(self) -> None:
+        """Put the reader's files into a study that is entered for the first time."""
+        here = self.terminal.folder
+        if (here / "epilayer.yaml").exists() and here not in self.met:
+            self.met.add(here)
+            shutil.copytree(self.own_files, here, dirs_exist_ok=True)
+
+    def run(self, block: Block) -> None:
+        """Execute one block, or write its file, and note where it differs from what it shows."""
+        if block.file:
+            path = self.terminal.folder / block.file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block.text, encoding="utf-8")
+        elif block.language == "python":
+            self.note(block, block.text, (), 0, self.terminal.python(block.text))
+        elif block.marked("output") is not None:
+            self.note(block, "output", tuple(block.text.splitlines()), 0, self.said)
+        elif block.language == "console":
+            for command in block.commands:
+                code = block.marked("exit") if command is block.commands[-1] else None
+                self.command(block, command.text, command.output, int(code or 0))
+
+    def command(self, block: Block, text: str, shown: tuple[str, ...], code: int) -> None:
+        """Run one command; one that serves until Ctrl-C gets it."""
+        serves = re.match(r"epilayer dashboard\b", text)
+        said = self.terminal.run(replaced(text), until=PRINTS_ITS_ADDRESS if serves else None)
+        self.note(block, text, shown, 130 if serves else code, said)
+        self.enter_study()
+
+    def note(self, block: Block, what: str, shown: tuple[str, ...], code: int, said: Said) -> None:
+        """Note what is not as the page says."""
+        self.said = said
+        self.executed += 1
+        found = difference(shown, said.text) if said.code == code else f"exit code {said.code}, not {code}"
+        if found is not None:
+            self.findings.append(f"{block.where}: {what}\n{found}\n{said.text}")
+
+
+def replaced(text: str) -> str:
+    """Return the command that stands for a printed one; comments and what follows ``&&`` stay."""
+    words = re.sub(r"\s+#.*", "", text)
+    return " && ".join(INSTEAD.get(part.strip(), part) for part in words.split("&&"))
+
+
+@pytest.fixture(scope="session")
+def tutorial(programs: Programs, own_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Session:
+    """The tutorial, executed in an empty folder; its rehearsal is where the how-to pages begin."""
+    session = Session(programs.terminal(tmp_path_factory.mktemp("tutorial")), own_files)
+    for block in blocks(DOCS / "tutorial.md"):
+        session.run(block)
+    return session
+
+
+def test_the_tutorial_does_what_it_shows(tutorial: Session) -> None:
+    assert not tutorial.findings, "\n\n".join(tutorial.findings)
+    assert tutorial.executed >= 12
+
+
+@pytest.fixture
+def rehearsed(tutorial: Session, tmp_path: Path) -> Path:
+    """A copy of the study that the tutorial's rehearsal leaves behind."""
+    return shutil.copytree(tutorial.terminal.folder.parent / "try", tmp_path / "study")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_block_of_a_page_does_what_it_shows(
+    page: Path, programs: Programs, own_files: Path, rehearsed: Path
+) -> None:
+    start = rehearsed
+    if page.name in DEMO:
+        shutil.rmtree(start / ".epilayer")
+        material.put_demo_results(start)
+    if page.name == "README.md":  # it lays out the study itself
+        own_files, start = rehearsed, rehearsed.parent / "empty"
+        start.mkdir()
+    session = Session(programs.terminal(start, JOBFLOW_CONFIG_FILE=str(start / "jobflow.yaml")), own_files)
+    for block in blocks(page):
+        if block.marked("elsewhere") is None and block.marked("cluster") is None:
+            session.run(block)
+    assert not session.findings, "\n\n".join(session.findings)
+
+
+def every_block() -> list[Block]:
+    return [block for page in (DOCS / "tutorial.md", *PAGES) for block in blocks(page)]
+
+
+def test_no_block_escapes() -> None:
+    """A block is run, or says what it is; commands stand in blocks and never indented."""
+    for block in every_block():
+        assert block.language in {"console", "python", "yaml", "text"}, f"{block.where}: {block.language!r}"
+        if block.language in {"yaml", "text"} and not block.file:
+            assert block.mark, f"{block.where}: name the file above it, or mark it"
+    for page in PAGES:
+        prose = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+        assert not re.search(r"^ {4}(?!\s*[-*|])\S", prose, re.MULTILINE), f"{page}: an indented block"
+
+
+def test_what_runs_elsewhere_has_a_test_that_is_there() -> None:
+    marked = [b.marked("elsewhere") for b in every_block()]
+    for name in filter(None, marked):
+        file, _, test = name.partition("::")
+        assert f"def {test}(" in (ROOT / file).read_text(encoding="utf-8"), name
+
+
+def test_every_replacement_is_used() -> None:
+    printed = {part.strip() for text in printed_commands() for part in text.split("&&")}
+    assert [text for text in INSTEAD if text not in printed] == []
+
+
+def printed_commands() -> list[str]:
+    from_pages = [command.text for block in every_block() for command in block.commands]
+    return [re.sub(r"\s+#.*", "", text) for text in from_pages]
+
+
+def test_the_readme_shows_the_report_of_a_real_run(programs: Programs, tmp_path: Path) -> None:
+    (tmp_path / "epilayer.yaml").touch()
+    material.put_demo_results(tmp_path)
+    printed = programs.terminal(tmp_path).run("epilayer report").text
+    (shown,) = (b.text for b in blocks(ROOT / "README.md") if b.marked("output of") == "make demo")
+    assert [line.rstrip() for line in printed.splitlines()][: len(shown.splitlines())] == shown.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed", "found"),
+    [
+        (("a 1.5 s",), "a 2.25 s\n", True),
+        (("a", "c"), "a\nb\nc\n", False),
+        (("a", "...", "c"), "a\nb\nc\n", True),
+        (("a", "..."), "a\nb\n", True),
+        (("a",), "a\nb\n", False),
+        (("...", "c"), "a\nb\n", False),
+        ((), "whatever\n", True),
+    ],
+)
+def test_an_output_is_compared_but_for_its_numbers(shown: tuple[str, ...], printed: str, found: bool) -> None:
+    assert (difference(shown, printed) is None) is found
+    assert alike("took 1.2 s at 3f2a9c1b") == alike("took 11 s at 0aa9c1b7")
