@@ -7,6 +7,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
@@ -121,9 +122,13 @@ def _parameters(command: Any, path: list[str]) -> str:
             continue
         words = one.opts + one.secondary_opts if one.param_type_name == "option" else [one.display_name_raw]
         kind = "" if getattr(one, "is_flag", False) else one.metavar or one.display_type(context).strip("<>")
-        kind = re.sub(r"list\[(.*)\]", r"\1", kind).replace("|", " \\| ") + (", repeated" if one.nargs == -1 or getattr(one, "multiple", False) else "")
+        kind = re.sub(r"list\[(.*)\]", r"\1", kind).replace("|", " \\| ") + (
+            ", repeated" if one.nargs == -1 or getattr(one, "multiple", False) else ""
+        )
         default = getattr(one.default, "value", one.default)
-        shown = f"`{default}`" if isinstance(default, str | int | float) and not isinstance(default, bool) else ""
+        shown = (
+            f"`{default}`" if isinstance(default, str | int | float) and not isinstance(default, bool) else ""
+        )
         help_text = re.sub(r"\[(?:cyan|bold)\](.*?)\[/\]", r"`\1`", getattr(one, "help", "") or "")
         rows.append((", ".join(f"`{word}`" for word in words), kind, shown, help_text.replace("|", "\\|")))
     return _table(("", "value", "default", "meaning"), rows)
@@ -160,7 +165,12 @@ def configs() -> str:
     for model in _with_parts(list(FILES.values())):
         meanings = meaning_of(model)
         keys = [
-            (f"`{key}`", _type_text(field.annotation), _default(field), field.description or meanings.get(key) or KEYS.get(key, ""))
+            (
+                f"`{key}`",
+                _type_text(field.annotation),
+                _default(field),
+                field.description or meanings.get(key) or KEYS.get(key, ""),
+            )
             for key, field in model.model_fields.items()
         ]
         text += f"\n## {model.__name__}\n\n{_first_paragraph(model)}\n\n"
@@ -200,7 +210,11 @@ def _type_text(annotation: Any) -> str:
     name = getattr(origin or annotation, "__name__", str(annotation))
     if name == "Literal":
         return " \\| ".join(f"`{value}`" for value in arguments)
-    if origin is tuple and len(getattr(annotation, "__args__", ())) > 1 and Ellipsis not in annotation.__args__:
+    if (
+        origin is tuple
+        and len(getattr(annotation, "__args__", ())) > 1
+        and Ellipsis not in annotation.__args__
+    ):
         return "[" + ", ".join(map(_type_text, arguments)) + "]"
     if origin in {tuple, list, set, frozenset}:
         return f"list of {_type_text(arguments[0])}"
@@ -212,9 +226,13 @@ def _type_text(annotation: Any) -> str:
         return f"[{name}](#{name.lower()})"
     if isinstance(annotation, type) and hasattr(annotation, "__members__"):
         return " \\| ".join(f"`{member.value}`" for member in annotation)  # type: ignore[attr-defined]
-    return {"str": "text", "int": "whole number", "float": "number", "bool": "true \\| false", "Path": "path"}.get(
-        name, name
-    )
+    return {
+        "str": "text",
+        "int": "whole number",
+        "float": "number",
+        "bool": "true \\| false",
+        "Path": "path",
+    }.get(name, name)
 
 
 def _default(field: FieldInfo) -> str:
@@ -264,7 +282,7 @@ def _texts_below(model: type) -> dict[str, str]:
     body = ast.parse(textwrap.dedent(inspect.getsource(model))).body[0].body  # type: ignore[attr-defined]
     return {
         item.target.id: _markdown(" ".join(text.value.value.split()))
-        for item, text in zip(body, body[1:], strict=False)
+        for item, text in pairwise(body)
         if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
         and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
     }  # fmt: skip

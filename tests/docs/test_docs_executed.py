@@ -1,21 +1,19 @@
 """Every block of the tutorial, the how-to pages and the README is executed, and every example of the help.
 
-What is not executed as it is printed stands in one of two lists here, with what stands for it; what needs SLURM
-and a database is marked ``cluster`` and run by ``tests/cluster/test_docs_on_cluster.py``.
+What is not executed as it is printed stands in ``INSTEAD``, with what stands for it; what needs SLURM and a
+database is marked ``cluster`` and run by ``tests/cluster/test_docs_on_cluster.py``.
 """
 
 from __future__ import annotations
 
 import re
 import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
+import demo
 import material
 from pages import DOCS, ROOT, Block, alike, blocks, difference
 from terminal import Programs, Said, Terminal
@@ -32,36 +30,25 @@ PAGES = [
 DEMO = ("query.md", "pandas.md")
 """Pages that read the results of a real ``make demo``; the others have those of the tutorial's rehearsal."""
 
+DEMO_RESULTS = Path(demo.__file__)
 REHEARSAL = "epilayer run paper_adsorption --level toy --quick --set ligands=triazole --set facets=100"
 INSTEAD = {
     # Minutes of computing, replaced by the results of a real run of this very command.
-    "epilayer run paper_adsorption": "put-demo-results",
+    "epilayer run paper_adsorption": f"python {DEMO_RESULTS}",
     # The same command with a toy potential, whose jobs the rehearsal has computed.
     "epilayer run paper_adsorption --workers 2": REHEARSAL + " --workers 2",
     # Minutes of computing: the flow is built, and what it would run is shown.
     "epilayer run met6_transport --quick": "epilayer submit met6_transport --quick --dry-run",
-    "epilayer run sensitivity": "epilayer submit sensitivity --set facets=100 --set ligands=triazole --dry-run",
-    # The Makefile's own commands, printed: each stands in this list or is run on these pages.
-    "make demo": f"make --directory {ROOT} --dry-run --always-make demo",
-    "make test": f"make --directory {ROOT} --dry-run --always-make test",
-    "make test-cluster": f"make --directory {ROOT} --dry-run --always-make test-cluster",
-    "make test-cluster-long": f"make --directory {ROOT} --dry-run --always-make test-cluster-long",
-    "make check": f"make --directory {ROOT} --dry-run --always-make check",
-    "make bench": f"make --directory {ROOT} --dry-run --always-make bench",
-    "make docs": f"make --directory {ROOT} --dry-run --always-make docs",
+    "epilayer run sensitivity": "epilayer submit sensitivity --set facets=100 --set poses=2 --dry-run",
 }
+MAKE = f"make --directory {ROOT} --dry-run --always-make"
+"""``make`` prints its commands instead of running them."""
 PRINTS_ITS_ADDRESS = "http://127.0.0.1:"
 
 
 @pytest.fixture(scope="session")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Programs]:
     with Programs(tmp_path_factory.mktemp("bin")) as started:
-        put = started.folder / "put-demo-results"
-        code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import material"
-        put.write_text(
-            f"#!/bin/sh\npython - <<END\n{code}\nfrom pathlib import Path\nmaterial.put_demo_results(Path())\nEND\n"
-        )
-        put.chmod(0o755)
         yield started
 
 
@@ -126,6 +113,7 @@ class Session:
 def replaced(text: str) -> str:
     """Return the command that stands for a printed one; comments and what follows ``&&`` stay."""
     words = re.sub(r"\s+#.*", "", text)
+    words = re.sub(r"^make\b", MAKE, words)
     return " && ".join(INSTEAD.get(part.strip(), part) for part in words.split("&&"))
 
 
@@ -156,7 +144,7 @@ def test_every_block_of_a_page_does_what_it_shows(
     start = rehearsed
     if page.name in DEMO:
         shutil.rmtree(start / ".epilayer")
-        material.put_demo_results(start)
+        demo.put_demo_results(start)
     if page.name == "README.md":  # it lays out the study itself
         own_files, start = rehearsed, rehearsed.parent / "empty"
         start.mkdir()
@@ -201,7 +189,7 @@ def printed_commands() -> list[str]:
 
 def test_the_readme_shows_the_report_of_a_real_run(programs: Programs, tmp_path: Path) -> None:
     (tmp_path / "epilayer.yaml").touch()
-    material.put_demo_results(tmp_path)
+    demo.put_demo_results(tmp_path)
     printed = programs.terminal(tmp_path).run("epilayer report").text
     (shown,) = (b.text for b in blocks(ROOT / "README.md") if b.marked("output of") == "make demo")
     assert [line.rstrip() for line in printed.splitlines()][: len(shown.splitlines())] == shown.splitlines()

@@ -1,11 +1,9 @@
-"""What stands for a user's own files in the pages and the help: a crystal, runs of VASP and LOBSTER, a trajectory."""
+"""What stands for a reader's own files in the pages and the help: a crystal, runs, a trajectory."""
 
 from __future__ import annotations
 
-import gzip
 import json
 import shutil
-import sys
 import time
 from pathlib import Path
 
@@ -14,19 +12,15 @@ from ase import Atoms
 from ase.io.vasp import write_vasp_xdatcar
 
 from epilayer.config import open_study
-from epilayer.store.results import open_results
 from epilayer.structures import molecules
 from epilayer.structures.crystals import framework
 from epilayer.trajectory.log import TrajectoryFolder
+from lobster_runs import ether, lobster, on_magnesia
+from single_points import OXYGEN, SLAB, single_point
 
 TESTS = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(TESTS / "unit" / "cli"))
-
-from test_analyse_bonding import ether, lobster, on_magnesia  # noqa: E402
-from test_import import OXYGEN, SLAB, single_point  # noqa: E402
 
 CATHODE_PAGE = TESTS.parent / "docs" / "how-to" / "cathode.md"
-DEMO = TESTS / "data" / "demo-records.json.gz"
 RUN = "trajectories/1f0c33d8a2b14e55"
 
 
@@ -43,14 +37,6 @@ def lay_out(folder: Path) -> None:
     _bonds(folder)
     _calculations(folder)
     _dynamics(folder)
-
-
-def put_demo_results(study: Path) -> None:
-    """Put the results of a real ``make demo`` into a study."""
-    (study / ".epilayer").mkdir(exist_ok=True)
-    results = open_results(study / ".epilayer" / "results.sqlite")
-    results.put(json.loads(gzip.decompress(DEMO.read_bytes())))
-    results.close()
 
 
 def _bonds(folder: Path) -> None:
@@ -77,7 +63,8 @@ def _dynamics(folder: Path) -> None:
     """Write sodium that walks past two FSI anions, as an XDATCAR, and a run of our own that goes on."""
     rng = np.random.default_rng(8)
     anion = molecules.build(open_study(folder).catalogue.ligand("fsi"), 0)
-    symbols = ["Na", "Na", *[site.specie.symbol for site in anion] * 2, "Zn", "Zn"]
+    species = [site.specie.symbol for site in anion]
+    symbols = ["Na", "Na", *species, *species, "Zn", "Zn"]
     places = anion.cart_coords - anion.cart_coords.mean(axis=0)
     start = np.vstack([[[1, 1, 1], [5, 5, 5]], places + 3.0, places + 8.5, [[0, 0, 0], [0, 6, 0]]])
     step = np.zeros((300, len(symbols), 3))
@@ -89,8 +76,9 @@ def _dynamics(folder: Path) -> None:
     run.mkdir(parents=True)
     log = TrajectoryFolder().open(run, ("Na", "O", "Zn"), (22.99, 16.0, 65.4), 1.0)
     still = np.array([[1.0, 1.0, 1.0], [4.0, 4.0, 4.0], [6.0, 1.0, 3.0]])
+    drift = np.array([[0.02, 0, 0], [0, 0, 0], [0, 0, 0]])
     for number in range(31):
-        log.append(number, still + [[0.02 * number, 0, 0], [0, 0, 0], [0, 0, 0]], np.eye(3) * 8.0, -10.0, 300.0)
+        log.append(number, still + number * drift, np.eye(3) * 8.0, -10.0, 300.0)
     log.flush()
     about = {
         "label": "dynamics of a pore, segment 1", "level": "toy", "first_step": 0, "number": 1,

@@ -1,7 +1,7 @@
 """A bash for tests whose ``epilayer`` and ``python`` start at once.
 
-Both are forks of one process that has imported what every command needs, so that a page of commands costs what they
-compute and not their imports. All else (pipes, quotes, ``&&``, exit codes, folders, signals) is bash's.
+Both are forks of one process that has imported what every command needs, so that a page of commands costs
+what they compute and not their imports. All else (pipes, quotes, ``&&``, exit codes, folders, signals) is bash's.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 COLUMNS = "100"
 """Width of the terminal; Rich asks for it when its consoles are made, which the forks have done."""
 
-SERVER = '''
+SERVER = """
 import json, os, runpy, select, signal, socket, sys
 import ase.io, matplotlib.pyplot, pandas, pymatgen.core, rdkit.Chem, spglib, scipy.spatial
 import atomate2.common.jobs, jobflow, typer
@@ -98,7 +98,7 @@ while True:
                 break
         except ChildProcessError:
             break
-'''
+"""
 
 CLIENT = """#!{python} -IS
 import json, os, signal, socket, sys
@@ -155,7 +155,7 @@ class Terminal:
         os.close(write_end)
         watchdog = threading.Timer(timeout_s, os.killpg, (started.pid, signal.SIGTERM))
         watchdog.start()
-        with started, open(read_end, encoding="utf-8") as after:
+        with started, os.fdopen(read_end, encoding="utf-8") as after:
             text = self._read(started, started.stdout, until)
             left = after.read()
         watchdog.cancel()
@@ -213,7 +213,13 @@ class Programs:
     def terminal(self, folder: Path, **environment: str) -> Terminal:
         """Open a bash in a folder, with little else than these variables."""
         kept = {name: os.environ[name] for name in ("PYTHONPATH", "LANG") if name in os.environ}
-        plain = {"HOME": str(folder), "COLUMNS": COLUMNS, "OMP_NUM_THREADS": "1", "TERM": "dumb", "LC_ALL": "C.UTF-8"}
+        plain = {
+            "HOME": str(folder),
+            "COLUMNS": COLUMNS,
+            "OMP_NUM_THREADS": "1",
+            "TERM": "dumb",
+            "LC_ALL": "C.UTF-8",
+        }
         return Terminal(self.folder, folder, kept | plain | environment)
 
     def __enter__(self) -> Self:

@@ -3,16 +3,17 @@
 A page is read from top to bottom as one session:
 
 ``console``
-    Lines that begin with ``$`` are run (``>`` continues one); the lines after one are what it prints. A line ``...``
-    stands for any number of lines.
+    Lines that begin with ``$`` are run (``>`` continues one); the lines after one are what it prints. A line
+    ``...`` stands for any number of lines.
 ``python``
     Run, and must print what a ``text`` block marked ``output`` right after it shows.
 any other, after a paragraph that ends with ``name`` and a colon
     A file of that name.
 
-Marks are comments on the line before a block: ``<!-- elsewhere: tests/file.py::test -->`` names the test that runs it,
-``<!-- cluster -->`` leaves it to the tests on the one-machine SLURM, ``<!-- exit: 3 -->`` is the code that its last
-command ends with, ``<!-- output -->`` what the block before printed; any other mark says what is neither run nor written.
+Marks are comments on the line before a block. ``<!-- elsewhere: tests/file.py::test -->`` names the test that
+runs it, ``<!-- cluster -->`` leaves it to the tests on the one-machine SLURM, ``<!-- exit: 3 -->`` is the code
+that its last command ends with, ``<!-- output -->`` what the block before printed; any other mark says what is
+neither run nor written.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ _BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _FILE = re.compile(r"`([\w./+-]+)`[^`\n]*:$")
-# What differs from run to run, or from machine to machine: numbers with their units of time, hashes, temporary folders.
+# What differs from run to run, or from machine to machine: numbers, hashes, where the folder is.
 _VARIES = (
     (re.compile(r"\x1b\[[0-9;]*m"), ""),
     (re.compile(r"(?<!\S)/[\w./-]*/(?=(?:study|try)\b)"), ""),
     (re.compile(r"\b(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{7,64}\b"), "#"),
-    (re.compile(r"[-+−]?\d[\d.,:−-]*\d|\d"), "#"),
+    (re.compile(r"[-+\u2212]?\d[\d.,:\u2212-]*\d|\d"), "#"),
     (re.compile(r"# min # s"), "# s"),
     (re.compile(r"[─━═]{3,}"), "---"),
     (re.compile(r"\s+"), " "),
@@ -68,7 +69,7 @@ class Block:
         return f"{self.page}:{self.line}"
 
     def marked(self, kind: str) -> str | None:
-        """Return what stands after ``kind:`` in the mark, an empty text for ``kind`` alone, None without it."""
+        """Return what the mark says after ``kind:``, an empty text for ``kind`` alone, None without it."""
         name, _, value = self.mark.partition(":")
         return value.strip() if name == kind else None
 
