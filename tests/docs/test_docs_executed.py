@@ -170,6 +170,13 @@ def test_no_block_escapes() -> None:
         assert not re.search(r"^ {4}(?!\s*[-*|])\S", prose, re.MULTILINE), f"{page}: an indented block"
 
 
+def test_a_ligand_takes_twelve_lines_and_a_cathode_twelve_and_a_cif() -> None:
+    for page, kinds in (("ligand", [".yaml"]), ("cathode", [".cif", ".yaml"])):
+        files = {b.file: b.text for b in blocks(DOCS / "how-to" / f"{page}.md") if b.file}
+        assert sorted(Path(name).suffix for name in files) == kinds
+        assert all(len(text.splitlines()) <= 12 for name, text in files.items() if name.endswith(".yaml"))
+
+
 def test_what_runs_elsewhere_has_a_test_that_is_there() -> None:
     marked = [b.marked("elsewhere") for b in every_block()]
     for name in filter(None, marked):

@@ -10,10 +10,10 @@ A page is read from top to bottom as one session:
 any other, after a paragraph that ends with ``name`` and a colon
     A file of that name.
 
-Marks are comments on the line before a block. ``<!-- elsewhere: tests/file.py::test -->`` names the test that
-runs it, ``<!-- cluster -->`` leaves it to the tests on the one-machine SLURM, ``<!-- exit: 3 -->`` is the code
-that its last command ends with, ``<!-- output -->`` what the block before printed; any other mark says what is
-neither run nor written.
+Marks are comments on the line before a block. ``<!-- elsewhere: tests/file.py::test -->`` names the test
+that runs it, ``<!-- cluster -->`` leaves it to the tests on the one-machine SLURM, ``<!-- exit: 3 -->`` is
+the code that its last command ends with, ``<!-- output -->`` what the block before printed; any other mark
+says what is neither run nor written.
 """
 
 from __future__ import annotations

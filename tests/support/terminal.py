@@ -1,7 +1,8 @@
 """A bash for tests whose ``epilayer`` and ``python`` start at once.
 
 Both are forks of one process that has imported what every command needs, so that a page of commands costs
-what they compute and not their imports. All else (pipes, quotes, ``&&``, exit codes, folders, signals) is bash's.
+what they compute and not their imports. All else (pipes, quotes, ``&&``, exit codes, folders, signals) is
+bash's.
 """
 
 from __future__ import annotations

@@ -151,7 +151,7 @@ def _methods(used: Study, target: str, level: Level | None) -> dict[str, Any]:
         if not holds_facts(facts):
             raise InputError(
                 f"{target} says nothing of a method that is recognised.",
-                "Give the methods paragraph as plain text, or its facts as YAML (see docs/audit.md).",
+                "Give the methods paragraph as plain text, or its facts as YAML (see docs/how-to/audit.md).",
             )
     else:
         raise InputError(

@@ -96,7 +96,7 @@ def ordered(text: str, name: str, form: StructureFormat = "cif") -> Structure:
         partial = sorted({str(s.species.remove_charges()) for s in structure if not s.is_ordered})
         raise StructureError(
             f"{name} is disordered (partly occupied: {', '.join(partial)}); an ordered crystal is needed.",
-            "Give an ordered CIF, or a cathode YAML with an ordering rule (see docs/add.md).",
+            "Give an ordered CIF, or a cathode YAML with an ordering rule (see docs/how-to/cathode.md).",
         )
     crystals.refuse_overlap(structure, name)
     structure.relabel_sites()

@@ -361,8 +361,8 @@ def open_source(path: Path, *, time_step_fs: float | None = None, keep_partial: 
     Parameters
     ----------
     path
-        XDATCAR*, *vasprun*.xml, OUTCAR*, *.h5 of VASP, *.xyz, *.extxyz or *.traj; VASP's text files plain
-        or gzip.
+        ``XDATCAR*``, ``*vasprun*.xml``, ``OUTCAR*``, ``*.h5`` of VASP, ``*.xyz``, ``*.extxyz`` or ``*.traj``;
+        VASP's text files plain or gzip.
     time_step_fs
         Time between numbered configurations, fs, where the file does not say or is to be overruled.
     keep_partial
