@@ -7,14 +7,21 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+import record_kinds as made
+
+from epilayer.store.records import document_of
+from epilayer.store.results import SqliteResults
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
@@ -49,7 +56,7 @@ def epilayer(study: Path, *arguments: str, check: bool = True) -> None:
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One adsorption energy, by the toy engine, and a campaign whose job fails."""
+    """One adsorption energy by the toy engine, a campaign that fails, a made-up record of each kind."""
     folder = tmp_path_factory.mktemp("browser") / "study"
     main = [sys.executable, "-c", "from epilayer.cli import main; main()", "init", str(folder)]
     subprocess.run(main, check=True, capture_output=True, timeout=60)
@@ -68,6 +75,13 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     finally:
         sys.path.remove(str(folder))
     epilayer(folder, "run", "--workers", "1", check=False)
+    records = {kind: make() for kind, make in made.EVERY_KIND.items()}
+    records["transport"] = made.transport(folder / "trajectories" / "walkers")
+    results = SqliteResults(folder / ".epilayer" / "results.sqlite", durable=False)
+    results.put([document_of(record, created="2026-01-01") for record in records.values()])
+    gone = made.transport().model_copy(update={"system": "walkers whose trajectory is gone"})
+    results.put([document_of(gone, created="2025-01-01")])
+    results.close()
     return folder
 
 
@@ -129,7 +143,7 @@ def test_a_person_finds_a_result_and_a_cause(browser: Any, address: str) -> None
 
     page.get_by_role("navigation", name="Main").get_by_role("link", name="Results").click()
     page.get_by_role("link", name="adsorption").first.click()
-    page.get_by_label("Filter", exact=True).fill("ligand=triazole; facet=001")
+    page.get_by_label("Filter", exact=True).fill("ligand=triazole; facet=001; level=toy")
     page.get_by_label("Filter", exact=True).press("Enter")
     page.get_by_role("list", name="Filters at work").wait_for()
     assert page.locator("tbody tr").count() == 1
@@ -169,14 +183,50 @@ def turn(page: Any) -> Any:  # noqa: ANN401
 @pytest.mark.parametrize("width", WIDTHS)
 def test_no_page_is_hard_to_use(browser: Any, address: str, width: int, scheme: str) -> None:  # noqa: ANN401
     visit = Visit(browser, width=width, scheme=scheme)
-    page = visit.page
-    page.goto(f"{address}/results/adsorption")
-    result = page.locator("tbody th a").first.get_attribute("href")
-    for place in ("/", "/jobs", "/jobs?state=failed", "/job/1", "/results", "/results/adsorption", result):
-        page.goto(address + place)
-        assert serious(page) == [], place
-        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), place
+    for place in (
+        "/", "/jobs", "/jobs?state=failed", "/job/1", "/results", "/results/adsorption", "/trajectories",
+        "/trajectory/walkers",
+    ):  # fmt: skip
+        visit.page.goto(address + place)
+        assert_usable(visit.page, place)
     visit.check()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (400, "dark")])
+def test_the_page_of_every_kind_is_drawn_and_usable(
+    browser: Any,  # noqa: ANN401
+    address: str,
+    width: int,
+    scheme: str,
+) -> None:
+    visit = Visit(browser, width=width, scheme=scheme)
+    page = visit.page
+    for kind in made.EVERY_KIND:
+        page.goto(f"{address}/results/{kind}")
+        page.goto(address + page.locator("tbody th a").first.get_attribute("href"))
+        if scheme == "light":  # the same figures in either
+            page.evaluate("() => { for (const image of document.images) image.loading = 'eager'; }")
+            page.wait_for_function("() => [...document.images].every(i => i.complete && i.naturalWidth)")
+            assert page.locator("p.lost").count() == 0, kind
+        assert_usable(page, kind)
+    visit.check()
+
+
+def assert_usable(page: Any, what: str) -> None:  # noqa: ANN401
+    assert serious(page) == [], what
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), what
+
+
+def test_a_failure_gives_its_command_and_a_lost_picture_its_reason(browser: Any, address: str) -> None:  # noqa: ANN401
+    page = Visit(browser).page
+    page.goto(address)
+    page.get_by_role("link", name="relax dmf").click()
+    page.get_by_role("button", name="Copy").click()
+    page.wait_for_function("() => document.getElementById('said').textContent")
+    assert re.search(r"epilayer rerun \d+ && epilayer run|Selected", page.get_by_role("status").inner_text())
+    page.goto(f"{address}/results/transport?where=system~gone")
+    page.locator("tbody th a").first.click()
+    page.get_by_text("is not among the files of this study. Restore it there").first.wait_for()
 
 
 def test_the_keyboard_reaches_the_content_first(browser: Any, address: str) -> None:  # noqa: ANN401
