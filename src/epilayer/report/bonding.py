@@ -246,7 +246,8 @@ def change_figure(
         axes.set(ylim=(max(len(bars), 1) - 0.5, -0.5), yticks=places, yticklabels=[b.name for b in bars])
         axes.set_xlim(left=min(0.0, 1.05 * min([*before, *after, 0.0])))
         axes.tick_params(axis="y", length=0)
-        axes.set_xlabel(measure, loc="left")
+        # A long name begins under the names of the bonds where the page is narrow.
+        axes.set_xlabel(measure, ha="left", x=0.0 if width_in > style.NARROW_IN else -0.66)
         for place, bar in zip(places, bars, strict=True):
             axes.annotate(
                 _bar_note(bar, spilling_limit_percent),
@@ -307,7 +308,7 @@ def orientation_figure(
     studies
         One panel each, of one measure; orientations that do not count are crosses at the foot.
     """
-    columns = min(len(studies), 2)
+    columns = min(len(studies), 2 if width_in > style.NARROW_IN else 1)
     rows = -(-len(studies) // columns)
     height_in = 0.2 + 2.25 * rows
     with canvas.new_figure(width_in, height_in) as figure:
@@ -427,6 +428,13 @@ def place_of(study: BondStudy) -> str:
     if study.facet == "none":
         return f"{study.molecule} {study.state} of {study.cathode}"
     return f"{study.molecule} on {study.cathode} ({study.facet}), {study.state}"
+
+
+def orientation_words(one: OrientedBonds) -> str:
+    """Return an orientation as words; where the molecule was not turned, its site says where it is."""
+    if one.label == one.site:
+        return one.label
+    return f"turn {one.turn_deg:g}°, tilt {one.tilt_deg:g}°"
 
 
 def telling_orientation(study: BondStudy) -> OrientedBonds | None:

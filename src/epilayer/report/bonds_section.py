@@ -55,7 +55,9 @@ def _tables(studies: Sequence[BondStudy]) -> list[dict[str, Any]]:
             one = bonding.telling_orientation(study)
             if one is not None:
                 rows = [b for b in one.bonds if "H" not in b.elements]
-                groups.append({"study": study, "place": bonding.place_of(study), "shown": one, "rows": rows})
+                words = bonding.orientation_words(one)
+                place = bonding.place_of(study)
+                groups.append({"study": study, "place": place, "shown": one, "words": words, "rows": rows})
         levels = ", ".join(dict.fromkeys(s.level.label for s in mine))
         tables.append({"measure": bonding.measure_words(measure), "levels": levels, "groups": groups})
     return tables
@@ -63,7 +65,7 @@ def _tables(studies: Sequence[BondStudy]) -> list[dict[str, Any]]:
 
 def _study(number: int, study: BondStudy) -> dict[str, Any]:
     place, words = bonding.place_of(study), bonding.describe_study(study)
-    left_out = [(o.label, o.refusal) for o in study.orientations if o.refusal]
+    left_out = [(bonding.orientation_words(o), o.refusal) for o in study.orientations if o.refusal]
     item = {"study": study, "place": place, "words": words, "left_out": left_out, "wide": None}
     bars = [] if study.stand_in or study.status is Status.REFUSED else bonding.study_bars(study)
     one = bonding.telling_orientation(study)
@@ -72,7 +74,7 @@ def _study(number: int, study: BondStudy) -> dict[str, Any]:
     measure = f"{bonding.measure_words(study.measure)}, eV"
 
     def drawing(width_in: float) -> bytes:
-        title = one.label if width_in > style.NARROW_IN else ""
+        title = f"{place}, {bonding.orientation_words(one)}"
         return bonding.change_figure(bars, measure=measure, title=title, width_in=width_in)
 
     return {**item, **_two_widths(drawing, f"bonds-{number}", words)}
@@ -81,7 +83,7 @@ def _study(number: int, study: BondStudy) -> dict[str, Any]:
 def _path(walked: Sequence[BondStudy]) -> dict[str, Any] | None:
     if not walked:
         return None
-    said = " ".join(f"{bonding.place_of(s)}: {_barrier_words(s)}." for s in walked)
+    said = " ".join(f"{bonding.place_of(s)}: {_barrier_words(s)}" for s in walked)
     pictures = _two_widths(
         lambda width_in: bonding.path_figure(walked, width_in=width_in), "hydrogen-path", said
     )
@@ -90,9 +92,9 @@ def _path(walked: Sequence[BondStudy]) -> dict[str, Any] | None:
 
 def _barrier_words(study: BondStudy) -> str:
     taken = study.abstraction
-    return (
-        f"no barrier, {taken.barrier_refusal}" if taken.barrier_ev is None else f"{taken.barrier_ev:.2f} eV"
-    )
+    if taken.barrier_ev is None:
+        return f"refused. {taken.barrier_refusal}"
+    return f"barrier {taken.barrier_ev:.2f} eV."
 
 
 def _two_widths(draw: Callable[[float], bytes], prefix: str, words: str) -> dict[str, Any]:

@@ -164,12 +164,9 @@ def test_a_band_at_rest_between_minima_gives_its_summit(behind_ev: float) -> Non
         ({"end_forces_ev_per_ang": (0.01, 0.2)}, None, None, "after the transfer is no minimum: 0.200"),
         ({}, None, "other", "different levels of theory"),
         ({}, -7.5, None, "energy before the transfer is not that of its relaxation"),
-        (
-            {"energies_ev": (-7.0, -7.3, -6.2, -6.6, -7.2)},
-            None,
-            None,
-            "0.30 eV below the state before",
-        ),
+        ({"energies_ev": (-7.0, -7.3, -6.2, -6.6, -7.2)}, None, None, "0.30 eV below the state before"),
+        ({"energies_ev": (-7.0, -6.9, -6.8, -6.7, -6.5)}, None, None, "No image lies above both ends"),
+        ({"energies_ev": (-7.0, -7.1, -7.2, -7.3, -7.5)}, None, None, "No image lies above both ends"),
     ],
 )
 def test_a_band_that_is_not_sound_has_no_barrier(

@@ -9,11 +9,21 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from epilayer.model.bonding import BondChange, BondMeasure, BondStudy, HydrogenAbstraction, OrientedBonds
+from epilayer.analysis.calibration import calibrate
+from epilayer.model.bonding import (
+    BarrierMethod,
+    BondChange,
+    BondMeasure,
+    BondStudy,
+    HydrogenAbstraction,
+    OrientedBonds,
+)
+from epilayer.model.calibration import CalibrationPair
 from epilayer.model.level import EngineKind, LevelOfTheory
 from epilayer.model.records import Provenance, Status
 from epilayer.report import bonding
 from epilayer.report.html import render_html
+from epilayer.report.paper_table import Found
 
 LEVEL = LevelOfTheory(name="chgnet+d3", kind=EngineKind.MLIP, method="CHGNet")
 CELL = Structure(Lattice.cubic(10), ["C", "O"], [[0, 0, 0], [0.14, 0, 0]])
@@ -143,6 +153,35 @@ def test_the_report_shows_studies_and_names_stand_ins() -> None:
     assert "bonds-1-" in page
     assert "bonds-2-" not in page
     assert 'id="bonds"' not in render_html([])
+
+
+def test_the_way_of_a_hydrogen_is_drawn_and_named_by_its_method() -> None:
+    path = ((2.2, 0.0), (1.5, 0.8), (0.98, -0.3))
+    taken = study().abstraction.model_copy(
+        update={
+            "donor": "C2", "hydrogen": "H4", "acceptor": "O0", "energy_ev": -0.3, "refusal": None,
+            "barrier_method": BarrierMethod.BAND, "barrier_ev": 0.8, "barrier_path": path,
+        }
+    )  # fmt: skip
+    lost = taken.model_copy(update={"barrier_ev": None, "barrier_refusal": "The band did not converge."})
+    studies = [study(abstraction=taken), study("100", abstraction=lost)]
+    assert bonding.path_figure(studies) == bonding.path_figure(studies)
+    page = render_html([], bond_studies=studies)
+    assert "hydrogen-path-wide" in page
+    assert "hydrogen-path-narrow" in page
+    assert "barrier 0.80 eV." in page
+    assert "Barrier refused: The band did not converge." in page
+    assert page.count("climbing-image NEB") >= 1
+    assert "hydrogen-path" not in render_html([], bond_studies=[study()])
+
+
+def test_a_calibration_stands_beside_the_bonds() -> None:
+    pair = {"run": "a", "bond": "C1-O2", "elements": ("C", "O"), "length_ang": 1.4, "functions": "2s 2p"}
+    pairs = [CalibrationPair(index_ev=9 + k / 5, icohp_ev=8 + k / 5, **pair) for k in range(12)]
+    record = calibrate(pairs, measure=BondMeasure.INDEX_GFN1, program="tblite")
+    page = render_html([], bond_studies=[study()], found={"bond_calibration": [Found("id", record)]})
+    assert "Calibration of the index:" in page
+    assert "ICOHP changes by 1.00 (1.00 to 1.00, 95 %) eV per eV of the index" in page
 
 
 def test_a_refused_study_says_why_and_is_not_drawn() -> None:
