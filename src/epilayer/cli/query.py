@@ -15,6 +15,7 @@ from rich.table import Table
 
 from epilayer.cli.common import out, print_json, queue_of, results_of, study
 from epilayer.cli.harvest import harvest
+from epilayer.cli.query_rows import ROWS, SHOWN, SORTED_BY
 from epilayer.model.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from epilayer.config import Study
     from epilayer.store.results import Record
 
-JOBS = "jobs"
 SAVED_FILE = "queries.json"
 _LEAST, _MOST = "min", "max"
 
@@ -43,7 +43,7 @@ def query(
         str,
         typer.Argument(
             help="Kind of record (adsorption, growth, competition, surface, wulff, calculation ...), "
-            "jobs, or @NAME of a saved query."
+            "jobs, runs, structures, or @NAME of a saved query."
         ),
     ],
     where: Annotated[
@@ -58,13 +58,20 @@ def query(
         str | None,
         typer.Option("--group-by", help="Count by this field; of numbers mean, min and max."),
     ] = None,
+    of: Annotated[
+        str | None,
+        typer.Option(
+            "--of", metavar="RESULT", help="Only what is behind this result (id, or its beginning)."
+        ),
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1)] = 50,
     output: Annotated[OutputFormat, typer.Option("--format", "-o")] = OutputFormat.TABLE,
     file: Annotated[Path | None, typer.Option("--output", help="File to write; parquet needs one.")] = None,
     save: Annotated[str | None, typer.Option("--save", help="Keep this query under a name: @NAME.")] = None,
 ) -> None:
-    """Query the results or the jobs.
+    """Query the results, the jobs, the runs behind results, or their structures.
 
+    A number opens to its runs by ``query runs --of RESULT``; a run to its results by ``--where number=57``.
     Groups count every record that matches, whatever the limit. BibTeX cites the codes, potentials and
     data behind the records found.
 
@@ -73,6 +80,8 @@ def query(
     Example: [cyan]epilayer query adsorption --group-by facet --field adsorption_energy_ev[/]
 
     Example: [cyan]epilayer query jobs --where state=failed --save failures[/]
+
+    Example: [cyan]epilayer query runs --where number=57 --format json[/]
     """
     used = study()
     asked: dict[str, Any] = {
@@ -81,6 +90,7 @@ def query(
         "sort": sort,
         "fields": fields or [],
         "group_by": group_by,
+        "of": of,
     }
     if kind.startswith("@"):
         asked = _saved(used, kind[1:], asked)
@@ -115,16 +125,21 @@ def _found(used: Study, asked: dict[str, Any], limit: int | None) -> list[Record
     filters = [parse_filter(text) for text in asked["where"]]
     grouped = asked["group_by"]
     fields = None if grouped else asked["fields"] or None
-    if asked["kind"] == JOBS:
-        return _found_jobs(used, asked["sort"], filters, limit, fields)
+    if asked["of"] is not None and asked["kind"] not in ROWS:
+        raise InputError(
+            f"--of asks what is behind a result, and {asked['kind']} are results.",
+            "Ask for runs or structures, as in: epilayer query runs --of RESULT",
+        )
     if used.queue_file.exists():
         harvest(used, queue_of(used))
+    if asked["kind"] in ROWS:
+        return _found_rows(used, asked, filters, limit, fields)
     results = results_of(used)
     try:
         known = results.kinds()
         if asked["kind"] not in known:
             if asked["kind"] not in KINDS:
-                raise UnknownNameError("kind of record", asked["kind"], {*known, *KINDS, JOBS})
+                raise UnknownNameError("kind of record", asked["kind"], {*known, *KINDS, *ROWS})
             return []
         if grouped and grouped not in results.fields(asked["kind"]):
             raise UnknownNameError("field", grouped, results.fields(asked["kind"]))
@@ -133,40 +148,22 @@ def _found(used: Study, asked: dict[str, Any], limit: int | None) -> list[Record
         results.close()
 
 
-def _found_jobs(
-    used: Study, sort: str | None, filters: list[Any], limit: int | None, fields: list[str] | None
+def _found_rows(
+    used: Study, asked: dict[str, Any], filters: list[Any], limit: int | None, fields: list[str] | None
 ) -> list[Record]:
-    """Ask the queue by the same filters: its jobs become records of a store that lasts for the question."""
+    """Ask jobs, runs or structures by the same filters: they become records that last for the question."""
     import tempfile
 
-    from epilayer.store.results import Record, SqliteResults
+    from epilayer.store.results import SqliteResults
 
-    if not used.queue_file.exists():
-        return []
-    jobs = [
-        Record(
-            kind=JOBS,
-            id=f"{job.uuid}-{job.index}",
-            created=job.created.isoformat(),
-            schema_version=1,
-            fields={
-                "number": job.number,
-                "state": job.state.value.lower(),
-                "name": job.name,
-                "attempts": job.attempts,
-                "flows": ",".join(job.flows),
-                "took_s": (job.ended - job.started).total_seconds() if job.started and job.ended else None,
-                "cause": job.cause,
-                "uuid": job.uuid,
-            },
-        )
-        for job in queue_of(used).jobs()
-    ]
+    kind = asked["kind"]
     with tempfile.TemporaryDirectory(prefix="epilayer-") as folder:
-        store = SqliteResults(Path(folder) / "jobs.sqlite", durable=False)
+        store = SqliteResults(Path(folder) / "rows.sqlite", durable=False)
         try:
-            store.put(jobs)
-            return store.query(JOBS, filters, sort=sort or "number", limit=limit, fields=fields)
+            store.put(ROWS[kind](used, asked["of"]))
+            return store.query(
+                kind, filters, sort=asked["sort"] or SORTED_BY[kind], limit=limit, fields=fields
+            )
         finally:
             store.close()
 
@@ -299,7 +296,7 @@ def _shown(asked: dict[str, Any], rows: Sequence[dict[str, Any]]) -> list[str]:
         return list(asked["fields"])
     if asked["kind"] in KINDS:
         return list(KINDS[asked["kind"]].shown)
-    return [name for name in rows[0] if name not in ("id", "kind", "created", "uuid")]
+    return list(SHOWN[asked["kind"]])
 
 
 def _print_table(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
@@ -314,11 +311,25 @@ def _print_table(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
             overflow="fold",
         )
     for row in rows:
-        table.add_row(*(_cell(row.get(n)) for n in used))
+        table.add_row(*(_cell(n, row.get(n)) for n in used))
     out.print(table)
 
 
-_PROSE = frozenset({"name", "cause", "ranking", "refusal", "statement", "shape", "left_out"})
+_PROSE = frozenset(
+    {
+        "name",
+        "cause",
+        "directory",
+        "files",
+        "programs",
+        "elements",
+        "ranking",
+        "refusal",
+        "statement",
+        "shape",
+        "left_out",
+    }
+)
 _HEADINGS = {
     "adsorption_energy_ev": "E_ads (eV)",
     "uncertainty_ev": "+- (eV)",
@@ -340,7 +351,9 @@ _HEADINGS = {
 }
 
 
-def _cell(value: Any) -> str:  # noqa: ANN401  (any scalar)
+def _cell(name: str, value: Any) -> str:  # noqa: ANN401  (any scalar)
     if value is None:
         return ""
-    return f"{value:+.3f}" if isinstance(value, float) else escape(str(value))
+    if not isinstance(value, float):
+        return escape(str(value))
+    return f"{value:+.3f}" if "_ev" in name else f"{value:.5g}"

@@ -17,7 +17,7 @@ from epilayer.cli.root import app
 from epilayer.config import open_study
 from epilayer.model.errors import InputError, UnknownNameError
 from epilayer.model.level import EngineKind, LevelOfTheory
-from epilayer.model.records import AdsorptionEnergy, Status
+from epilayer.model.records import AdsorptionEnergy, Leg, Provenance, Status
 from epilayer.store.records import document_of
 
 if TYPE_CHECKING:
@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 
 STRUCTURE = Structure(Lattice.cubic(9.0), ["O", "H"], [[0, 0, 0], [0, 0, 0.1]])
 ENERGY = "adsorption_energy_ev"
+SLAB = Leg(
+    role="slab", energy_ev=-9.0, dispersion_energy_ev=None, max_force_ev_per_ang=0.01, steps=3,
+    residual_ev=0.0, formula="H1 O1", level_fingerprint="f",
+    provenance=Provenance(
+        job="job-slab", run_directory="/runs/slab", files={"OUTCAR": "0" * 64}, versions={"vasp": "6.4"}
+    ),
+)  # fmt: skip
 VALUES_EV = {("100", "water"): -0.5, ("100", "dmf"): -0.9, ("001", "water"): -0.3, ("001", "dmf"): None}
 
 
@@ -34,7 +41,7 @@ def record(facet: str, ligand: str, value_ev: float | None) -> AdsorptionEnergy:
         level=LevelOfTheory(name="chgnet+d3", kind=EngineKind.MLIP, method="CHGNet", dispersion="D3(BJ)"),
         status=Status.REFUSED if value_ev is None else Status.CERTIFIED,
         adsorption_energy_ev=value_ev, uncertainty_ev=0.01, without_dispersion_ev=None, pose_spread_ev=None,
-        refusals=(), anomalies=(), legs=(), poses=(), structure=STRUCTURE, adsorbate_atoms=(0, 1),
+        refusals=(), anomalies=(), legs=(SLAB,), poses=(), structure=STRUCTURE, adsorbate_atoms=(0, 1),
         closest_contact="O0...H1", closest_contact_ang=0.97, area_ang2=81.0, code_version="1", parameters={},
     )  # fmt: skip
 
@@ -132,3 +139,27 @@ def test_python_gets_a_table(study: Path) -> None:
         assert results.query("adsorption", "facet=111").empty
     with pytest.raises(InputError, match="holds no results"):
         epilayer.results.open(study / "nowhere")
+
+
+def test_a_number_opens_to_its_runs_and_a_run_to_its_results(study: Path) -> None:
+    first, *_ = as_json(study, "adsorption", "--sort", "adsorption_energy_ev")
+    runs = as_json(study, "runs", "--of", first["id"][:10])
+    assert {(run["role"], run["uuid"], run["result"]) for run in runs} == {
+        ("slab", "job-slab", first["id"][:12]),
+        ("made the result", "j", first["id"][:12]),
+    }
+    (slab,) = (run for run in runs if run["role"] == "slab")
+    assert (slab["directory"], slab["files"], slab["programs"]) == ("/runs/slab", "OUTCAR", "vasp 6.4")
+    back = as_json(study, "runs", "-w", "uuid=job-slab", "--field", "result")
+    assert len({row["result"] for row in back}) == len(VALUES_EV)
+    with pytest.raises(InputError, match="query runs --of"):
+        ask(study, "adsorption", "--of", first["id"])
+    with pytest.raises(InputError, match="No result has an id"):
+        ask(study, "runs", "--of", "zz")
+
+
+def test_structures_of_results_are_asked_like_records(study: Path) -> None:
+    rows = as_json(study, "structures", "-w", "volume_ang3>700", "-w", "elements~H")
+    assert [(row["formula"], row["atoms"], row["a_ang"]) for row in rows] == [("H2O2", 2, 9.0)] * 4
+    assert as_json(study, "structures", "--group-by", "formula", "--field", "atoms")[0]["count"] == 4
+    assert as_json(study, "structures", "-w", "atoms>2") == []

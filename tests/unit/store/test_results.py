@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import importlib.util
 import random
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,8 @@ import pytest
 from epilayer.model.errors import InputError, StoreError
 from epilayer.store.filters import parse_filter
 from epilayer.store.mongo_results import MongoResults
-from epilayer.store.results import SqliteResults, open_results
+from epilayer.store.results import _MIGRATIONS, APPLICATION_ID, SqliteResults, open_results
+from epilayer.store.seals import check_database
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -113,6 +116,34 @@ def test_a_value_is_never_taken_for_sql(tmp_path: Path) -> None:
         results.query("k", sort="name; DROP TABLE record")
     assert results.kinds() == {"k": 1}
     results.close()
+
+
+def test_a_file_of_the_first_version_is_migrated_and_nothing_of_it_is_lost(tmp_path: Path) -> None:
+    path = tmp_path / "results.db"
+    with closing(sqlite3.connect(path)) as old, old:  # as the first version left it: no hashes, no stamp
+        old.executescript(_MIGRATIONS[0])
+        old.execute("INSERT INTO record VALUES (1, 'a', 'k', '2025-01-01T00:00:00.000+00:00', 1)")
+        old.execute("""INSERT INTO payload VALUES (1, '{"energy_ev":-0.5}', '{"b":1}', NULL)""")
+        old.executemany("INSERT INTO field VALUES (?, 'k', ?)", [(1, "energy_ev"), (2, "created")])
+        facets = [(1, -0.5, 1), (2, "2025-01-01T00:00:00.000+00:00", 1)]
+        old.executemany("INSERT INTO facet VALUES (?, ?, ?)", facets)
+        old.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        old.execute("PRAGMA user_version = 1")
+    results = SqliteResults(path)
+    try:
+        (found,) = results.query("k", [parse_filter("energy_ev<-0.4")], body=True)
+        assert (found["id"], found["fields"], found["body"]) == ("a", {"energy_ev": -0.5}, {"b": 1})
+        assert results.damaged() == []
+        changed: Any = {**found, "body": {"b": 2}}
+        assert results.put([changed]).changed == 1  # from here on with its hash
+        assert results.get("a")["body"] == {"b": 2}
+    finally:
+        results.close()
+    with closing(sqlite3.connect(path)) as new:
+        assert new.execute("PRAGMA user_version").fetchone() == (len(_MIGRATIONS),)
+        assert new.execute("SELECT count(*) FROM payload WHERE sha256 IS NOT NULL").fetchone() == (1,)
+        assert new.execute("SELECT count(*) FROM written").fetchone() == (1,)
+    assert check_database(path).damage is None
 
 
 def benchmark() -> ModuleType:
