@@ -13,7 +13,6 @@ import typer
 from rich.markup import escape
 
 from epilayer.cli.common import (
-    Check,
     JsonOption,
     cluster_queue_of,
     jobstore_of,
@@ -27,7 +26,7 @@ from epilayer.cli.pilots import launch_pilots, pilot, program_in
 from epilayer.model.errors import EpilayerError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from epilayer.config import Study
     from epilayer.launch.cluster import ClusterLauncher, Submission, SyncReport
@@ -69,7 +68,8 @@ def launch(
 ) -> None:
     """Submit what is ready, once; ``watch`` goes on until all is done.
 
-    Example: [cyan]epilayer cluster launch --dry-run[/]
+    Example: [cyan]epilayer cluster launch --dry-run[/],
+    [cyan]epilayer cluster launch --pilot mycluster --pilots 3 --workers 2[/]
     """
     used = study()
     if pilot_on is not None:
@@ -188,12 +188,34 @@ def links(
 
 
 @app.command()
-def doctor(*, as_json: JsonOption = False) -> None:
-    """Check scheduler, partition, account, database, folders and clock, each with the fix.
+def doctor(
+    pilot_on: Annotated[
+        str | None,
+        typer.Option(
+            "--pilot", metavar="CLUSTER", help="Check for pilots on the embedded queue: locks, no database."
+        ),
+    ] = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Check what jobs will meet on the cluster, and say how to mend what is wrong.
 
-    Example: [cyan]epilayer cluster doctor[/]
+    The scheduler, what it accepts (partition, account, qos, limits), the database or the file locks, free
+    space and clocks; and the preamble, with VASP, POTCARs and LOBSTER after it, on a compute node where one
+    is free.
+
+    Example: [cyan]epilayer cluster doctor[/], [cyan]epilayer cluster doctor --pilot mycluster --json[/]
     """
-    report_checks(_checks(study()), as_json=as_json)
+    from epilayer.cli.cluster_doctor import checks
+
+    used = study()
+    if pilot_on is not None:
+        cluster = used.catalogue.cluster(pilot_on, pilot=True)
+    elif used.cluster is not None:
+        cluster = used.cluster
+    else:
+        raise _not_on_a_cluster()
+    report_checks(checks(used, cluster, pilots=pilot_on is not None), as_json=as_json)
 
 
 @app.command(hidden=True)
@@ -201,7 +223,10 @@ def rocket(
     fw_id: Annotated[int | None, typer.Option("--fw-id", help="The Firework to run.")] = None,
     chain: Annotated[int | None, typer.Option("--chain", help="The chain to work on.")] = None,
 ) -> None:
-    """Run one Firework, or what is ready of a chain; a batch job calls this."""
+    """Run one Firework, or what is ready of a chain; the batch scripts call this, and no person needs to.
+
+    Example: [cyan]epilayer cluster launch --dry-run[/] shows the script around it
+    """
     from epilayer.launch.rocket import Place, Rocket, fly
 
     used = study()
@@ -230,9 +255,7 @@ def _launcher(used: Study, queue: FireworksQueue) -> ClusterLauncher:
 
     cluster = used.cluster
     if cluster is None:
-        raise InputError(
-            "This study's queue is not on a cluster.", "Name one in epilayer.yaml (queue: NAME)."
-        )
+        raise _not_on_a_cluster()
     return ClusterLauncher(
         queue,
         cluster,
@@ -241,6 +264,13 @@ def _launcher(used: Study, queue: FireworksQueue) -> ClusterLauncher:
         preamble=used.batch_text(cluster.preamble),
         command=f"{program_in(used, cluster)} cluster rocket",
         output_of=_outputs(used),
+    )
+
+
+def _not_on_a_cluster() -> InputError:
+    return InputError(
+        "This study's queue is the embedded one.",
+        "Name a cluster in epilayer.yaml (queue: NAME), or use pilots (--pilot NAME).",
     )
 
 
@@ -256,77 +286,6 @@ def _outputs(used: Study) -> Callable[[str], Any]:
         return found["output"] if found else None
 
     return output_of
-
-
-def _checks(used: Study) -> Iterator[Check]:
-    import shutil
-
-    from epilayer.launch.slurm import Slurm
-
-    cluster = used.cluster
-    if cluster is None:
-        yield "queue", False, "embedded", "Name a cluster in epilayer.yaml (queue: NAME)."
-        return
-    slurm = Slurm(timeout_s=15)
-    for program in ("sbatch", "squeue", "sacct", "scancel", "scontrol"):
-        found = shutil.which(program)
-        yield program, bool(found), found or "not found", "Run this on a login node of the cluster."
-        if not found:
-            return
-    yield _answer(
-        "scheduler", slurm, ["scontrol", "ping"], "Ask the cluster's operators: the controller is down."
-    )
-    yield _answer("accounting", slurm, ["sacct", "-n", "-X"], "Ask the operators: slurmdbd does not answer.")
-    partition = cluster.resources.partition
-    if partition:
-        code, said, _ = slurm.ask(["sinfo", "-h", "-o", "%P %a %l", "-p", partition])
-        known = code == 0 and bool(said.strip())
-        yield (
-            "partition",
-            known,
-            said.strip() or partition,
-            "Name one that sinfo lists, in the cluster's YAML.",
-        )
-    yield _database_check(used)
-    used.runs.mkdir(parents=True, exist_ok=True)
-    free_gb = shutil.disk_usage(used.runs).free / 1e9
-    yield "runs folder", free_gb > 1, f"{free_gb:.0f} GB free at {used.runs}", "Free at least 1 GB."
-    for name in ("job.sh.j2", cluster.preamble):
-        try:
-            used.batch_text(name)
-        except EpilayerError as error:
-            yield f"slurm/{name}", False, error.what, error.remedy
-        else:
-            yield f"slurm/{name}", True, "found", ""
-
-
-def _answer(title: str, slurm: Any, command: list[str], fix: str) -> Check:  # noqa: ANN401
-    try:
-        code, said, wrong = slurm.ask(command)
-    except EpilayerError as error:
-        return title, False, error.what, error.remedy
-    text = " ".join((said or wrong).split())[:80]
-    return title, code == 0, text or "answers", fix
-
-
-def _database_check(used: Study) -> Check:
-    from epilayer.store.jobs import without_password
-
-    try:
-        queue = cluster_queue_of(used, patience_s=3.0)
-        database = queue.board.journal.database
-        skew_s = abs(database.client.admin.command("hello")["localTime"].timestamp() - _utc_s())
-    except EpilayerError as error:
-        return "database", False, error.what, error.remedy
-    shown = without_password(queue.uri)
-    note = f"{shown} answers; clocks differ by {skew_s:.0f} s"
-    return "database and clock", skew_s < 60, note, "Set the clock (NTP); times in reports would mislead."  # noqa: PLR2004
-
-
-def _utc_s() -> float:
-    from datetime import UTC, datetime
-
-    return datetime.now(tz=UTC).replace(tzinfo=None).timestamp()
 
 
 def _plain(submission: Submission) -> dict[str, Any]:

@@ -128,13 +128,17 @@ def report_checks(checks: Iterable[Check], *, as_json: bool) -> None:
     if as_json:
         print_json([{"check": c, "ok": ok, "found": found, "fix": fix} for c, ok, found, fix in rows])
     else:
-        table = Table(box=None, pad_edge=False)
-        for heading in ("", "check", "found", "how to mend it"):
-            table.add_column(heading)
+        table = Table.grid(padding=(0, 2))
+        table.add_column(no_wrap=True)
+        table.add_column(ratio=2)
+        table.add_column(ratio=5, overflow="fold")  # paths and commands stay whole
         for check, ok, found, fix in rows:
-            mark = "[green]ok[/]" if ok else "[bold red]no[/]"
-            table.add_row(mark, escape(check), escape(found), "" if ok else escape(fix))
+            table.add_row("[green]ok[/]" if ok else "[bold red]no[/]", escape(check), escape(found))
+            if not ok:
+                table.add_row("", "", f"[bold]mend it:[/] {escape(fix)}")
         out.print(table)
+        wrong = sum(not ok for _, ok, _, _ in rows)
+        out.print(f"[bold red]{wrong} of {len(rows)} checks failed.[/]" if wrong else "All is well.")
     if not all(ok for _, ok, _, _ in rows):
         raise typer.Exit(1)
 

@@ -6,10 +6,12 @@ for here, ``scontrol show job``, ``scancel``. States: https://slurm.schedmd.com/
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from epilayer.model.cluster import seconds
 from epilayer.model.errors import QueueError
 
 
@@ -198,15 +200,47 @@ def parse_sbatch(exit_code: int, stdout: str, stderr: str) -> str:
             f"sbatch succeeded but named no job ({_brief(stdout, stderr)}).",
             "Look for the job in squeue; epilayer cluster sync finds it by its name.",
         )
-    raise QueueError(f"The scheduler refused the job ({_brief(stderr, stdout)}).", _remedy(stderr))
+    raise _refused(stdout, stderr)
+
+
+def check_test_only(exit_code: int, stdout: str, stderr: str) -> None:
+    """Read what ``sbatch --test-only`` said.
+
+    Raises
+    ------
+    QueueError
+        If such a job would be refused, with the scheduler's reason.
+    """
+    if exit_code:
+        raise _refused(stdout, stderr)
+
+
+def parse_time_limits(text: str) -> dict[str, float]:
+    r"""Read ``sinfo --noheader --format=%R|%l``: each partition's longest walltime, in seconds.
+
+    >>> parse_time_limits("debug|2:00:00\nlong|14-00:00:00\nfree|infinite\n")
+    {'debug': 7200.0, 'long': 1209600.0, 'free': inf}
+    """
+    found: dict[str, float] = {}
+    for line in filter(None, map(str.strip, text.splitlines())):
+        partition, _, limit = line.partition("|")
+        try:
+            found[partition] = math.inf if limit in {"infinite", "n/a"} else float(seconds(limit))
+        except ValueError:
+            raise _unreadable("sinfo", line) from None
+    return found
+
+
+def _refused(stdout: str, stderr: str) -> QueueError:
+    return QueueError(f"The scheduler refused the job ({_brief(stderr, stdout)}).", _remedy(stderr))
 
 
 _REMEDIES = (
-    ("partition", "Name one that sinfo lists, in the cluster's YAML (resources: partition)."),
     (
         "account",
-        "Name one of yours (sacctmgr show assoc user=$USER) in the cluster's YAML (resources: account).",
+        "Name one of yours, and its partitions, in the cluster's YAML (sacctmgr show assoc user=$USER).",
     ),
+    ("partition", "Name one that sinfo lists, in the cluster's YAML (resources: partition)."),
     ("qos", "Name one of yours (sacctmgr show assoc user=$USER format=qos) in the cluster's YAML."),
     ("time limit", "Ask for less time in the cluster's YAML (walltime), or name a longer partition."),
     ("qosmax", "Lower most_queued in the cluster's YAML, or wait: the limit of your group is reached."),

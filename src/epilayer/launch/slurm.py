@@ -35,6 +35,24 @@ class Slurm:
         """Submit a batch script; return the job's number."""
         return scheduler.parse_sbatch(*self._run(["sbatch", "--parsable", str(script)]))
 
+    def test(self, script: Path) -> None:
+        """Have the scheduler judge a batch script without queueing it; what it would refuse is raised."""
+        scheduler.check_test_only(*self._run(["sbatch", "--test-only", str(script)]))
+
+    def time_limits(self) -> dict[str, float]:
+        """Return each partition's longest walltime in seconds."""
+        code, out, err = self._run(["sinfo", "--noheader", "--format=%R|%l"])
+        if code:
+            raise self._silent("sinfo", err)
+        return scheduler.parse_time_limits(out)
+
+    def qualities(self) -> list[str]:
+        """Return the names that ``--qos`` may take."""
+        code, out, err = self._run(["sacctmgr", "--noheader", "--parsable2", "show", "qos", "format=name"])
+        if code:
+            raise self._silent("sacctmgr", err)
+        return out.split()
+
     def cancel(self, job_id: str) -> bool:
         """Cancel a job; whether there was something to cancel."""
         return scheduler.parse_scancel(*self._run(["scancel", "--verbose", job_id]))
