@@ -90,6 +90,8 @@ class FakeDesk:
             attempts=(attempt,),
             after=(),
             before=(),
+            telling=(("stderr.log", f"Killed {HOSTILE}"),),
+            command=f"epilayer rerun {HOSTILE}",
         )
 
     def calculations(self, _jobs: Sequence[str]) -> dict[str, Any]:

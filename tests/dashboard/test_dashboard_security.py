@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import random
 import re
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+import record_kinds as made
+
+from epilayer.report.dashboard.desk import TrajectoryView
 from epilayer.report.dashboard.files import inside
+from epilayer.store.records import document_of
 from epilayer.store.results import Record
 
 if TYPE_CHECKING:
@@ -20,7 +29,10 @@ if TYPE_CHECKING:
 HOME = "http://127.0.0.1:8765"
 TOKEN = "a-token-of-this-test"  # noqa: S105
 HOSTILE = '<script>alert("x")</script>'
-PAGES = ("/", "/jobs", "/job/1", "/results", "/nowhere", "/assets/dashboard.css", "/job/99", "/result/none")
+PAGES = (
+    "/", "/jobs", "/job/1", "/results", "/nowhere", "/assets/dashboard.css", "/job/99", "/result/none",
+    "/trajectories", "/trajectory/none", "/trajectory/none/figure.svg", "/result/none/figure/msd.svg",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -62,15 +74,50 @@ def test_every_answer_forbids_what_is_not_ours(client: TestClient, page: str) ->
     assert answer.headers["x-frame-options"] == "DENY"
 
 
-@pytest.mark.parametrize("page", ["/", "/jobs", "/job/1", "/results/adsorption", "/result/hostile"])
+@pytest.mark.parametrize(
+    "page", ["/", "/jobs", "/job/1", "/results/adsorption", "/trajectories", "/trajectory/hostile"]
+)
 def test_what_the_study_says_is_text(client: TestClient, desk, page: str) -> None:  # noqa: ANN001
     fields = {"ligand": HOSTILE, "facet": "001", "status": "certified", "level": HOSTILE}
-    made = Record(
+    stored = Record(
         kind="adsorption", id="hostile", created="2026-01-01", schema_version=1, fields=fields, body={}
     )
-    desk.results.put([made])
+    desk.results.put([stored])
+    path = desk.root / "trajectories" / "hostile" / "trajectory.h5"
+    made.walkers(path.parent, frames=2)
+    grown = TrajectoryView(
+        name="hostile", label=HOSTILE, level=HOSTILE, steps=(1, 2), frames=2, complete=True, path=path,
+        written=dt.datetime(2026, 1, 1, tzinfo=dt.UTC), facts=((HOSTILE, HOSTILE),),
+        warnings=((HOSTILE, HOSTILE),),
+    )  # fmt: skip
+    desk.runs.append(grown)
     text = client.get(page).text
-    assert "alert(" in text or page == "/result/hostile"
+    assert "alert(" in text
+    assert_nothing_runs(text)
+
+
+@pytest.mark.parametrize("kind", made.EVERY_KIND)
+def test_no_word_of_a_record_runs(client: TestClient, desk, kind: str) -> None:  # noqa: ANN001
+    """Every text of a record of every kind is a script: on its page, in its figures, in its row."""
+    record = made.EVERY_KIND[kind]()
+    texts = {name for name, field in type(record).model_fields.items() if field.annotation is str} - {
+        "cation"
+    }
+    document = document_of(record.model_copy(update=dict.fromkeys(texts, HOSTILE)), created="2026-01-01")
+    desk.results.put([document])
+    page = client.get(f"/result/{document['id']}")
+    assert page.status_code == 200
+    assert "alert(" in page.text
+    assert_nothing_runs(page.text)
+    assert_nothing_runs(client.get(f"/results/{kind}").text)
+    for figure in re.findall(r'src="(/result/[^"]+[.]svg)"', page.text):
+        if not figure.endswith(("msd.svg", "rdf.svg")):  # these would need its trajectory
+            drawn = client.get(figure)
+            assert drawn.status_code == 200, figure
+            assert "<script" not in drawn.text
+
+
+def assert_nothing_runs(text: str) -> None:
     assert "<script>alert" not in text
     # No script stands in the page: every one is a file, or data that never runs.
     for attributes, inner in re.findall(r"<script([^>]*)>(.*?)</script>", text, re.DOTALL):
