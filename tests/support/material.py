@@ -43,6 +43,11 @@ def _bonds(folder: Path) -> None:
     free, bound = ether(), on_magnesia(ether(apart_ang=1.50), list(range(9)))
     lobster(folder / "molecule", free, [(0, 1, -10.4), (1, 2, -10.6)])
     lobster(folder / "lobster", bound, [(4, 5, -8.1), (5, 6, -10.2)])
+    (folder / "stretched").mkdir()
+    for number in range(9):
+        longer_ang = 0.03 * number
+        value = -9.0 + 10.0 * longer_ang + (-1) ** number * 0.05
+        lobster(folder / "stretched" / f"run{number}", ether(apart_ang=1.38 + longer_ang), [(0, 1, value)])
 
 
 def _calculations(folder: Path) -> None:

@@ -42,7 +42,7 @@ def calibration(
     Each run's bonds are measured once more by GFN1-xTB, in the structure that LOBSTER ran on. A run that is
     not certified, has no CONTCAR, or whose cell is narrower than 8 A takes no part, and is listed.
 
-    Example: [cyan]epilayer analyse calibration lobster/*/ --bonds C-O[/]
+    Example: [cyan]epilayer analyse calibration stretched/*/ --bonds C-O[/]
     """
     from epilayer.analysis.calibration import calibrate
     from epilayer.engines.xtb import XtbBonds
