@@ -23,6 +23,7 @@ from epilayer.cli.common import (
 )
 from epilayer.cli.harvest import harvest
 from epilayer.cli.pilots import launch_pilots, pilot, program_in
+from epilayer.cli.recipe import recipe
 from epilayer.model.errors import EpilayerError, InputError
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from epilayer.model.cluster import Recovery
 
 app = typer.Typer(help="Run the queue on a SLURM cluster: launch, watch, sync, doctor.", no_args_is_help=True)
+app.command()(recipe)
 app.command(hidden=True)(pilot)
 
 LimitOption = Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Submit at most so many.")]

@@ -54,7 +54,7 @@ def options(resources: Resources, name: str, folder: Path, signal_ahead_s: int) 
     stated: list[tuple[str, Any]] = [
         ("job-name", name),
         ("chdir", folder),
-        ("output", folder / "slurm-%j.out"),
+        ("output", str(folder).replace("%", "%%") + "/slurm-%j.out"),
         ("partition", r.partition),
         ("account", r.account),
         ("qos", r.qos),
@@ -68,8 +68,14 @@ def options(resources: Resources, name: str, folder: Path, signal_ahead_s: int) 
         # A job that the scheduler starts again by itself could meet its own first process.
         ("signal", f"B:USR1@{signal_ahead_s}"),
     ]
-    lines = [f"--{key}={value}" for key, value in stated if value is not None]
+    lines = [f"--{key}={_quoted(value)}" for key, value in stated if value is not None]
     return [*lines, "--no-requeue", "--open-mode=append", *r.extra]
+
+
+def _quoted(value: object) -> str:
+    """Return a value as ``#SBATCH`` reads it: in quotes where it holds a blank."""
+    text = str(value)
+    return f'"{text}"' if re.search(r"\s", text) else text
 
 
 def check_fits(cluster: Cluster, resources: Resources, name: str) -> None:
