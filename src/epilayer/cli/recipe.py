@@ -10,7 +10,7 @@ import shutil
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, assert_never
 
 import typer
 from rich.markup import escape
@@ -61,28 +61,26 @@ def recipe(
     command = _command(used, pilot_on, pilots, workers)
     environment = {name: os.environ[name] for name in _HANDED_OVER if os.environ.get(name)}
     environment["PATH"] = _path()
-    values = {"root": used.root, "every_min": every_min}
-    if keeper is Keeper.CRON:
-        if write:
-            raise InputError("A crontab is not a file to be written.", "Paste the line: crontab -e")
-        line = _cron_line(used, command, environment)
-        sys.stdout.write(_rendered(used.batch_text("launcher/crontab.j2"), **values, line=line))
-        return
-    unit = f"epilayer-{hashlib.sha256(str(used.root).encode()).hexdigest()[:8]}"
-    files = {
-        f"{unit}.{kind}": _rendered(
-            used.batch_text(f"launcher/epilayer.{kind}.j2"),
-            **values,
-            unit=unit,
-            command=command,
-            environment=environment,
-        )
-        for kind in ("service", "timer")
-    }
-    if write:
-        _write(files, unit)
-    else:
-        sys.stdout.write("\n".join(files.values()))
+    values: dict[str, Any] = {"root": used.root, "every_min": every_min}
+    match keeper:
+        case Keeper.SYSTEMD:
+            unit = f"epilayer-{hashlib.sha256(str(used.root).encode()).hexdigest()[:8]}"
+            values |= {"unit": unit, "command": command, "environment": environment}
+            files = {
+                f"{unit}.{kind}": _rendered(used.batch_text(f"launcher/epilayer.{kind}.j2"), **values)
+                for kind in ("service", "timer")
+            }
+            if write:
+                _write(files, unit)
+            else:
+                sys.stdout.write("\n".join(files.values()))
+        case Keeper.CRON:
+            if write:
+                raise InputError("A crontab is not a file to be written.", "Paste the line: crontab -e")
+            line = _cron_line(used, command, environment)
+            sys.stdout.write(_rendered(used.batch_text("launcher/crontab.j2"), **values, line=line))
+        case _:
+            assert_never(keeper)
 
 
 def _command(used: Study, pilot_on: str | None, pilots: int, workers: int) -> list[str]:
