@@ -239,7 +239,12 @@ def rocket(
     if chain is not None:
         launcher, policies = _launcher(used, queue), used.recovery()
         own = launcher.chains.work(chain, lambda: launcher.sync(policies))
-    place = Place(os.environ.get("SLURM_JOB_ID", "0"), used.cluster.signal_ahead_s, used.cluster.pack)
+    place = Place(
+        os.environ.get("SLURM_JOB_ID", "0"),
+        used.cluster.signal_ahead_s,
+        used.cluster.pack,
+        restarts=int(os.environ.get("SLURM_RESTART_COUNT", "0")),
+    )
     code, said = fly(Rocket(queue, jobstore_of(used).as_dict(), place, own, _ask_to_stop))
     sys.stdout.write(said + "\n")
     raise typer.Exit(code)

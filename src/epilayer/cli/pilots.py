@@ -109,6 +109,6 @@ def pilot(
 
 def program_in(used: Study, cluster: Cluster) -> str:
     """Return how a batch job calls epilayer: the very one that submits, unless the profile says otherwise."""
-    beside = Path(sys.executable).with_name(cluster.epilayer)
+    beside = Path(sys.executable).parent / cluster.epilayer
     program = shlex.quote(str(beside)) if beside.is_file() else cluster.epilayer
     return f"{program} -C {shlex.quote(str(used.root))}"

@@ -23,6 +23,7 @@ from epilayer.launch.chains import Chains
 from epilayer.launch.failures import classify
 from epilayer.launch.processes import job_id_of
 from epilayer.launch.scheduler import SchedulerState
+from epilayer.launch.signs import SILENCE_S, Sign
 from epilayer.model.cluster import Resources
 from epilayer.model.errors import QueueError
 from epilayer.model.files import write_atomic
@@ -274,12 +275,20 @@ class ClusterLauncher:
         launches = self._launches()
         wanted = {one.scheduler_id for one in launches if one.scheduler_id}
         wanted |= {number for number in open_attempts.values() if number}
-        gone = wanted - set(queued)
+        # One that waits again with its job open has run before: it was requeued.
+        again = {
+            n for n in open_attempts.values() if n in queued and queued[n].state is SchedulerState.PENDING
+        }
+        gone = (wanted - set(queued)) | again
         accounted = self.slurm.accounted(gone)
         # The accounting may be behind; a job that neither knows is lost indeed.
         accounted |= self.slurm.known(number for number in gone if not _settled(accounted.get(number)))
         over = {n: job for n, job in accounted.items() if n not in queued and job.state.over}
-        over |= {n: accounted[n] for n, job in queued.items() if job.state.over and n in accounted}
+        over |= {
+            n: accounted[n]
+            for n, job in queued.items()
+            if n in accounted and (job.state.over or accounted[n].first_end)
+        }
         report.queued = sum(not job.state.over for job in queued.values())
         self._end_attempts(open_attempts, queued, over, accounted, report)
         self._end_launches(launches, queued, over, report)
@@ -357,22 +366,39 @@ class ClusterLauncher:
             if number not in over and number in accounted:
                 report.notes.append(f"SLURM job {number} is {accounted[number].state.value}: waiting")
                 continue
-            if self._still_alive(token, report):
+            if self._still_alive(token, over.get(number), report):
                 continue
             verdict = classify(None, over.get(number), raised=False)
             for job in self.queue.claims.end(token, f"{verdict.kind.value}: {verdict.why}"):
                 report.ended.append((job, verdict.why))
 
-    def _still_alive(self, token: str, report: SyncReport) -> bool:
-        """Guard against two writers: end what a batch job left on this machine; wait where that fails."""
+    def _still_alive(self, token: str, job: Accounted | None, report: SyncReport) -> bool:
+        """Guard against two writers: end what a batch job left on this machine, wait where that fails.
+
+        On another machine the scheduler's word is enough where it comes from the node. Where it does not
+        (the node does not answer), the worker's own sign of life counts.
+        """
         with self.queue.file.reading() as db:
-            row = db.execute("SELECT pid, host, machine FROM workers WHERE token = ?", (token,)).fetchone()
-        if row is None or row["machine"] != processes.machine():
+            row = db.execute("SELECT * FROM workers WHERE token = ?", (token,)).fetchone()
+        if row is None:
             return False
-        left = processes.end_family(token, row["pid"])
-        if left:
-            report.notes.append(f"processes {left} of a job that is over will not die: waiting")
-        return bool(left)
+        if row["machine"] == processes.machine():
+            left = processes.end_family(token, row["pid"], started=row["pid_start"])
+            if left:
+                report.notes.append(f"processes {left} of a job that is over will not die: waiting")
+            return bool(left)
+        if job is not None and not job.without_its_node:
+            return False
+        sign = Sign(self.queue.claims.runs, token)
+        age_s = sign.age_s()
+        if age_s is not None and age_s < SILENCE_S:
+            report.notes.append(
+                f"SLURM has lost touch with {row['host']}, where a job gave a sign of life"
+                f" {age_s:.0f} s ago: waiting"
+            )
+            return True
+        sign.take_over()
+        return False
 
     def _end_launches(
         self,
@@ -477,7 +503,7 @@ class ClusterLauncher:
         for case in waiting:
             number = job_id_of(case.token) if case.token else None
             job = accounted.get(number) if number else None
-            if number and job is not None and not job.state.over:
+            if number and job is not None and not (job.state.over or job.first_end):
                 continue  # the accounting is behind; next time
             verdict = classify(case.cause, job, raised=case.outcome is Outcome.FAILED)
             planned = self.cluster.resources_for(case.name, self._atoms(case.job))

@@ -12,6 +12,8 @@ from epilayer.model.cluster import FailureClass
 TOLD_TO_STOP = "told to stop"
 """What the cause of a job that a signal ended says when the scheduler must say why."""
 _SIGNAL_EXIT, _OUR_SIGNAL_EXIT = 128, 100
+_NO_OUTPUT = 53
+"""Not a signal: SLURM tells so of a batch script whose output file or folder it could not open."""
 
 # The first that matches counts. These are causes that the job itself could still tell.
 _TEXTS: tuple[tuple[FailureClass, str], ...] = (
@@ -94,9 +96,9 @@ def by_scheduler(job: Accounted) -> Verdict | None:  # noqa: C901, PLR0911  (a t
     Under ``srun`` a job out of memory is FAILED as a whole, and only its step tells why; so steps come first.
     """
     states = [step.state for step in job.steps]
-    if SchedulerState.OUT_OF_MEMORY in (*states, job.state):
+    state = job.first_end or job.state  # only the first run works on a job: a second finds nothing to do
+    if SchedulerState.OUT_OF_MEMORY in (*states, state):
         return _verdict(FailureClass.OUT_OF_MEMORY, job, "over its memory limit")
-    state = job.state
     match state:
         case SchedulerState.TIMEOUT | SchedulerState.DEADLINE:
             return _verdict(FailureClass.WALLTIME, job, "over its time limit")
@@ -140,6 +142,10 @@ def by_scheduler(job: Accounted) -> Verdict | None:  # noqa: C901, PLR0911  (a t
 def _by_exit(job: Accounted) -> Verdict | None:
     signals = [job.signal, *(step.signal for step in job.steps)]
     codes = [job.exit_code, *(step.exit_code for step in job.steps)]
+    if job.signal == _NO_OUTPUT:
+        return _verdict(
+            FailureClass.LOST, job, f"its folder could not be opened on {job.nodes or 'its node'}"
+        )
     signal = next(filter(None, [*signals, *map(_signal_in, codes)]), 0)
     if signal:
         return _verdict(FailureClass.CRASH, job, f"ended by signal {signal}")

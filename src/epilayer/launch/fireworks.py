@@ -353,6 +353,11 @@ class FireworksWorker(Worker):
         """Open the queue."""
         return Claims(_file_of(self.told), code_version=self.told.code_version, runs=Path(self.told.runs))
 
+    @property
+    def disk(self) -> Path:
+        """The queue is in the database; the runs are on a disk."""
+        return Path(self.told.runs)
+
     def beat(self) -> None:
         """Do nothing: a journal's entry every few seconds is too dear for what only ``force`` asks for."""
 

@@ -94,7 +94,7 @@ def family(token: str) -> list[int]:
     return found
 
 
-def end_family(token: str, pid: int, *, patience_s: float = 5.0) -> list[int]:
+def end_family(token: str, pid: int, *, started: int = 0, patience_s: float = 5.0) -> list[int]:
     """Kill a worker and everything that came of it; return what would not die.
 
     Parameters
@@ -103,13 +103,17 @@ def end_family(token: str, pid: int, *, patience_s: float = 5.0) -> list[int]:
         The worker's mark.
     pid
         The worker's process id, leader of its process group.
+    started
+        When it started: ends the worker itself too where it does not carry its own mark (it was begun by
+        a batch script, and marked what it started).
     patience_s
         How long to wait for the kernel to let go of them, in seconds.
     """
     deadline = time.monotonic() + patience_s
     pause_s = 0.002
     while True:
-        left = [member for member in family(token) if start_time(member)]
+        members = {*family(token), *([pid] if alive(pid, started) else [])}
+        left = sorted(member for member in members if start_time(member))
         if not left:
             return []
         for member in left:

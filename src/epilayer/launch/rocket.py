@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from epilayer.launch import fireworks, processes
 from epilayer.launch.failures import TOLD_TO_STOP
+from epilayer.launch.signs import Sign
 from epilayer.launch.worker import Instructions, Interrupted, one_line, open_store
+from epilayer.model.cluster import FailureClass
 from epilayer.model.errors import EpilayerError
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ class Place:
     """How long before the limit USR1 comes."""
     pack: tuple[str, ...] = ()
     """Patterns of names of short jobs to run after the first, while there are any."""
+    restarts: int = 0
+    """How often the scheduler has started the batch job again by itself."""
 
 
 class Rocket(fireworks.RocketWorker):
@@ -80,6 +84,7 @@ class Rocket(fireworks.RocketWorker):
         self.own = own
         self.ran = 0
         self.ask_to_stop = ask_to_stop
+        self.sign = Sign(queue.claims.runs, token)
         self.warned = False
         self.directory: Path | None = None
 
@@ -89,6 +94,7 @@ class Rocket(fireworks.RocketWorker):
         signal.signal(signal.SIGTERM, self.on_term)
         signal.signal(signal.SIGUSR1, self._on_warning)
         signal.signal(signal.SIGALRM, self.on_term)
+        self.sign.give()
         self.claims.register(self.told.token, os.getpid(), self.told.supervisor)
         self.store = open_store(self.told.jobstore)
 
@@ -116,9 +122,14 @@ class Rocket(fireworks.RocketWorker):
         return super().work(claim, take_next=take_next)
 
     def cause_of(self, error: BaseException) -> str:
-        """Return why the job failed: a job that was asked to stop ahead of its limit failed of that."""
+        """Return why the job failed: it may be what was done to it, and not what it says."""
         said = one_line(error)
+        if self.directory is not None and not self.directory.is_dir():
+            return f"{FailureClass.LOST.value}: its directory was deleted while it ran, and it said: {said}"
         return f"walltime: asked to stop ahead of the limit, and said: {said}" if self.warned else said
+
+    def stop_if_full(self, error: BaseException) -> None:
+        """Do nothing: the job has failed of it, and so the next one is not launched at once into the same."""
 
     def interrupted(self, claim: Claim) -> None:
         """Close the attempt of a job that was told to stop: it has failed, with a cause."""
@@ -152,6 +163,8 @@ def fly(rocket: Rocket) -> tuple[int, str]:
     said : str
         One line for the batch job's log.
     """
+    if rocket.place.restarts:  # its first run may live somewhere; what is to run again is submitted anew
+        return 0, "epilayer: the scheduler started this batch job again; there is nothing for it to do"
     try:
         code = rocket.run()
     except (EpilayerError, OSError) as error:
@@ -159,6 +172,7 @@ def fly(rocket: Rocket) -> tuple[int, str]:
     except Interrupted:
         return 1, "epilayer: told to stop before the job began"
     finally:
+        rocket.sign.give_up()
         signal.setitimer(signal.ITIMER_REAL, 0)  # while Python ends, nobody would catch it any more
     done = f"{rocket.ran} jobs completed" if rocket.ran else "nothing was left to do"
     return code, f"epilayer: {rocket.failure or done}"

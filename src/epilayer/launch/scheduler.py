@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from epilayer.model.cluster import seconds
@@ -68,6 +68,14 @@ _OVER = frozenset(
         SchedulerState.RECONFIG_FAIL,
         SchedulerState.REVOKED,
         SchedulerState.TIMEOUT,
+    }
+)
+_PUT_BACK = frozenset(
+    {
+        SchedulerState.REQUEUED,
+        SchedulerState.REQUEUE_FED,
+        SchedulerState.REQUEUE_HOLD,
+        SchedulerState.SPECIAL_EXIT,
     }
 )
 _COMPACT = {
@@ -132,6 +140,13 @@ class Accounted:
     """User id of who cancelled it."""
     nodes: str = ""
     steps: tuple[Step, ...] = ()
+    first_end: SchedulerState | None = None
+    """How its first run ended, where the scheduler has put it back to run again."""
+
+    @property
+    def without_its_node(self) -> bool:
+        """Whether the scheduler speaks of a node that did not answer: the job may still run there."""
+        return SchedulerState.NODE_FAIL in (self.first_end, self.state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +173,7 @@ class Span:
 class _Open:
     row: Accounted
     steps: list[Step] = field(default_factory=list)
+    first_end: SchedulerState | None = None
 
 
 def parse_state(text: str) -> tuple[SchedulerState, str]:
@@ -235,7 +251,10 @@ def _refused(stdout: str, stderr: str) -> QueueError:
     return QueueError(f"The scheduler refused the job ({_brief(stderr, stdout)}).", _remedy(stderr))
 
 
-_REMEDIES = (
+_AT_THE_LIMIT = "Lower most_queued in the cluster's YAML, or wait: the limit of your group is reached."
+_REMEDIES = (  # the first that fits: a refusal names several things, the last of them in general
+    ("submit limit", _AT_THE_LIMIT),
+    ("qosmax", _AT_THE_LIMIT),
     (
         "account",
         "Name one of yours, and its partitions, in the cluster's YAML (sacctmgr show assoc user=$USER).",
@@ -243,8 +262,6 @@ _REMEDIES = (
     ("partition", "Name one that sinfo lists, in the cluster's YAML (resources: partition)."),
     ("qos", "Name one of yours (sacctmgr show assoc user=$USER format=qos) in the cluster's YAML."),
     ("time limit", "Ask for less time in the cluster's YAML (walltime), or name a longer partition."),
-    ("qosmax", "Lower most_queued in the cluster's YAML, or wait: the limit of your group is reached."),
-    ("submit limit", "Lower most_queued in the cluster's YAML, or wait: the limit of your group is reached."),
     ("node configuration", "Ask for less than a node has (memory, tasks, nodes) in the cluster's YAML."),
     ("memory", "Ask for less memory in the cluster's YAML."),
     ("unable to contact", "Wait for the scheduler to answer (scontrol ping), then give the command again."),
@@ -276,9 +293,9 @@ def parse_squeue(text: str) -> list[Queued]:
 
 
 def parse_sacct(text: str) -> list[Accounted]:
-    """Read ``sacct --noheader --parsable2 --format=SACCT_FORMAT``, the steps with their job.
+    """Read ``sacct --noheader --parsable2 --duplicates --format=SACCT_FORMAT``, the steps with their job.
 
-    A job that was requeued may be told of twice; the last counts.
+    A job that was requeued is told of once a run; the last counts, and how the first ended is kept.
     """
     jobs: dict[str, _Open] = {}
     for line in text.splitlines():
@@ -298,11 +315,15 @@ def parse_sacct(text: str) -> list[Accounted]:
             if number in jobs:
                 jobs[number].steps.append(Step(step, state, code, signal))
             continue
-        jobs[number] = _Open(Accounted(number, name, state, code, signal, by, rest[6]))
+        before, nodes = jobs.get(number), "" if rest[6] == "None assigned" else rest[6]
+        first_end = before.first_end if before else None
+        if before and first_end is None and (before.row.state.over or before.row.state in _PUT_BACK):
+            first_end = before.row.state
+        if before and first_end:
+            nodes = before.row.nodes  # where the run was that is told of
+        jobs[number] = _Open(Accounted(number, name, state, code, signal, by, nodes), first_end=first_end)
     return [
-        Accounted(r.job_id, r.name, r.state, r.exit_code, r.signal, r.by, r.nodes, tuple(found.steps))
-        for found in jobs.values()
-        for r in (found.row,)
+        replace(found.row, steps=tuple(found.steps), first_end=found.first_end) for found in jobs.values()
     ]
 
 
@@ -349,8 +370,8 @@ def accounted_of(fields: dict[str, str]) -> Accounted:
         state,
         code,
         signal,
-        "",
-        "" if nodes == "(null)" else nodes,
+        nodes="" if nodes == "(null)" else nodes,
+        first_end=None if fields.get("Restarts", "0") == "0" else SchedulerState.REQUEUED,
     )
 
 

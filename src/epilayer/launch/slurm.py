@@ -75,7 +75,13 @@ class Slurm:
                 since = ["--starttime=now-30days"]
                 code, out, err = self._run(
                     [
-                        *("sacct", "--noheader", "--parsable2", f"--format={scheduler.SACCT_FORMAT}"),
+                        *(
+                            "sacct",
+                            "--noheader",
+                            "--parsable2",
+                            "--duplicates",
+                            f"--format={scheduler.SACCT_FORMAT}",
+                        ),
                         *(*since, f"{option}={part}"),
                     ]
                 )

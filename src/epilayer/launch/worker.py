@@ -152,7 +152,7 @@ class Worker:
                 except BaseException as error:  # noqa: BLE001  (whatever a job raises, SystemExit too, is its failure)
                     with suppress(OSError):  # the log's disk may be the full one
                         traceback.print_exc()
-                    self._stop_if_full(error)
+                    self.stop_if_full(error)
                     cause = self.cause_of(error)
                     leftovers = _has_children()
         except Interrupted:
@@ -215,11 +215,16 @@ class Worker:
         stops = ledger.STOP_CHILDREN if response.stop_children else 0
         return Done(grown, mentions, stored, ledger.STOP_JOBFLOW if response.stop_jobflow else stops)
 
-    def _stop_if_full(self, error: BaseException) -> None:
+    @property
+    def disk(self) -> Path:
+        """A folder on the disk that the run cannot do without."""
+        return Path(self.told.queue).parent
+
+    def stop_if_full(self, error: BaseException) -> None:
         """Let a full or read-only disk stop the run: else every job would fail of it, one by one."""
-        if _out_of_space(list(_chain(error)), Path(self.told.queue).parent):
+        if _out_of_space(list(_chain(error)), self.disk):
             raise QueueError(
-                f"The disk of {Path(self.told.queue).parent} is full or read-only ({one_line(error)}).",
+                f"The disk of {self.disk} is full or read-only ({one_line(error)}).",
                 "Free some space, then run again: the job was put back and nothing is lost.",
             ) from error
 

@@ -33,6 +33,7 @@ def test_every_state_has_an_answer(state: SchedulerState) -> None:
         (job(SchedulerState.PREEMPTED), K.PREEMPTED),
         (job(SchedulerState.CANCELLED), K.CANCELLED),
         (job(SchedulerState.FAILED, signal=11), K.CRASH),
+        (job(SchedulerState.FAILED, signal=53), K.LOST),
         (job(SchedulerState.FAILED, code=137), K.CRASH),
         (job(SchedulerState.FAILED, code=109), K.CRASH),
         (job(SchedulerState.FAILED, code=1), K.LOST),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -52,6 +53,23 @@ def test_a_family_is_ended_across_sessions() -> None:
     parent.wait()
     parent.stdout.close()
     assert processes.end_family(token, parent.pid) == []
+
+
+def test_a_worker_that_a_batch_script_began_is_ended_though_its_own_environment_has_no_mark() -> None:
+    token = f"test-late-{os.getpid()}"
+    script = f"import os; os.environ[{processes.MARK!r}] = {token!r}; print(flush=True); input()"
+    worker = subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert worker.stdout is not None
+    worker.stdout.readline()
+    started = processes.start_time(worker.pid)
+    assert processes.family(token) == []
+    assert processes.end_family(token, worker.pid, started=started + 1) == []
+    assert processes.alive(worker.pid, started)  # another process, which has its id
+    assert processes.end_family(token, worker.pid, started=started) == []
+    assert worker.wait(10) == -signal.SIGKILL
+    worker.communicate()
 
 
 def test_a_family_member_must_carry_the_whole_mark() -> None:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from epilayer.launch import scheduler
+from epilayer.launch.failures import classify
 from epilayer.launch.scheduler import (
     SchedulerState,
     parse_sacct,
@@ -20,6 +21,7 @@ from epilayer.launch.scheduler import (
     parse_squeue,
     parse_state,
 )
+from epilayer.model.cluster import FailureClass
 from epilayer.model.errors import EpilayerError, QueueError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -101,7 +103,10 @@ def test_submissions_in_their_other_forms() -> None:
         ("Requested time limit is invalid (missing or exceeds some limit)", "walltime"),
         ("Requested node configuration is not available", "less than a node has"),
         ("Unable to contact slurm controller (connect failure)", "scontrol ping"),
-        ("Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)", ""),
+        (
+            "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)",
+            "most_queued",
+        ),
     ],
 )
 def test_a_refusal_names_the_reason_and_a_remedy(said: str, remedy: str) -> None:
@@ -128,10 +133,41 @@ def test_a_step_whose_end_is_being_written_down_has_no_exit_code_yet() -> None:
     assert job.steps[0].exit_code == 0
 
 
-def test_a_job_that_was_requeued_counts_as_its_last_run() -> None:
-    text = "5|x|NODE_FAIL|1:0|00:00:01|00:20:00|50M||vm\n5|x|COMPLETED|0:0|00:00:01|00:20:00|50M||vm\n"
-    [job] = parse_sacct(text)
-    assert job.state is SchedulerState.COMPLETED
+REQUEUED = """\
+5|x|{first}|0:0|00:00:01|00:20:00|50M||vm
+5.batch|batch|CANCELLED|0:9|00:00:01|||40K|vm
+5|x|{last}|0:0|00:00:00|00:20:00|50M||None assigned
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "kind"),
+    [
+        ("REQUEUED", FailureClass.PREEMPTED),
+        ("NODE_FAIL", FailureClass.NODE_FAILURE),
+        ("PREEMPTED", FailureClass.PREEMPTED),
+    ],
+)
+@pytest.mark.parametrize("last", ["PENDING", "COMPLETED", "CANCELLED by 0"])
+def test_a_job_that_was_requeued_is_told_by_its_last_run_and_judged_by_its_first(
+    first: str, kind: FailureClass, last: str
+) -> None:
+    [job] = parse_sacct(REQUEUED.format(first=first, last=last))
+    assert (job.state.value, job.first_end, job.nodes) == (last.removesuffix(" by 0"), first, "vm")
+    assert job.without_its_node is (first == "NODE_FAIL")
+    told = "told to stop by the scheduler (SIGTERM) in attempt 1"
+    assert classify(told, job, raised=False).kind is kind
+
+
+def test_a_job_that_changed_its_size_was_not_requeued() -> None:
+    [job] = parse_sacct(REQUEUED.format(first="RESIZING", last="RUNNING"))
+    assert (job.state, job.first_end, job.nodes) == (SchedulerState.RUNNING, None, "")
+
+
+def test_the_controller_tells_of_a_requeue_too() -> None:
+    text = "JobId=5 JobName=x JobState=PENDING Reason=BeginTime Restarts={} ExitCode=0:0 NodeList=(null)"
+    assert scheduler.accounted_of(scheduler.parse_scontrol(text.format(1))).first_end == "REQUEUED"
+    assert scheduler.accounted_of(scheduler.parse_scontrol(text.format(0))).first_end is None
 
 
 def test_the_queue_with_reasons_and_names_that_hold_the_separator() -> None:
