@@ -1,7 +1,8 @@
 """Serve MongoDB's protocol from SecantusDB on the loopback interface, for tests.
 
-Usage: ``python mongo_server.py DATA_FOLDER RUN_FOLDER``. Writes ``mongo.pid``, ``mongo.port`` and
-``mongo.uri`` into the run folder; keeps the port of an earlier start, as a restarted server would.
+Usage: ``python mongo_server.py DATA_FOLDER RUN_FOLDER [--auth]``. Writes ``mongo.pid``, ``mongo.port`` and
+``mongo.uri`` into the run folder; keeps the port of an earlier start, as a restarted server would. With
+``--auth`` it has no users, and lets nobody in.
 
 Version 0.7.0b3 does not hold a lock over find-and-modify, so that two clients that increment one counter
 get the same number. MongoDB never does that, and everything above relies on it: commands that write take
@@ -34,7 +35,7 @@ def locked(handler: Any, lock: threading.RLock) -> Any:  # noqa: ANN401 - a hand
     return alone
 
 
-def main(data: Path, run: Path) -> None:
+def main(data: Path, run: Path, *, auth: bool) -> None:
     """Serve until SIGTERM."""
     lock = threading.RLock()
     for name, handler in list(commands._HANDLERS.items()):  # noqa: SLF001 - there is no public place for it
@@ -43,7 +44,12 @@ def main(data: Path, run: Path) -> None:
     kept = run / "mongo.port"
     port = int(kept.read_text()) if kept.exists() else 0
     server = SecantusDBServer(
-        host="127.0.0.1", port=port, storage_path=str(data), replica_set_name=None, sync_on_commit=True
+        host="127.0.0.1",
+        port=port,
+        storage_path=str(data),
+        replica_set_name=None,
+        sync_on_commit=True,
+        require_auth=auth,
     )
     server.start()
     host, port = server.address
@@ -59,4 +65,4 @@ def main(data: Path, run: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), auth="--auth" in sys.argv[3:])

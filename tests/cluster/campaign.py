@@ -72,13 +72,16 @@ def _turn_in(study: ClusterStudy, trouble: Any) -> None:  # noqa: ANN401 - a con
         study.turn()
 
 
-def jobs_of(n_jobs: int, seed: int, folder: str) -> list[Job]:
-    """Return the jobs: each depends on up to three before it; every twentieth makes two more."""
+def jobs_of(n_jobs: int, seed: int, folder: str, *, wide: bool) -> list[Job]:
+    """Return the jobs: each depends on up to three before it; every twentieth makes two more.
+
+    In a wide flow only the first third has others that depend on it.
+    """
     dice, jobs = random.Random(f"jobs {seed}"), list[Any]()
     grown = 0
     while len(jobs) + grown < n_jobs:
         i = len(jobs)
-        before = jobs[max(0, i - _WINDOW) :]
+        before = jobs[: n_jobs // 3 if i >= n_jobs // 3 else 0] if wide else jobs[max(0, i - _WINDOW) :]
         parents = dice.sample(before, min(len(before), dice.randint(0, _PARENTS)))
         grows = i % _GROWING == _GROWING - 1 and i + grown + 3 <= n_jobs
         grown += 2 * grows
@@ -114,10 +117,9 @@ def plan_of(labels: list[str], n_faults: int, seed: int) -> dict[str, Any]:
 class Campaign:
     """The driver: brings faults to jobs, and jobs through them."""
 
-    def __init__(self, folder: Path, n_jobs: int, n_faults: int, seed: int) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, told: dict[str, Any]) -> None:
+        self.folder, self.told = folder, told
         self.file = folder / "campaign.json"
-        self.told = {"jobs": n_jobs, "faults": n_faults, "seed": seed}
         self.study = ClusterStudy(folder)
         if self.file.exists():
             self.state = json.loads(self.file.read_text())
@@ -125,13 +127,11 @@ class Campaign:
         else:
             self._begin()
         self.lost_before = set(self.state["lost"])
-        self.silent_turns = 0
 
     def _begin(self) -> None:
-        seed = self.told["seed"]
-        jobs = jobs_of(self.told["jobs"], seed, str(self.folder))
+        jobs = jobs_of(self.told["jobs"], self.told["seed"], str(self.folder), wide=self.told["wide"])
         labels = [job.function_args[0] for job in jobs]
-        plan = plan_of(labels, self.told["faults"], seed)
+        plan = plan_of(labels, self.told["faults"], self.told["seed"])
         for job, label in zip(jobs, labels, strict=True):
             job.name = f"{'held' if set(plan['jobs'][label]) & set(PENDING) else 'work'} {label}"
         self.study.queue.submit(Flow(jobs, name="campaign"))
@@ -243,7 +243,7 @@ class Campaign:
     def report(self) -> dict[str, Any]:
         """Return the figures."""
         values, doubled_documents = self.values()
-        clean = clean_run(self.told["jobs"], self.told["seed"])
+        clean = clean_run(self.told)
         with self.study.queue.file.reading() as db:
             verdicts = {
                 (row[0], row[1]): row[2] for row in db.execute("SELECT job, attempt, class FROM verdicts")
@@ -291,13 +291,11 @@ class Campaign:
         return values, sorted(uuid for (uuid, _), n in found.items() if n > 1)
 
 
-def clean_run(n_jobs: int, seed: int) -> dict[str, str]:
+def clean_run(told: dict[str, Any]) -> dict[str, str]:
     """Return the value of each job when nothing disturbs it: one process, jobflow alone, no cluster."""
     from jobflow import run_locally
 
-    jobs = jobs_of(n_jobs, seed, "")
-    for job in jobs:
-        job.name = f"work {job.function_args[0]}"
+    jobs = jobs_of(told["jobs"], told["seed"], "", wide=told["wide"])
     flow = Flow(jobs, name="clean")
     outputs = run_locally(flow, log=False, ensure_success=True)
     names = {job.uuid: job.function_args[0] for job in jobs}
@@ -311,16 +309,18 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=200)
     parser.add_argument("--faults", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--wide", action="store_true", help="few jobs wait for others")
     parser.add_argument("--minutes", type=float, default=1e6)
-    told = parser.parse_args()
-    campaign = Campaign(told.folder.absolute(), told.jobs, told.faults, told.seed)
-    if not campaign.run(told.minutes):
+    told = vars(parser.parse_args())
+    folder, minutes = told.pop("folder").absolute(), told.pop("minutes")
+    campaign = Campaign(folder, told)
+    if not campaign.run(minutes):
         print("not done yet: give the command again")
         return 6
     report = campaign.report()
     print(json.dumps(report, indent=1))
     bad = ("differing", "lost", "completed_twice", "documents_twice", "two_writers")
-    return int(any(report[name] for name in bad) or report["faults"] != told.faults)
+    return int(any(report[name] for name in bad) or report["faults"] != told["faults"])
 
 
 if __name__ == "__main__":

@@ -55,6 +55,8 @@ FOLDERS = ("orders", "go", "writers", "checkpoints")
 _NODE = os.uname().nodename.split(".")[0]
 _ACTIVE = {"PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "STOPPED", "RESIZING"}
 _LATE_S, _PATIENCE_S = 4.0, 1.0
+PATIENCE_S = 240.0
+"""How long a drill waits for anything."""
 
 
 def run(*command: str) -> str:
@@ -402,3 +404,37 @@ def _dev(*command: str) -> subprocess.CompletedProcess[str]:
         check=False,
         timeout=120,
     )
+
+
+def until(what: Callable[[], bool], otherwise: str) -> None:
+    """Wait until something is so."""
+    end_s = time.monotonic() + PATIENCE_S
+    while not what():
+        assert time.monotonic() < end_s, otherwise
+        time.sleep(0.5)
+
+
+def tmpfs(folder: Path) -> None:
+    """Mount a disk of 4 MB."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], check=True)
+
+
+def quota(folder: Path) -> None:
+    """Mount a disk on which the folder may hold 8 MB: its quota, not its size, is what is hit."""
+    image = folder.with_name("disk.img")
+    subprocess.run(["truncate", "-s", "160M", str(image)], check=True)
+    subprocess.run(["mkfs.btrfs", "-q", str(image)], check=True)
+    subprocess.run(["mount", "-o", "loop", str(image), str(folder)], check=True)
+    subprocess.run(["btrfs", "quota", "enable", str(folder)], check=True)
+    subprocess.run(["btrfs", "qgroup", "limit", "8M", "0/5", str(folder)], check=True)
+
+
+@contextmanager
+def mounted(mount: Callable[[Path], None], folder: Path) -> Iterator[None]:
+    """Have a disk mounted there for a while."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mount(folder)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)

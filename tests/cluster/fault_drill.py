@@ -16,11 +16,10 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import subprocess
 import sys
 import time
 from collections import Counter
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,15 +28,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import cluster_rig
 import drill_jobs
-from cluster_rig import ClusterStudy, Running
+from cluster_rig import PATIENCE_S, ClusterStudy, Running, mounted, quota, tmpfs, until
 from jobflow import Flow
 
 from epilayer.launch.base import JobState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-PATIENCE_S = 240.0
+    from collections.abc import Callable
 
 
 @dataclass(frozen=True)
@@ -148,32 +145,6 @@ def requeued(study: ClusterStudy, jobs: list[Running]) -> None:
     slurmd_killed(study, jobs)
 
 
-def tmpfs(folder: Path) -> None:
-    """Mount a disk of 4 MB."""
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], check=True)
-
-
-def quota(folder: Path) -> None:
-    """Mount a disk on which the folder may hold 8 MB: its quota, not its size, is what is hit."""
-    image = folder.with_name("disk.img")
-    subprocess.run(["truncate", "-s", "160M", str(image)], check=True)
-    subprocess.run(["mkfs.btrfs", "-q", str(image)], check=True)
-    subprocess.run(["mount", "-o", "loop", str(image), str(folder)], check=True)
-    subprocess.run(["btrfs", "quota", "enable", str(folder)], check=True)
-    subprocess.run(["btrfs", "qgroup", "limit", "8M", "0/5", str(folder)], check=True)
-
-
-@contextmanager
-def mounted(mount: Callable[[Path], None], folder: Path) -> Iterator[None]:
-    """Have a disk mounted there for a while."""
-    folder.mkdir(parents=True, exist_ok=True)
-    mount(folder)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
 OWN_NAMESPACE = f"epilayer: unshare --pid --fork --kill-child {Path(sys.executable).with_name('epilayer')}\n"
 """The worker cannot be seen from here: as if it ran on another machine."""
 FAULTS = {
@@ -223,14 +194,6 @@ def drill_one(folder: Path, name: str, times: int) -> Row:
         until(lambda: len(there()) == times, "the jobs did not start")
         fault.strike(study, list((study.waiting() if fault.pending else study.running()).values()))
         return followed(study, name, list(jobs), began_s)
-
-
-def until(what: Callable[[], bool], otherwise: str) -> None:
-    """Wait until something is so."""
-    end_s = time.monotonic() + PATIENCE_S
-    while not what():
-        assert time.monotonic() < end_s, otherwise
-        time.sleep(0.5)
 
 
 def followed(study: ClusterStudy, name: str, jobs: list[int], began_s: float) -> Row:

@@ -109,12 +109,14 @@ def check_fits(cluster: Cluster, resources: Resources, name: str) -> None:
             )
 
 
-def render(template: str, **values: Any) -> str:  # noqa: ANN401  (what the template names)
-    """Fill in the template of a batch script."""
+def render(template: str, *, title: str, **values: Any) -> str:  # noqa: ANN401  (what the template names)
+    """Fill in the template of a batch script; its title stays one line, whatever is in it."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)  # noqa: S701  (a shell script)
-    return environment.from_string(template).render(version=__version__, **values)
+    return environment.from_string(template).render(
+        version=__version__, title=" ".join(title.split()), **values
+    )
 
 
 def atoms_of(spec: str, output_of: Callable[[str], Any]) -> int:

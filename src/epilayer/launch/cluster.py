@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from fireworks import FWorker
+from fireworks import FWAction, FWorker
 
 from epilayer.launch import batch, ledger, processes, recovery
 from epilayer.launch.base import JobState, Outcome
@@ -290,6 +290,12 @@ class ClusterLauncher:
             if n in accounted and (job.state.over or accounted[n].first_end)
         }
         report.queued = sum(not job.state.over for job in queued.values())
+        report.notes += [
+            f"SLURM job {number} can never start ({job.reason}): ask for less in the cluster's YAML,"
+            f" scancel {number}, then epilayer rerun --class cancelled"
+            for number, job in queued.items()
+            if number in wanted and job.can_never_start
+        ]
         self._end_attempts(open_attempts, queued, over, accounted, report)
         self._end_launches(launches, queued, over, report)
         self._cancel_unwanted(launches, open_attempts, queued, report)
@@ -421,7 +427,7 @@ class ClusterLauncher:
                 case JobState.READY:
                     self._came_to_nothing(one, over[one.scheduler_id], report)
                 case JobState.COMPLETED:
-                    pad.complete_launch(one.launch_id, state="COMPLETED")
+                    pad.complete_launch(one.launch_id, FWAction(), "COMPLETED")
                 case JobState.RUNNING:
                     pass  # another launch of the same job, or its end is being written down
                 case (

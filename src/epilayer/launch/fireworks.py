@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fireworks import FiretaskBase, Firework, FWAction, FWorker, LaunchPad, Workflow
+from fireworks.core.launchpad import WFLock
 from fireworks.core.rocket_launcher import launch_rocket
 from pymongo import UpdateOne
 
@@ -52,6 +53,10 @@ WORKER_PATIENCE_S = 1800.0
 CATEGORY = "epilayer"
 _TASK = "{{epilayer.launch.fireworks.RunJob}}"
 _ACTIVE = ("READY", "RESERVED", "RUNNING", "PAUSED", "WAITING")
+_LOCK_S = 5.0
+# A process that is killed while it holds FireWorks' lock of a Workflow leaves it locked: FireWorks would wait
+# five minutes for it, and then give up. Here a Workflow is one Firework, locked for milliseconds at a time.
+WFLock.__init__.__defaults__ = (_LOCK_S, True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,6 +158,19 @@ class Queued:
     state: SchedulerState
     reason: str
 
+    @property
+    def can_never_start(self) -> bool:
+        """Whether it waits for what no waiting brings: it asks for more than it may have."""
+        return self.state is SchedulerState.PENDING and bool(_NEVER.fullmatch(self.reason))
+
+
+# Of the reasons in https://slurm.schedmd.com/job_reason_codes.html those that time alone does not remove.
+_NEVER = re.compile(
+    r"PartitionTimeLimit|PartitionNodeLimit|BadConstraints|InvalidAccount|InvalidQOS|AccountNotAllowed"
+    r"|QOSNotAllowed|DependencyNeverSatisfied"
+    r"|(Assoc|QOS)Max(WallDurationPerJob|CpuPerJob|NodePerJob|MemoryPerJob|MemPerJob|GRESPerJob)(Limit)?"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Span:

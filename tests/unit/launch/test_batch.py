@@ -64,6 +64,12 @@ def test_every_shell_that_checks_accepts_the_script(cluster: Cluster, tmp_path: 
     assert "#SBATCH --signal=B:USR1@300\n#SBATCH --no-requeue\n" in text
 
 
+def test_a_name_of_several_lines_adds_no_option_and_no_command(cluster: Cluster, tmp_path: Path) -> None:
+    plain = rendered(cluster, tmp_path, name="slab")
+    odd = rendered(cluster, tmp_path, name="slab\n#SBATCH -N 9\nrm -rf x\r\x0b")
+    assert odd.replace("# slab #SBATCH -N 9 rm -rf x\n", "# slab\n") == plain
+
+
 @pytest.mark.timeout(20)
 def test_the_script_passes_the_signal_on_and_waits(cluster: Cluster, tmp_path: Path) -> None:
     text = rendered(cluster, tmp_path).replace(

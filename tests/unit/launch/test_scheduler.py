@@ -178,6 +178,22 @@ def test_the_queue_with_reasons_and_names_that_hold_the_separator() -> None:
     assert parse_squeue("") == []
 
 
+@pytest.mark.parametrize(
+    ("reason", "never"),
+    [
+        ("PartitionTimeLimit", True),
+        ("QOSMaxWallDurationPerJobLimit", True),
+        ("AssocMaxCpuPerJobLimit", True),
+        ("Priority", False),
+        ("QOSMaxJobsPerUserLimit", False),  # others of the group end some day
+        ("ReqNodeNotAvail, UnavailableNodes:n1", False),
+    ],
+)
+def test_a_job_that_can_never_start_is_told_from_one_that_waits(reason: str, *, never: bool) -> None:
+    [job] = parse_squeue(f"12|PENDING|{reason}|slab\n")
+    assert job.can_never_start is never
+
+
 def test_every_state_is_known_long_and_compact() -> None:
     for state in SchedulerState:
         assert parse_state(state.value) == (state, "")
