@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from epilayer.model.transport import Verdict
+from epilayer.model.units import K_B_EV_PER_K
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from epilayer.model.transport import DiffusionEstimate
 
-_K_B_EV_PER_K = 8.617333262e-5
 _NORMAL_95 = 1.959963984540054
 _FEWEST = 3
 _UNLIKELY = 0.01
@@ -67,7 +67,7 @@ def arrhenius(points: Sequence[tuple[float, DiffusionEstimate]]) -> ArrheniusFit
             f"{_FEWEST} are needed{longest}.",
             temperatures,
         )
-    inverse = np.array([1.0 / (_K_B_EV_PER_K * t) for t in temperatures])
+    inverse = np.array([1.0 / (K_B_EV_PER_K * t) for t in temperatures])
     logs = np.log([d.diffusion_cm2_per_s or np.nan for _, d in kept])
     ends = [(d.lower_cm2_per_s or np.nan, d.upper_cm2_per_s or np.nan) for _, d in kept]
     sigma = np.array([np.log(high / low) / (2 * _NORMAL_95) for low, high in ends])

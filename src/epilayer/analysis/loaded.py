@@ -10,6 +10,7 @@ import numpy as np
 from epilayer.analysis.displacements import centres, remove_drift, unwrap
 from epilayer.analysis.solvation import (
     RadialDistribution,
+    ShellCensus,
     neighbours,
     radial_distribution,
     residence_time,
@@ -202,41 +203,6 @@ def solvation_of(loaded: Loaded, runs: Sequence[Run]) -> Solvation:
     else:
         cutoff, source = min(_CUSTOMARY_ANG, _furthest_ang(cell)), "customary; no minimum was found"
     census = shell_census(positions, cell, centre, {n: (a, cutoff) for n, a in groups.items()})
-    anions = [n for n in groups if any(z < 0 and n.endswith(f"({c})") for c, z in loaded.charges_e.items())]
-    chains = [
-        n
-        for n in groups
-        if n not in anions and not n.endswith(f"({HOST})") and not n.endswith(f"({loaded.cation})")
-    ]
-    both = None
-    if anions and chains:
-        at = {n: census.groups.index(n) for n in groups}
-        both = sum(
-            share
-            for key, share in census.shares.items()
-            if any(key[at[n]] for n in anions) and any(key[at[n]] for n in chains)
-        )
-    residence = []
-    for name, atoms in groups.items():
-        bound = [
-            neighbours(run.positions_ang @ inverse, cell, centre, atoms, cutoff).reshape(
-                len(run.positions_ang), -1
-            )
-            for run in runs
-        ]
-        frames = min(map(len, bound))
-        stays = residence_time(
-            np.concatenate([b[:frames] for b in bound], axis=1), runs[0].time_step_fs * 1e-3
-        )
-        residence.append(
-            Residence(
-                partner=name,
-                mean_ps=stays.mean_ps,
-                lower_ps=stays.lower_ps,
-                upper_ps=stays.upper_ps,
-                departures=stays.departures,
-            )
-        )
     return Solvation(
         shells=tuple(shells),
         cutoff_ang=cutoff,
@@ -246,8 +212,45 @@ def solvation_of(loaded: Loaded, runs: Sequence[Run]) -> Solvation:
             ShellShare(neighbours=dict(zip(census.groups, key, strict=True)), share=share)
             for key, share in list(census.shares.items())[:_MOST_SHARES]
         ),
-        share_with_anion_and_chain=None if both is None else min(both, 1.0),
-        residence=tuple(residence),
+        share_with_anion_and_chain=_share_with_anion_and_chain(loaded, census),
+        residence=tuple(_residence(runs, centre, name, atoms, cutoff) for name, atoms in groups.items()),
+    )
+
+
+def _share_with_anion_and_chain(loaded: Loaded, census: ShellCensus) -> float | None:
+    """Return how often an anion and a chain are in the shell at once; nothing where one kind is absent."""
+    negative = {name for name, charge_e in loaded.charges_e.items() if charge_e < 0}
+    at: dict[str, list[int]] = {"anion": [], "chain": []}
+    for k, group in enumerate(census.groups):
+        of = group.split("(", 1)[1].removesuffix(")")
+        if of in negative:
+            at["anion"].append(k)
+        elif of not in (HOST, loaded.cation):
+            at["chain"].append(k)
+    if not (at["anion"] and at["chain"]):
+        return None
+    shares = (s for key, s in census.shares.items() if all(any(key[k] for k in of) for of in at.values()))
+    return min(sum(shares), 1.0)
+
+
+def _residence(
+    runs: Sequence[Run], centre: NDArray[np.intp], partner: str, atoms: NDArray[np.intp], cutoff_ang: float
+) -> Residence:
+    """Return how long a donor stays in the shell, over all replicas."""
+    cell = runs[0].cell_ang
+    inverse = np.linalg.inv(cell)
+    frames = min(len(run.positions_ang) for run in runs)
+    bound = [
+        neighbours(run.positions_ang[:frames] @ inverse, cell, centre, atoms, cutoff_ang).reshape(frames, -1)
+        for run in runs
+    ]
+    stays = residence_time(np.concatenate(bound, axis=1), runs[0].time_step_fs * 1e-3)
+    return Residence(
+        partner=partner,
+        mean_ps=stays.mean_ps,
+        lower_ps=stays.lower_ps,
+        upper_ps=stays.upper_ps,
+        departures=stays.departures,
     )
 
 

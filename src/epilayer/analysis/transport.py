@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from epilayer.model.units import Dimensionless
 
 CM2_PER_S = 1e-4  # one Angstrom^2/ps
 _TAIL = 0.025  # of the posterior beyond each end of a 95 % interval
@@ -231,63 +230,72 @@ def _estimate(carrier: Carrier, step_ps: float, hop_ang: float) -> _Known:
     msd = mean_squared_displacement(tracks)
     n_eff = float(carrier.number * msd.max(initial=0.0) / hop_ang**2)
     posterior = diffusion_posterior(tracks, step_ps)
-
-    def known(
-        verdict: Verdict,
-        reason: str,
-        ends: tuple[float | None, float | None],
-        needed_ps: float | None,
-        hops: Dimensionless,
-    ) -> _Known:
-        lower, upper = ends
-        resolved = posterior is not None and verdict is Verdict.RESOLVED
-        window = posterior.window_ps if posterior else None
-        return _Known(
-            carrier,
-            DiffusionEstimate(
-                species=carrier.name,
-                n_carriers=carrier.number,
-                n_independent=posterior.n_independent if posterior else 0.0,
-                verdict=verdict,
-                reason=reason,
-                diffusion_cm2_per_s=posterior.quantile(0.5) * CM2_PER_S if posterior and resolved else None,
-                lower_cm2_per_s=None if lower is None else lower * CM2_PER_S,
-                upper_cm2_per_s=None if upper is None else upper * CM2_PER_S,
-                window_ps=window,
-                slope_cm2_per_s=_slope(msd, step_ps, window),
-                degrees_of_freedom=posterior.degrees_of_freedom if posterior else 0.0,
-                hop_length_ang=hop_ang,
-                n_hops=hops,
-                n_eff=n_eff,
-                relative_error_he2018=3.43 / np.sqrt(n_eff) + 0.04 if n_eff > 0 else None,
-                duration_ps=duration_ps,
-                ion_ps=ion_ps,
-                ion_ps_needed=needed_ps,
-            ),
-            posterior,
-        )
-
     if posterior is None:
         still = msd.max(initial=0.0) < _ROUNDING_ANG2
         reason = "Nothing moves." if still else f"Too short: {len(tracks)} frames over {duration_ps:.3g} ps."
-        return known(Verdict.REFUSED, reason, (None, None), None, 0.0)
+        judged = _Judged(Verdict.REFUSED, reason)
+    else:
+        judged = _judge(posterior, duration_ps, ion_ps, hop_ang)
+    middle = posterior.quantile(0.5) if posterior and judged.verdict is Verdict.RESOLVED else None
+    window = posterior.window_ps if posterior else None
+    estimate = DiffusionEstimate(
+        species=carrier.name,
+        n_carriers=carrier.number,
+        n_independent=posterior.n_independent if posterior else 0.0,
+        verdict=judged.verdict,
+        reason=judged.reason,
+        diffusion_cm2_per_s=_in_cm2_per_s(middle),
+        lower_cm2_per_s=_in_cm2_per_s(judged.lower),
+        upper_cm2_per_s=_in_cm2_per_s(judged.upper),
+        window_ps=window,
+        slope_cm2_per_s=_slope(msd, step_ps, window),
+        degrees_of_freedom=posterior.degrees_of_freedom if posterior else 0.0,
+        hop_length_ang=hop_ang,
+        n_hops=judged.hops,
+        n_eff=n_eff,
+        relative_error_he2018=3.43 / np.sqrt(n_eff) + 0.04 if n_eff > 0 else None,
+        duration_ps=duration_ps,
+        ion_ps=ion_ps,
+        ion_ps_needed=judged.needed_ps,
+    )
+    return _Known(carrier, estimate, posterior)
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What may be said of a diffusion coefficient; its ends in A^2/ps."""
+
+    verdict: Verdict
+    reason: str
+    hops: float = 0.0
+    needed_ps: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+
+
+def _judge(posterior: Posterior, duration_ps: float, ion_ps: float, hop_ang: float) -> _Judged:
+    """Resolve, bound or refuse by the number of independent hops and the width of the interval."""
     low, middle, high = (posterior.quantile(q) for q in (_TAIL, 0.5, 1.0 - _TAIL))
     hops = 6.0 * middle * duration_ps * posterior.n_independent / hop_ang**2
     ratio = high / low
     needed_ps = ion_ps * max(1.0, _FEWEST_HOPS / hops, (np.log(ratio) / np.log(_WIDEST_RATIO)) ** 2)
     if ratio <= _WIDEST_RATIO and hops >= _FEWEST_HOPS:
-        return known(Verdict.RESOLVED, f"{hops:.0f} independent hops.", (low, high), None, hops)
+        return _Judged(Verdict.RESOLVED, f"{hops:.0f} independent hops.", hops, lower=low, upper=high)
     if hops < _HOPS_FOR_A_BOUND:
         reason = f"Too short: {hops:.2g} independent hops of {hop_ang:g} A in all."
-        return known(Verdict.REFUSED, reason, (None, None), needed_ps, hops)
+        return _Judged(Verdict.REFUSED, reason, hops, needed_ps)
     if hops < _FEWEST_HOPS:
         reason = f"Upper bound: {hops:.1f} independent hops of {hop_ang:g} A, {_FEWEST_HOPS:.0f} are needed."
-        return known(Verdict.BOUND, reason, (None, _hop_limited(hops, high, middle)), needed_ps, hops)
+        return _Judged(Verdict.BOUND, reason, hops, needed_ps, upper=_hop_limited(hops, high, middle))
     if posterior.rising > _LIKELY:
         reason = "Upper bound: the ions are still slowing down at the longest times (caged)."
-        return known(Verdict.BOUND, reason, (None, high), needed_ps, hops)
+        return _Judged(Verdict.BOUND, reason, hops, needed_ps, upper=high)
     reason = f"Bounds only: the interval spans a factor of {ratio:.1f}."
-    return known(Verdict.BOUND, reason, (low, high), needed_ps, hops)
+    return _Judged(Verdict.BOUND, reason, hops, needed_ps, lower=low, upper=high)
+
+
+def _in_cm2_per_s(diffusion_ang2_per_ps: float | None) -> float | None:
+    return None if diffusion_ang2_per_ps is None else diffusion_ang2_per_ps * CM2_PER_S
 
 
 def _hop_limited(hops: float, high: float, middle: float) -> float:

@@ -14,6 +14,8 @@ from epilayer.cli.given import MillerOption, OutputOption, cathode_of, check_for
 from epilayer.cli.pictures import HtmlOption, PngOption, check_names, draw
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from epilayer.structures.match import Match, Plane
 
 
@@ -105,6 +107,18 @@ def match(
             }
         )
         return
+    _print(found, best, f"{film.name} on ({facet.label}) of {material.name}, the cathode rigid")
+    for none in without:
+        out.print(escape(none.what))
+    out.print(
+        "\n->: least strained among the best of each facet. cells: smallest cells of cathode : framework in "
+        "the supercell.\nstrain: of the framework, smallest to largest of any direction in the plane."
+    )
+    for file in files:
+        out.print(f"Written: [bold]{escape(str(file))}[/]")
+
+
+def _print(found: Sequence[Match], best: Match, title: str) -> None:
     table = Table(box=None, pad_edge=False)
     headings = ("", "MOF facet", "area, A2", "cells", "strain, %", "von Mises, %", "area mismatch, %")
     for heading in headings:
@@ -120,16 +134,8 @@ def match(
             f"{100 * m.von_mises:.2f}",
             f"{100 * m.area_mismatch:+.2f}",
         )
-    out.print(f"{escape(film.name)} on ({facet.label}) of {escape(material.name)}, the cathode rigid\n")
+    out.print(f"{escape(title)}\n")
     out.print(table)
-    for none in without:
-        out.print(escape(none.what))
-    out.print(
-        "\n->: least strained among the best of each facet. cells: smallest cells of cathode : framework in "
-        "the supercell.\nstrain: of the framework, smallest to largest of any direction in the plane."
-    )
-    for file in files:
-        out.print(f"Written: [bold]{escape(str(file))}[/]")
 
 
 def _label(miller: tuple[int, int, int]) -> str:

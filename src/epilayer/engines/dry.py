@@ -141,7 +141,7 @@ class SegmentInputsMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
     real: Any
 
     @job  # type: ignore[untyped-decorator]
-    def make(self, start: Structure, previous: Segment | None = None) -> Response[Any]:  # noqa: ARG002  (see there)
+    def make(self, start: Structure, previous: Segment | None = None) -> Response[Any]:  # noqa: ARG002  (the protocol's)
         """Write the inputs of the first segment; what would follow has no trajectory to go on from."""
         _write(self.engine, self.name, "dynamics", self.real, start)
         return Response(stop_children=True)

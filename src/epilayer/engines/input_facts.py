@@ -133,13 +133,6 @@ def _judged(
     task = _task(incar)
     dipole = executed.dipole_correction
     hubbard = {u.element: u.u_ev for u in executed.hubbard} if "hubbard" not in executed.unknown else None
-    bonding = next(
-        (p for p in (files.folder / n for n in ("lobsterin", "lobsterin.gz")) if p.is_file()), None
-    )
-    datasets = _datasets(executed.potcars)
-    lengths: Any = structure.lattice.abc if structure else None
-    slab = kind is SystemKind.SLAB and structure is not None
-    axis = vasp_inputs.vacuum_axis(structure) if slab and structure else None
     values: dict[str, Any] = {
         "where": str(files.folder) + (f" ({files.label})" if files.label else ""),
         "task": task,
@@ -152,25 +145,19 @@ def _judged(
         "dispersion": executed.dispersion,
         "dipole_axis": _integer(incar, "IDIPOL"),
         "dipole_correction": dipole is not None and dipole.startswith("along"),
-        "one_sided": bool(slab and structure and axis is not None and one_sided(structure, axis)),
-        "vacuum_axis": axis + 1 if axis is not None else None,
-        "vacuum_ang": vasp_inputs.widest_gap_ang(structure) if slab and structure else None,
         "k_mesh": mesh,
-        "k_lengths_ang": tuple(n * a for n, a in zip(mesh, lengths, strict=True))
-        if mesh and lengths
-        else None,
         "charge_e": executed.charge_e,
         "electrons_forced": "NELECT" in incar,
         "bands": _integer(incar, "NBANDS"),
         "unreadable": tuple(unreadable),
         "frozen": _frozen(structure),
     }
-    if bonding is not None and structure:
-        given = basis_given(text_of(bonding))
-        values["bands_needed"] = bands_needed(given, structure, datasets)
-        values["lobster_problems"] = tuple(_lobster_problems(incar))
-        if files.has_outputs or files.potcar or files.potcar_spec:  # else the datasets are a guess
-            values["basis_gaps"], values["basis_excess"] = basis_faults(given, datasets)
+    if structure is not None:
+        if mesh is not None:
+            values["k_lengths_ang"] = tuple(n * a for n, a in zip(mesh, structure.lattice.abc, strict=True))
+        if kind is SystemKind.SLAB:
+            values |= _slab_facts(structure)
+        values |= _bonding_facts(files, incar, structure, executed.potcars)
     if task == "md":
         values |= {"time_step_fs": _number(incar, "POTIM"), "steps": _integer(incar, "NSW"),
                    "thermostat": thermostat(incar)}  # fmt: skip
@@ -182,6 +169,33 @@ def _judged(
                 _differences(level, structure, incar, executed, mesh, hubbard, task, allowed_u_ev)
             )
     return InputFacts.model_validate(values)
+
+
+def _slab_facts(structure: Structure) -> dict[str, Any]:
+    axis = vasp_inputs.vacuum_axis(structure)
+    return {
+        "vacuum_axis": axis + 1,
+        "vacuum_ang": vasp_inputs.widest_gap_ang(structure),
+        "one_sided": one_sided(structure, axis),
+    }
+
+
+def _bonding_facts(
+    files: FoundFiles, incar: Mapping[str, Setting], structure: Structure, potcars: Sequence[Potcar]
+) -> dict[str, Any]:
+    """Return what LOBSTER is told, where it is told anything."""
+    beside = (files.folder / name for name in ("lobsterin", "lobsterin.gz"))
+    lobsterin = next((path for path in beside if path.is_file()), None)
+    if lobsterin is None:
+        return {}
+    given, datasets = basis_given(text_of(lobsterin)), _datasets(potcars)
+    facts: dict[str, Any] = {
+        "bands_needed": bands_needed(given, structure, datasets),
+        "lobster_problems": tuple(_lobster_problems(incar)),
+    }
+    if files.has_outputs or files.potcar or files.potcar_spec:  # else the datasets are a guess
+        facts["basis_gaps"], facts["basis_excess"] = basis_faults(given, datasets)
+    return facts
 
 
 def one_sided(structure: Structure, axis: int) -> bool:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from epilayer.model.dynamics import Ensemble, Thermostat
+from epilayer.model.units import K_B_EV_PER_K
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     Forces = Callable[[NDArray[np.float64]], tuple[float, NDArray[np.float64]]]
 
-K_B_EV_PER_K = 8.617333262e-5
 EV_PER_AMU_ANG2_PER_FS2 = 103.642696562  # 1 u A^2/fs^2 in eV
 _OUTER = 1.0 / (2.0 - 2.0 ** (1.0 / 3.0))
 _YOSHIDA_WEIGHTS = (_OUTER, 1.0 - 2.0 * _OUTER, _OUTER)

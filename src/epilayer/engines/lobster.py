@@ -21,21 +21,20 @@ import shlex
 import subprocess
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from jobflow import CURRENT_JOB, Maker, job
+from jobflow import Maker, job
 
-from epilayer import __version__
 from epilayer.engines import vasp_setup
 from epilayer.engines.outputs.discover import find_calculations
 from epilayer.engines.outputs.lobster import import_lobster
 from epilayer.engines.outputs.wavecar import read_wavecar_header
 from epilayer.engines.processes import end_children
+from epilayer.engines.provenance import provenance
 from epilayer.model.cohp import Bonding, BondResult
 from epilayer.model.errors import EngineError, InputError
-from epilayer.model.files import sha256_file, write_atomic
+from epilayer.model.files import write_atomic
 from epilayer.model.imported import Code, Finding, ImportStatus, Reason, Severity
 from epilayer.model.records import Provenance, Status
 
@@ -297,20 +296,7 @@ class LobsterMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
             energy_ev=static.energy_ev,
             structure=static.structure,
             corrections=said,
-            provenance=Provenance(
-                job=CURRENT_JOB.job.uuid if CURRENT_JOB.job is not None else "",
-                run_directory=str(folder),
-                files={
-                    **static.provenance.files,
-                    **{n: sha256_file(folder / n) for n in _KEPT if (folder / n).is_file()},
-                },
-                versions={
-                    **static.provenance.versions,
-                    "epilayer": __version__,
-                    "lobster": record.program or "not stated",
-                    "custodian": metadata.version("custodian"),
-                },
-            ),
+            provenance=_both(static.provenance, folder, record.program),
         )
 
     def _bond(
@@ -456,6 +442,13 @@ def _first(record: ImportedCalculation) -> str:
     order = {Severity.FATAL: 0, Severity.WITHHOLDS: 1, Severity.NOTE: 2}
     reasons = sorted(record.reasons, key=lambda r: order[r.severity])
     return f"{reasons[0].code.value}: {reasons[0].what}" if reasons else "no reason given"
+
+
+def _both(static: Provenance, folder: Path, program: str | None) -> Provenance:
+    """Return where the bonds come from: the single point's files and programs, and LOBSTER's."""
+    own = provenance(folder, _KEPT, ("custodian",), {"lobster": program or "not stated"})
+    update = {"files": {**static.files, **own.files}, "versions": {**static.versions, **own.versions}}
+    return own.model_copy(update=update)
 
 
 def _failure(label: str, record: ImportedCalculation) -> EngineError:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from jobflow import CURRENT_JOB, Maker, job
+from jobflow import Maker, job
 from monty.json import MSONable
 
-from epilayer import __version__
 from epilayer.engines import calculators
 from epilayer.engines.band import BandMaker
 from epilayer.engines.md import MlipSegmentMaker
+from epilayer.engines.provenance import provenance
 from epilayer.model.dynamics import SegmentLimit
 from epilayer.model.errors import EngineError, StructureError
-from epilayer.model.files import sha256_file
 from epilayer.model.level import (
     Convergence,
     EngineKind,
@@ -238,13 +236,5 @@ def _write_trajectory(
 
 def provenance_of(files: list[Path], level: LevelOfTheory) -> Provenance:
     """Return where a result of this job comes from."""
-    current = CURRENT_JOB.job
-    versions = {"epilayer": __version__}
-    versions |= {name: metadata.version(name) for name in ("atomate2", "jobflow", "pymatgen", "ase")}
-    versions |= {k: str(v) for k, v in level.numerics.items() if k in ("chgnet", "sevenn", "dftd3")}
-    return Provenance(
-        job=current.uuid if current is not None else "",
-        run_directory=str(Path.cwd()),
-        files={f.name: sha256_file(f) for f in files},
-        versions=versions,
-    )
+    models = {k: str(v) for k, v in level.numerics.items() if k in ("chgnet", "sevenn", "dftd3")}
+    return provenance(Path.cwd(), files, ("atomate2", "jobflow", "pymatgen", "ase"), models)

@@ -23,7 +23,7 @@ from atomate2.vasp.files import write_vasp_input_set
 from atomate2.vasp.jobs.base import BaseVaspMaker
 from atomate2.vasp.run import run_vasp
 from atomate2.vasp.sets.base import VaspInputGenerator
-from jobflow import CURRENT_JOB, job
+from jobflow import job
 from monty.json import MSONable
 
 from epilayer.engines import vasp_executed, vasp_inputs, vasp_resume, vasp_setup
@@ -227,7 +227,6 @@ class VaspMaker(BaseVaspMaker):  # type: ignore[misc]  # atomate2 is untyped
             structure=structure,
             order=self.placed(structure)[0],
             declared=self._declared(structure),
-            job=CURRENT_JOB.job.uuid if CURRENT_JOB.job is not None else "",
         )
 
     @property

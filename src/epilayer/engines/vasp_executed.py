@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from epilayer import __version__
 from epilayer.engines import vasp_inputs
 from epilayer.engines.outputs.discover import find_calculations
 from epilayer.engines.outputs.judge import import_vasp
 from epilayer.engines.outputs.vasprun import VasprunStream
+from epilayer.engines.provenance import provenance
 from epilayer.model.errors import EngineError, InputError
-from epilayer.model.files import sha256_file
 from epilayer.model.imported import Code, ImportStatus, Severity
 from epilayer.model.level import EngineKind, LevelOfTheory
-from epilayer.model.records import Calculation, Provenance
+from epilayer.model.records import Calculation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -147,7 +145,6 @@ class Asked:
     structure: Structure
     order: Sequence[int]
     declared: Mapping[str, Scalar]
-    job: str = ""
 
 
 def imported(directory: Path) -> ImportedCalculation:
@@ -208,15 +205,11 @@ def read(directory: Path, asked: Asked, wall_time_s: float) -> Calculation:
             f"{', '.join(fix.errors)} ({fix.handler}): {fix.actions}" for fix in record.corrections
         ),
         wall_time_s=wall_time_s,
-        provenance=Provenance(
-            job=asked.job,
-            run_directory=str(directory),
-            files={n: sha256_file(directory / n) for n in _KEPT if (directory / n).is_file()},
-            versions={
-                "epilayer": __version__,
-                "vasp": record.program or "not stated",
-                **{name: metadata.version(name) for name in ("atomate2", "custodian", "pymatgen")},
-            },
+        provenance=provenance(
+            directory,
+            _KEPT,
+            ("atomate2", "custodian", "pymatgen"),
+            {"vasp": record.program or "not stated"},
         ),
     )
 

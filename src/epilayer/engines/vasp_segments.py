@@ -15,28 +15,25 @@ import hashlib
 import json
 import time
 from dataclasses import dataclass
-from importlib import metadata
 from itertools import islice, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jobflow import CURRENT_JOB
 
-from epilayer import __version__
 from epilayer.engines import segments, vasp_contcar, vasp_executed, vasp_md
-from epilayer.engines.integrators import K_B_EV_PER_K
 from epilayer.engines.outputs.vasprun import VasprunStream
 from epilayer.engines.processes import ask_to_stop
 from epilayer.engines.progress import RUNNING
+from epilayer.engines.provenance import provenance
 from epilayer.engines.vasp import VaspMaker
 from epilayer.engines.vasp_contcar import Contcar, same_frame
 from epilayer.model.base import fingerprint
 from epilayer.model.dynamics import Ensemble, SegmentEnd, Thermostat
 from epilayer.model.errors import EngineError, InputError
-from epilayer.model.files import sha256_file, write_atomic
+from epilayer.model.files import write_atomic
 from epilayer.model.imported import Finding, ImportStatus
-from epilayer.model.records import Provenance
+from epilayer.model.units import K_B_EV_PER_K
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -409,18 +406,17 @@ class _Run(segments.SegmentRun[_State]):
         loose = len(self.record.unconverged_electronic_steps)
         if loose:
             self.lost.append(f"Segment {self.number}: the electrons did not converge in {loose} steps")
-        versions = {name: metadata.version(name) for name in ("atomate2", "custodian", "pymatgen")}
         return segments.Outcome(
             level=vasp_executed.executed_level(self.record, self.maker.vasp(1, 0).asked(self.start)),
             structure=self._moved(state.positions_ang, velocities[np.argsort(self.order)]),
             energy_ev=state.energy_ev,
             temperature_k=state.temperature_k,
             lost=tuple(dict.fromkeys(self.lost)),
-            provenance=Provenance(
-                job=CURRENT_JOB.job.uuid if CURRENT_JOB.job is not None else "",
-                run_directory=str(self.ran),
-                files={n: sha256_file(self.ran / n) for n in _KEPT if (self.ran / n).is_file()},
-                versions={"epilayer": __version__, "vasp": self.record.program or "not stated", **versions},
+            provenance=provenance(
+                self.ran,
+                _KEPT,
+                ("atomate2", "custodian", "pymatgen"),
+                {"vasp": self.record.program or "not stated"},
             ),
         )
 

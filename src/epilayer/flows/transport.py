@@ -24,7 +24,7 @@ from epilayer.model.dynamics import HELD, VELOCITIES, DynamicsSettings, Ensemble
 from epilayer.model.errors import InputError, StructureError
 from epilayer.model.ion_transport import ArrheniusEstimate, IonTransport, SegmentRow
 from epilayer.model.level import Convergence
-from epilayer.model.units import PositiveAng, PositiveEvPerAng, PositiveKelvin
+from epilayer.model.units import K_B_EV_PER_K, PositiveAng, PositiveEvPerAng, PositiveKelvin
 from epilayer.trajectory.log import TrajectoryFolder, open_reference
 
 if TYPE_CHECKING:
@@ -41,7 +41,6 @@ PART, MOLECULE, MOLECULE_NAME = "part", "molecule", "molecule_name"
 """Site properties of a loaded pore: host or guest, number of the molecule (0 for the host), its name."""
 
 _FEWEST_FOR_DRIFT = 10
-_K_B_EV_PER_K = 8.617333262e-5
 
 
 class TransportPlan(Frozen):
@@ -458,7 +457,7 @@ def _nve_drift(segments: list[Segment]) -> tuple[float | None, float | None]:
     last = segments[-1]
     with open_reference(last.trajectory) as stored:
         temperatures, times = stored.temperatures_k(), stored.times_fs()
-        kinetic = 0.5 * last.degrees_of_freedom * _K_B_EV_PER_K * temperatures
+        kinetic = 0.5 * last.degrees_of_freedom * K_B_EV_PER_K * temperatures
         total = stored.energies_ev() + kinetic
     if times is None or len(times) < _FEWEST_FOR_DRIFT:
         return None, None

@@ -37,3 +37,6 @@ Seconds = Annotated[float, Unit("s")]
 MuB = Annotated[float, Unit("mu_B")]
 Dimensionless = Annotated[float, Unit("1")]
 Fraction = Annotated[float, Field(ge=0, le=1), Unit("1")]
+
+K_B_EV_PER_K = 8.617333262e-5
+"""Boltzmann's constant."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from epilayer.model.errors import InputError
+from epilayer.model.units import K_B_EV_PER_K
 from epilayer.trajectory.frames import (
     Block,
     HashedFile,
@@ -174,7 +175,7 @@ class VasprunSource:
     def _temperature_k(self, kinetic: str | None) -> float:
         degrees = 3 * (self.header.n_atoms - 1)
         energy_ev = _number(kinetic)
-        return 2 * energy_ev / (degrees * 8.617333262e-5) if degrees > 0 else np.nan
+        return 2 * energy_ev / (degrees * K_B_EV_PER_K) if degrees > 0 else np.nan
 
 
 def _number(text: str | None) -> float:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from epilayer.engines.integrators import EV_PER_AMU_ANG2_PER_FS2, K_B_EV_PER_K, Integrator, State
+from epilayer.engines.integrators import EV_PER_AMU_ANG2_PER_FS2, Integrator, State
 from epilayer.model.dynamics import DynamicsSettings, Ensemble, Thermostat
+from epilayer.model.units import K_B_EV_PER_K
 
 STIFFNESS_EV_PER_ANG2 = 2.0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from epilayer.engines.outputs import convergence, soundness
 from epilayer.engines.outputs import moments as mm
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from epilayer.engines.outputs.discover import FoundFiles
+    from epilayer.model.imported import ExecutedLevel
 
 _FINITE_DIFFERENCES = (5, 6)
 _LINEAR_RESPONSE = (7, 8)
@@ -127,27 +128,14 @@ def _status(seen: Evidence) -> ImportStatus:
 def _record(seen: Evidence) -> ImportedCalculation:
     settings = seen.settings
     status = _status(seen)
-    level_of_theory = None
-    if seen.vasprun or seen.outcar or settings.values:
-        disk = st.potcar_hashes(seen.files.potcar) if seen.files.potcar else ()
-        disk = disk or _spec(seen.files.potcar_spec)
-        mesh = st.kpoints_mesh(text_of(seen.files.kpoints))
-        level_of_theory = st.level(settings, seen.vasprun, seen.outcar, disk, mesh)
-        if level_of_theory.unknown:
-            what = f"the files do not state {', '.join(level_of_theory.unknown)}"
-            seen.say(Finding.LEVEL_UNKNOWN, Severity.NOTE, what, "Keep vasprun.xml, OUTCAR and INCAR.")
+    level_of_theory = _level(seen)
     moments, problem = mm.moments(seen.outcar, len(seen.species))
     if problem:
         seen.say(Finding.MOMENTS_NOT_READABLE, Severity.NOTE, problem)
     fixes, problem = corrections(seen.files.custodian)
     if problem:
         seen.say(Finding.FILE_DAMAGED, Severity.NOTE, problem)
-    program = seen.vasprun.header.program if seen.vasprun else (seen.outcar.program if seen.outcar else None)
-    stand_in = "stand-in" in (program or "").lower() or (
-        seen.outcar is not None and b"stand-in" in seen.outcar.head[:4096].lower()
-    )
-    if stand_in:
-        seen.say(Finding.STAND_IN, Severity.NOTE, "a stand-in for VASP wrote these files: not DFT")
+    program, stand_in = _program(seen)
     if seen.agreement is Agreement.SINGLE_WITNESS:
         only = seen.witnesses[0].file
         seen.say(
@@ -156,7 +144,7 @@ def _record(seen: Evidence) -> ImportedCalculation:
     energy = _energy(seen, status)
     if seen.kind is CalculationKind.RESPONSE and settings.integer("IBRION") in _FINITE_DIFFERENCES:
         energy = None
-    last = seen.vasprun.last if seen.vasprun and len(seen.vasprun.energies_ev) == seen.steps else None
+    lattice_ang, positions_frac = _last_geometry(seen)
     return ImportedCalculation.model_validate(
         {
             "path": str(seen.files.folder),
@@ -182,16 +170,49 @@ def _record(seen: Evidence) -> ImportedCalculation:
             "program": program or None,
             "stand_in": stand_in,
             "species": seen.species,
-            "lattice_ang": None if last is None or last.lattice_ang is None else last.lattice_ang.tolist(),
-            "positions_frac": None
-            if last is None or last.positions_frac is None
-            else last.positions_frac.tolist(),
+            "lattice_ang": lattice_ang,
+            "positions_frac": positions_frac,
             "incar": settings.incar,
             "level": level_of_theory,
             "files": seen.hashes,
             "signature": seen.files.signature,
         }
     )
+
+
+def _level(seen: Evidence) -> ExecutedLevel | None:
+    """Return the level of theory as executed, and say what of it the files leave open."""
+    if not (seen.vasprun or seen.outcar or seen.settings.values):
+        return None
+    disk = st.potcar_hashes(seen.files.potcar) if seen.files.potcar else ()
+    disk = disk or _spec(seen.files.potcar_spec)
+    mesh = st.kpoints_mesh(text_of(seen.files.kpoints))
+    level = st.level(seen.settings, seen.vasprun, seen.outcar, disk, mesh)
+    if level.unknown:
+        what = f"the files do not state {', '.join(level.unknown)}"
+        seen.say(Finding.LEVEL_UNKNOWN, Severity.NOTE, what, "Keep vasprun.xml, OUTCAR and INCAR.")
+    return level
+
+
+def _program(seen: Evidence) -> tuple[str | None, bool]:
+    """Return what wrote the files, and whether it is a stand-in for VASP, which is then said."""
+    program = seen.vasprun.header.program if seen.vasprun else (seen.outcar.program if seen.outcar else None)
+    stand_in = "stand-in" in (program or "").lower() or (
+        seen.outcar is not None and b"stand-in" in seen.outcar.head[:4096].lower()
+    )
+    if stand_in:
+        seen.say(Finding.STAND_IN, Severity.NOTE, "a stand-in for VASP wrote these files: not DFT")
+    return program, stand_in
+
+
+def _last_geometry(seen: Evidence) -> tuple[Any, Any]:
+    """Return cell and fractional coordinates of the last step, where vasprun.xml has every step."""
+    if seen.vasprun is None or len(seen.vasprun.energies_ev) != seen.steps:
+        return None, None
+    last = seen.vasprun.last
+    arrays = (None, None) if last is None else (last.lattice_ang, last.positions_frac)
+    cell, positions = (None if array is None else array.tolist() for array in arrays)
+    return cell, positions
 
 
 def _energy(seen: Evidence, status: ImportStatus) -> float | None:
