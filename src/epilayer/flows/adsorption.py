@@ -123,6 +123,25 @@ def facet_slabs(cathode: Cathode, facets: Sequence[str], terminations: Sequence[
     return found
 
 
+@dataclass(frozen=True)
+class Pair(MSONable):  # type: ignore[misc]  # monty is untyped
+    """One ligand on one facet: the names they go by, and the legs that its energies are referred to."""
+
+    system: System
+    slab: Calculation
+    molecule: Calculation
+
+    @property
+    def title(self) -> str:
+        """What jobs and refusals call it."""
+        return f"{self.system.ligand} on {self.system.cathode} ({self.system.facet})"
+
+    def free_molecule(self, charge: int) -> Molecule:
+        """Return the relaxed molecule without its box."""
+        structure = self.molecule.structure
+        return Molecule(structure.species, structure.cart_coords, charge=charge)
+
+
 @dataclass(kw_only=True)
 class AdsorptionStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
     """Adsorption energies of several ligands on several facets, and the growth verdict of each.
@@ -181,48 +200,25 @@ class AdsorptionStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
         for engine in (self.engine, *self.checks):
             _refuse_ions(engine, ligands)
         records: dict[str, list[Any]] = {ligand.name: [] for ligand in ligands}
-        legs = _Legs(self.engine, cathode, facet_slabs, ligands, boxes)
-        jobs: list[Job] = [*legs.jobs]
         places = _places(facet_slabs)
+        legs = _Legs(
+            self.engine,
+            cathode,
+            places,
+            {places[slab.termination]: slab.structure for slab in facet_slabs},
+            {ligand.name: boxes[ligand.name] for ligand in ligands},
+        )
+        jobs: list[Job] = [*legs.jobs]
         minima: dict[tuple[str, str], Job] = {}
         for slab in facet_slabs:
             place = places[slab.termination]
             for ligand in ligands:
-                minimum = place_poses(
-                    self.engine,
-                    self.search,
-                    _labels(cathode, slab, ligand),
-                    ligand,
-                    legs.slab[place],
-                    legs.molecule[ligand.name],
-                )
-                mark(minimum, f"search {ligand.name} on {cathode} ({place})")
-                minima[place, ligand.name] = minimum
+                minimum = place_poses(self.engine, self.search, legs.pair(slab, ligand), ligand)
+                minima[place, ligand.name] = mark(minimum, f"search {ligand.name} on {cathode} ({place})")
                 jobs.append(minimum)
         jobs += _reported(minima, records, f"on {cathode}", self.engine)
         for engine in self.checks:
-            other = _Legs(engine, cathode, facet_slabs, ligands, boxes, start=legs)
-            jobs += other.jobs
-            checked: dict[tuple[str, str], Job] = {}
-            for slab in facet_slabs:
-                place = places[slab.termination]
-                for ligand in ligands:
-                    found = minima[place, ligand.name].output
-                    title = f"{ligand.name} on {cathode} ({place}), {engine.level.name}"
-                    relaxed = engine.relax(f"relax {title}").make(found.structure)
-                    check = certify_minimum(
-                        engine,
-                        _labels(cathode, slab, ligand),
-                        other.slab[place],
-                        other.molecule[ligand.name],
-                        found,
-                        relaxed.output,
-                        self.search,
-                    )
-                    mark(check, f"certify {title}")
-                    checked[place, ligand.name] = check
-                    jobs += [relaxed, check]
-            jobs += _reported(checked, records, f"on {cathode}", engine)
+            jobs += self._checked(engine, legs, facet_slabs, ligands, minima, records)
         settings = _parameters(self.search)
         for name in judged:
             verdict = judge_growth(records[name], self.binding_threshold_ev, settings)
@@ -236,6 +232,31 @@ class AdsorptionStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
                 mark(ranking, f"competition on {cathode} ({places[slab.termination]})", "competition")
                 jobs.append(ranking)
         return Flow(jobs, name=self.name)
+
+    def _checked(
+        self,
+        engine: Engine,
+        legs: _Legs,
+        facet_slabs: Sequence[FacetSlab],
+        ligands: Sequence[Ligand],
+        minima: Mapping[tuple[str, str], Job],
+        records: dict[str, list[Any]],
+    ) -> list[Job]:
+        """Relax the minima again with another engine, from legs of its own."""
+        own, cathode = legs.relaxed_with(engine), legs.cathode
+        jobs: list[Job] = [*own.jobs]
+        checked: dict[tuple[str, str], Job] = {}
+        for slab in facet_slabs:
+            place = legs.places[slab.termination]
+            for ligand in ligands:
+                found = minima[place, ligand.name].output
+                title = f"{ligand.name} on {cathode} ({place}), {engine.level.name}"
+                relaxed = engine.relax(f"relax {title}").make(found.structure)
+                pair = own.pair(slab, ligand)
+                check = certify_minimum(engine, pair, found, relaxed.output, self.search)
+                checked[place, ligand.name] = mark(check, f"certify {title}")
+                jobs += [relaxed, check]
+        return [*jobs, *_reported(checked, records, f"on {cathode}", engine)]
 
 
 def _reported(
@@ -255,83 +276,83 @@ def _reported(
 class _Legs:
     """The clean slabs and free molecules at one level, each computed once.
 
-    With ``start``, they begin from another level's relaxed structures, which are near.
+    Parameters
+    ----------
+    slabs, molecules
+        Structures to begin from, by place and by name.
     """
 
     def __init__(
         self,
         engine: Engine,
         cathode: str,
-        facet_slabs: Sequence[FacetSlab],
-        ligands: Sequence[Ligand],
-        boxes: Mapping[str, Structure],
-        start: _Legs | None = None,
+        places: Mapping[str, str],
+        slabs: Mapping[str, Any],
+        molecules: Mapping[str, Any],
     ) -> None:
+        self.cathode, self.places = cathode, places
         level = engine.level.name
-        self.jobs: list[Job] = []
-        self.slab: dict[str, Any] = {}
-        self.molecule: dict[str, Any] = {}
-        places = _places(facet_slabs)
-        for slab in facet_slabs:
-            place = places[slab.termination]
-            begin = start.slab[place].structure if start else slab.structure
-            made = engine.relax(f"slab {cathode} ({place}), {level}").make(begin)
-            self.slab[place] = made.output
-            self.jobs.append(made)
-        for ligand in ligands:
-            begin = start.molecule[ligand.name].structure if start else boxes[ligand.name]
-            made = engine.relax(f"molecule {ligand.name}, {level}").make(begin)
-            self.molecule[ligand.name] = made.output
-            self.jobs.append(made)
+        relaxed = {p: engine.relax(f"slab {cathode} ({p}), {level}").make(s) for p, s in slabs.items()}
+        free = {name: engine.relax(f"molecule {name}, {level}").make(m) for name, m in molecules.items()}
+        self.jobs: list[Job] = [*relaxed.values(), *free.values()]
+        self.slab = {place: made.output for place, made in relaxed.items()}
+        self.molecule = {name: made.output for name, made in free.items()}
+
+    def relaxed_with(self, engine: Engine) -> _Legs:
+        """Return the legs at another level, begun from these, which are near."""
+        slabs = {place: leg.structure for place, leg in self.slab.items()}
+        molecules = {name: leg.structure for name, leg in self.molecule.items()}
+        return _Legs(engine, self.cathode, self.places, slabs, molecules)
+
+    def pair(self, slab: FacetSlab, ligand: Ligand) -> Pair:
+        """Return one ligand on one facet."""
+        system = System(
+            cathode=self.cathode, facet=slab.facet, termination=slab.termination, ligand=ligand.name
+        )
+        return Pair(system, self.slab[self.places[slab.termination]], self.molecule[ligand.name])
 
 
 @job  # type: ignore[untyped-decorator]
 def place_poses(
     engine: Engine,
     search: PoseSearch,
-    labels: dict[str, str],
+    pair: Pair,
     ligand: Ligand,
-    slab: Calculation,
-    molecule: Calculation,
 ) -> Response[Any]:
     """Find starts on the relaxed slab; replaced by the first batch of pre-relaxations and what follows."""
-    free = _free_molecule(molecule, ligand.charge)
+    free, slab = pair.free_molecule(ligand.charge), pair.slab.structure
     found = pose_builder.generate(
-        slab.structure, free, anchors=molecules.anchors(ligand), count=search.poses, seed=search.seed
+        slab, free, anchors=molecules.anchors(ligand), count=search.poses, seed=search.seed
     )
     starts = [{"label": p.label, "anchor": p.anchor, "site": p.site, "start": p.structure} for p in found]
-    first = decide(search, len(starts), [], PoseComparison(slab.structure, free)).more
-    return _next_batch(engine, search, labels, slab, molecule, starts, [], first)
+    first = decide(search, len(starts), [], PoseComparison(slab, free)).more
+    return _next_batch(engine, search, pair, starts, [], first)
 
 
 @job  # type: ignore[untyped-decorator]
 def continue_search(
     engine: Engine,
     search: PoseSearch,
-    labels: dict[str, str],
-    slab: Calculation,
-    molecule: Calculation,
+    pair: Pair,
     starts: list[dict[str, Any]],
     placed: list[Calculation],
 ) -> Response[Any]:
     """Place the next batch; or relax the best distinct poses in full and certify."""
     charge = int(starts[0]["start"].charge)
-    found = [_placed_pose(s, c, slab, molecule) for s, c in zip(starts, placed, strict=False)]
-    comparison = PoseComparison(slab.structure, _free_molecule(molecule, charge))
+    found = [_placed_pose(s, c, pair) for s, c in zip(starts, placed, strict=False)]
+    comparison = PoseComparison(pair.slab.structure, pair.free_molecule(charge))
     decision = decide(search, len(starts), found, comparison)
     if decision.more:
-        return _next_batch(engine, search, labels, slab, molecule, starts, placed, decision.more)
+        return _next_batch(engine, search, pair, starts, placed, decision.more)
     jobs = [
-        engine.relax(f"relax {_title(labels)}, {starts[k]['label']}").make(
+        engine.relax(f"relax {pair.title}, {starts[k]['label']}").make(
             _free_as(placed[k].structure, starts[k]["start"])
         )
         for k in decision.kept
     ]
     result = certify_poses(
         engine,
-        labels,
-        slab,
-        molecule,
+        pair,
         starts[: len(placed)],
         placed,
         list(decision.kept),
@@ -339,18 +360,14 @@ def continue_search(
         _parameters(search),
         decision.confidence,
     )
-    mark(result, f"certify {_title(labels)}, {engine.level.name}")
-    return Response(
-        replace=Flow([*jobs, result], output=result.output, name=f"best poses of {_title(labels)}")
-    )
+    mark(result, f"certify {pair.title}, {engine.level.name}")
+    return Response(replace=Flow([*jobs, result], output=result.output, name=f"best poses of {pair.title}"))
 
 
 def _next_batch(
     engine: Engine,
     search: PoseSearch,
-    labels: dict[str, str],
-    slab: Calculation,
-    molecule: Calculation,
+    pair: Pair,
     starts: list[dict[str, Any]],
     placed: list[Calculation],
     more: range,
@@ -358,46 +375,35 @@ def _next_batch(
     """Pre-relax the starts ``more``, then go on; what these jobs put out is the search's."""
     quick = Convergence(max_force_ev_per_ang=search.pre_max_force_ev_per_ang, max_steps=search.pre_steps)
     jobs = [
-        engine.relax(f"place {_title(labels)}, {starts[k]['label']}", quick).make(
-            _hold_slab(starts[k]["start"], len(slab.structure))
+        engine.relax(f"place {pair.title}, {starts[k]['label']}", quick).make(
+            _hold_slab(starts[k]["start"], len(pair.slab.structure))
         )
         for k in more
     ]
     outputs = [*placed, *(j.output for j in jobs)]
-    chosen = continue_search(engine, search, labels, slab, molecule, starts, outputs)
-    mark(chosen, f"choose poses of {_title(labels)}, {more.stop} placed")
+    chosen = continue_search(engine, search, pair, starts, outputs)
+    mark(chosen, f"choose poses of {pair.title}, {more.stop} placed")
     return Response(
-        replace=Flow(
-            [*jobs, chosen], output=chosen.output, name=f"poses of {_title(labels)}, {more.stop} placed"
-        )
+        replace=Flow([*jobs, chosen], output=chosen.output, name=f"poses of {pair.title}, {more.stop} placed")
     )
 
 
-def _placed_pose(
-    start: dict[str, Any], placed: Calculation, slab: Calculation, molecule: Calculation
-) -> PlacedPose:
+def _placed_pose(start: dict[str, Any], placed: Calculation, pair: Pair) -> PlacedPose:
     """Judge a pre-relaxed pose: one that broke or left must not pass for a minimum."""
     found = find_anomalies(
-        start["start"], placed.structure, clean_slab=slab.structure, molecule=molecule.structure
+        start["start"],
+        placed.structure,
+        clean_slab=pair.slab.structure,
+        molecule=pair.molecule.structure,
     )
     sound = math.isfinite(placed.energy_ev) and not any(a.disqualifies for a in found)
     return PlacedPose(placed.structure, placed.energy_ev, sound, len(placed.energies_ev))
 
 
-def _free_molecule(molecule: Calculation, charge: int) -> Molecule:
-    return Molecule(molecule.structure.species, molecule.structure.cart_coords, charge=charge)
-
-
-def _title(labels: dict[str, str]) -> str:
-    return f"{labels['ligand']} on {labels['cathode']} ({labels['facet']})"
-
-
 @job  # type: ignore[untyped-decorator]
 def certify_poses(
     engine: Engine,
-    labels: dict[str, str],
-    slab: Calculation,
-    molecule: Calculation,
+    pair: Pair,
     starts: list[dict[str, Any]],
     placed: list[Calculation],
     kept: list[int],
@@ -408,9 +414,7 @@ def certify_poses(
     """Certify or refuse the adsorption energy over the relaxed poses."""
     return _certified(
         engine,
-        labels,
-        [slab],
-        molecule,
+        pair,
         [ComputedPose(**starts[k], calculation=c) for k, c in zip(kept, relaxed, strict=True)],
         [ComputedPose(**starts[k], calculation=c) for k, c in enumerate(placed) if k not in kept],
         parameters,
@@ -421,9 +425,7 @@ def certify_poses(
 @job  # type: ignore[untyped-decorator]
 def certify_minimum(
     engine: Engine,
-    labels: dict[str, str],
-    slab: Calculation,
-    molecule: Calculation,
+    pair: Pair,
     found: AdsorptionEnergy,
     relaxed: Calculation,
     search: PoseSearch,
@@ -432,38 +434,36 @@ def certify_minimum(
     best = found.minimum
     if best is None:
         raise StructureError(
-            f"{labels['ligand']} on ({labels['facet']}): no pose was relaxed to start from.",
+            f"{pair.title}: no pose was relaxed to start from.",
             "Rerun the search with more poses (--set poses=24).",
         )
     pose = ComputedPose(
         label=best.label, anchor=best.anchor, site=best.site, start=found.structure, calculation=relaxed
     )
     parameters = {"minimum_found_with": found.level.name, **_parameters(search)}
-    return _certified(engine, labels, [slab], molecule, [pose], [], parameters, found.search)
+    return _certified(engine, pair, [pose], [], parameters, found.search)
 
 
 @job  # type: ignore[untyped-decorator]
 def certify_again(
-    labels: dict[str, str],
-    clean: list[Calculation],
-    molecule: Calculation,
+    pair: Pair,
+    rebuilt: Calculation,
     relaxed: list[ComputedPose],
     placed: list[ComputedPose],
     parameters: dict[str, Scalar],
     confidence: SearchConfidence | None,
 ) -> AdsorptionEnergy:
-    """Certify against the lowest of several clean slabs."""
+    """Certify against the lower of the clean slab and the rebuilt one."""
+    clean = [pair.slab, rebuilt]
     reference = lowest_slab(clean)
     parameters = {**parameters, "clean_slab": clean[reference].label, "clean_slabs_compared": len(clean)}
-    record = certify(System(**labels), clean[reference], molecule, relaxed, placed, parameters, confidence)
+    record = certify(pair.system, clean[reference], pair.molecule, relaxed, placed, parameters, confidence)
     return rebuilt_by_molecule(record)
 
 
 def _certified(
     engine: Engine,
-    labels: dict[str, str],
-    clean: list[Calculation],
-    molecule: Calculation,
+    pair: Pair,
     relaxed: list[ComputedPose],
     placed: list[ComputedPose],
     parameters: dict[str, Scalar],
@@ -474,16 +474,17 @@ def _certified(
     A clean slab may be caught in a minimum that the molecule only helped it out of. Its atoms, relaxed
     without the molecule, are then the lower clean slab, and what adsorption is referred to.
     """
-    record = certify(System(**labels), clean[0], molecule, relaxed, placed, parameters, confidence)
+    record = certify(pair.system, pair.slab, pair.molecule, relaxed, placed, parameters, confidence)
     rebuilt = next((p for p in relaxed if p.label == rebuilt_pose(record)), None)
     if rebuilt is None:
         return record
-    title = f"{labels['cathode']} ({labels['facet']}) as {labels['ligand']} left it, {engine.level.name}"
+    system = pair.system
+    title = f"{system.cathode} ({system.facet}) as {system.ligand} left it, {engine.level.name}"
     without = rebuilt.calculation.structure.copy()
-    without.remove_sites(range(len(clean[0].structure), len(without)))
+    without.remove_sites(range(len(pair.slab.structure), len(without)))
     again = engine.relax(f"slab {title}").make(without)
-    result = certify_again(labels, [*clean, again.output], molecule, relaxed, placed, parameters, confidence)
-    mark(result, f"certify {labels['ligand']} on {title}")
+    result = certify_again(pair, again.output, relaxed, placed, parameters, confidence)
+    mark(result, f"certify {system.ligand} on {title}")
     return Response(replace=Flow([again, result], output=result.output, name=f"reference of {title}"))
 
 
@@ -521,15 +522,6 @@ def _places(facet_slabs: Sequence[FacetSlab]) -> dict[str, str]:
     """Return what each termination is called: its facet, where that has no other."""
     facets = [slab.facet for slab in facet_slabs]
     return {s.termination: s.facet if facets.count(s.facet) == 1 else s.termination for s in facet_slabs}
-
-
-def _labels(cathode: str, slab: FacetSlab, ligand: Ligand) -> dict[str, str]:
-    return {
-        "cathode": cathode,
-        "facet": slab.facet,
-        "termination": slab.termination,
-        "ligand": ligand.name,
-    }
 
 
 def _parameters(search: PoseSearch) -> dict[str, Scalar]:
