@@ -18,7 +18,6 @@ molecules with hydrogen need it, and each threshold says why:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -27,17 +26,16 @@ from ase.data.vdw_alvarez import vdw_radii
 from pymatgen.core.periodic_table import Element
 
 from epilayer.analysis import shapes
+from epilayer.analysis.anomaly_case import compared
 from epilayer.model.anomaly import Anomaly, AnomalyKind
-from epilayer.model.errors import StructureError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from numpy.typing import NDArray
     from pymatgen.core.structure import Molecule, Structure
 
-    Floats = NDArray[np.float64]
-    Bond = tuple[int, int]
+    from epilayer.analysis.anomaly_case import Bond, Case
+
 
 #: Gap beyond van der Waals contact from which on nothing holds the molecule. Hydrogen bonds (-0.8) and
 #: flat-lying rings (0 to 0.2) stay far below; at 0.5 A the pair's dispersion is half that at contact.
@@ -76,67 +74,6 @@ _ALKALI: Final = frozenset({"Li", "Na", "K", "Rb", "Cs"})
 _ANION_ELECTRONEGATIVITY: Final = 2.5
 
 
-@dataclass(frozen=True)
-class _Case:
-    """One relaxation, with what every rule needs of it.
-
-    Attributes
-    ----------
-    symbols
-        Of all atoms.
-    n_slab
-        Slab atoms come first.
-    radii
-        Covalent, A, shape (n,).
-    bonds
-        Of the intact molecule, as indices into the adslab.
-    start, end
-        Minimum-image distances, shape (n, n), A.
-    clean
-        The same within the clean slab, shape (n_slab, n_slab).
-    molecule_start, molecule_end
-        Unwrapped adsorbate coordinates, A; the third axis is the surface normal.
-    slab_end
-        Slab coordinates in the same frame, A.
-    slab_moved
-        Displacement of each slab atom from the clean slab, drift removed, A.
-    cell
-        Lattice in that frame, rows.
-    reference
-        Coordinates of the free molecule, A.
-    rise_ang
-        How much farther each atom of the molecule is above the slab than at the start, A.
-    """
-
-    symbols: tuple[str, ...]
-    n_slab: int
-    radii: Floats
-    bonds: tuple[Bond, ...]
-    start: Floats
-    end: Floats
-    clean: Floats
-    molecule_start: Floats
-    molecule_end: Floats
-    slab_end: Floats
-    slab_moved: Floats
-    cell: Floats
-    reference: Floats
-    rise_ang: Floats
-
-    def name(self, index: int) -> str:
-        """Element and index."""
-        return f"{self.symbols[index]}{index}"
-
-    @property
-    def adsorbate(self) -> range:
-        """Indices of the adsorbate."""
-        return range(self.n_slab, len(self.symbols))
-
-    def ratio(self, bond: Bond) -> float:
-        """Return the final distance in units of the covalent sum."""
-        return float(self.end[bond] / self.radii[list(bond)].sum())
-
-
 def find_anomalies(
     initial: Structure,
     final: Structure,
@@ -170,7 +107,7 @@ def find_anomalies(
     StructureError
         If the structures do not hold the same atoms in the same order, or ``bonds`` names others.
     """
-    case = _case(initial, final, clean_slab, molecule, bonds)
+    case = compared(initial, final, clean_slab, molecule, bonds)
     transfers = _hydrogens_transferred(case)
     moved = frozenset(anomaly.atoms[0] for anomaly in transfers)
     rings = shapes.find_rings(case.bonds)
@@ -186,7 +123,8 @@ def find_anomalies(
         if all(not _is_broken(case, bond) for bond in shapes.ring_bonds(ring, case.bonds))
     ]
     found += _rings_reshaped(case, whole)
-    found += _surface_changed(case)
+    found += _slab_bonds_changed(case)
+    found += _slab_atoms_moved(case)
     if not any(anomaly.disqualifies for anomaly in found):
         # A ring that lay down has turned too, but towards the surface.
         found += _rings_laid_down(case, whole) or _repelled(case)
@@ -214,67 +152,11 @@ def closest_contact(structure: Structure, n_slab: int) -> tuple[str, float]:
     return f"{symbols[n_slab + i]}{n_slab + i}...{symbols[j]}{j}", float(distances[i, j])
 
 
-def _case(
-    initial: Structure,
-    final: Structure,
-    clean: Structure,
-    reference: Molecule | Structure,
-    bonds: Collection[Bond] | None,
-) -> _Case:
-    symbols = tuple(site.specie.symbol for site in initial)
-    n_slab, n_molecule = len(clean), len(reference)
-    for what, given, wanted in (
-        ("final adslab", final, symbols),
-        ("clean slab", clean, symbols[:n_slab]),
-        ("free molecule", reference, symbols[n_slab:]),
-    ):
-        if tuple(site.specie.symbol for site in given) != wanted:
-            raise StructureError(
-                f"The {what} does not hold the same atoms in the same order as the initial adslab.",
-                "Pass structures of one calculation, unsorted.",
-            )
-    if bonds is None:
-        bonds = shapes.bonds_of(reference)
-    wrong = [bond for bond in bonds if not (min(bond) >= 0 and max(bond) < n_molecule)]
-    if wrong:
-        raise StructureError(
-            f"Bond {wrong[0]} is not within the molecule of {n_molecule} atoms.", "Count its atoms from 0."
-        )
-    own_bonds = tuple(sorted((min(b) + n_slab, max(b) + n_slab) for b in bonds))
-    slab_fractional = np.asarray(clean.frac_coords)
-    end_fractional = np.asarray(final.frac_coords)
-    shift = end_fractional[:n_slab] - slab_fractional
-    shift -= shift[0]  # a drift near half a cell must not wrap some atoms and not others
-    shift -= np.round(shift)
-    # Drift is the median: most atoms of a slab stay, and one that flies off must not pull the mean.
-    shift -= np.median(shift, axis=0)
-    frame, cell = shapes.surface_frame(final)
-    molecule_start, molecule_end = (shapes.unwrapped(s, n_slab, own_bonds) for s in (initial, final))
-    slab_start, slab_end = (shapes.slab_coords(s, n_slab) @ frame.T for s in (initial, final))
-    settled = slab_end[:, 2].mean() - slab_start[:, 2].mean()
-    return _Case(
-        symbols=symbols,
-        n_slab=n_slab,
-        radii=np.array([covalent_radii[atomic_numbers[symbol]] for symbol in symbols]),
-        bonds=own_bonds,
-        start=shapes.distances_ang(initial),
-        end=shapes.distances_ang(final),
-        clean=shapes.distances_ang(clean),
-        molecule_start=molecule_start,
-        molecule_end=molecule_end,
-        slab_end=slab_end,
-        slab_moved=np.linalg.norm(shift @ np.asarray(final.lattice.matrix), axis=1),
-        cell=cell,
-        reference=shapes.whole_molecule(reference, bonds),
-        rise_ang=molecule_end[:, 2] - molecule_start[:, 2] - settled,
-    )
-
-
-def _is_broken(case: _Case, bond: Bond) -> bool:
+def _is_broken(case: Case, bond: Bond) -> bool:
     return case.ratio(bond) > BROKEN_SCALE
 
 
-def _desorbed(case: _Case) -> list[Anomaly]:
+def _desorbed(case: Case) -> list[Anomaly]:
     spheres = shapes.contact_radii_ang(case.symbols)
     gaps = (case.end - spheres[:, None] - spheres[None, :])[case.n_slab :, : case.n_slab]
     i, j = (int(x) for x in np.unravel_index(np.argmin(gaps), gaps.shape))
@@ -296,7 +178,7 @@ def _desorbed(case: _Case) -> list[Anomaly]:
     ]
 
 
-def _hydrogens_transferred(case: _Case) -> list[Anomaly]:
+def _hydrogens_transferred(case: Case) -> list[Anomaly]:
     """Hydrogens, of molecule or slab, whose nearest partner is another than it was."""
     partners = {h: x for i, j in case.bonds for h, x in ((i, j), (j, i)) if case.symbols[h] == "H"}
     heavy = np.array([index for index, symbol in enumerate(case.symbols) if symbol != "H"])
@@ -329,7 +211,7 @@ def _hydrogens_transferred(case: _Case) -> list[Anomaly]:
     return found
 
 
-def _dissociated(case: _Case, moved: frozenset[int]) -> list[Anomaly]:
+def _dissociated(case: Case, moved: frozenset[int]) -> list[Anomaly]:
     """Fragments of the molecule, transferred hydrogens left out."""
     broken = [bond for bond in case.bonds if _is_broken(case, bond) and not moved & set(bond)]
     atoms = [index for index in case.adsorbate if index not in moved]
@@ -361,7 +243,7 @@ def _dissociated(case: _Case, moved: frozenset[int]) -> list[Anomaly]:
     return found
 
 
-def _rearranged(case: _Case) -> list[Anomaly]:
+def _rearranged(case: Case) -> list[Anomaly]:
     """Find new bonds between heavy atoms of the molecule."""
     known = set(case.bonds)
     heavy = [index for index in case.adsorbate if case.symbols[index] != "H"]
@@ -387,7 +269,7 @@ def _rearranged(case: _Case) -> list[Anomaly]:
     ]
 
 
-def _rings_opened(case: _Case, rings: Sequence[tuple[int, ...]]) -> list[Anomaly]:
+def _rings_opened(case: Case, rings: Sequence[tuple[int, ...]]) -> list[Anomaly]:
     found = []
     for ring in rings:
         broken = [bond for bond in shapes.ring_bonds(ring, case.bonds) if _is_broken(case, bond)]
@@ -409,7 +291,7 @@ def _rings_opened(case: _Case, rings: Sequence[tuple[int, ...]]) -> list[Anomaly
     return found
 
 
-def _rings_reshaped(case: _Case, rings: Sequence[tuple[int, ...]]) -> list[Anomaly]:
+def _rings_reshaped(case: Case, rings: Sequence[tuple[int, ...]]) -> list[Anomaly]:
     found = []
     for ring in rings:
         if len(ring) < 4:  # noqa: PLR2004  (three atoms are always planar)
@@ -445,7 +327,7 @@ def _rings_reshaped(case: _Case, rings: Sequence[tuple[int, ...]]) -> list[Anoma
     return found
 
 
-def _intercalated(case: _Case, moved: frozenset[int]) -> list[Anomaly]:
+def _intercalated(case: Case, moved: frozenset[int]) -> list[Anomaly]:
     deepest: tuple[float, int, float] | None = None
     for local, point in enumerate(case.molecule_end):
         index = case.n_slab + local
@@ -481,8 +363,8 @@ def _intercalated(case: _Case, moved: frozenset[int]) -> list[Anomaly]:
     ]
 
 
-def _surface_changed(case: _Case) -> list[Anomaly]:
-    """Slab bonds broken and formed against the clean slab, and atoms that left their site."""
+def _slab_bonds_changed(case: Case) -> list[Anomaly]:
+    """Slab bonds broken and formed against the clean slab."""
     n = case.n_slab
     symbols = case.symbols[:n]
     anion = np.array([float(Element(symbol).X) >= _ANION_ELECTRONEGATIVITY for symbol in symbols])
@@ -517,26 +399,31 @@ def _surface_changed(case: _Case) -> list[Anomaly]:
                 remedy=_NEW_REFERENCE,
             )
         )
-    limit = np.where(mobile, ALKALI_MOVED_ANG, FRAMEWORK_MOVED_ANG)
-    left = np.flatnonzero((case.slab_moved > limit) & ~hydrogen)
-    if len(left):
-        worst_atom = int(left[np.argmax((case.slab_moved / limit)[left])])
-        others = f" and {len(left) - 1} more atoms" if len(left) > 1 else ""
-        found.append(
-            Anomaly(
-                kind=AnomalyKind.SURFACE_CHANGED,
-                atoms=tuple(int(index) for index in left),
-                what=f"slab atom {case.name(worst_atom)}{others} left its site",
-                value=float(case.slab_moved[worst_atom]),
-                threshold=float(limit[worst_atom]),
-                unit="A",
-                remedy=_NEW_REFERENCE,
-            )
-        )
     return found
 
 
-def _rings_laid_down(case: _Case, rings: Sequence[tuple[int, ...]]) -> list[Anomaly]:
+def _slab_atoms_moved(case: Case) -> list[Anomaly]:
+    symbols = np.array(case.symbols[: case.n_slab])
+    limit_ang = np.where(np.isin(symbols, list(_ALKALI)), ALKALI_MOVED_ANG, FRAMEWORK_MOVED_ANG)
+    left = np.flatnonzero((case.slab_moved > limit_ang) & (symbols != "H"))
+    if not len(left):
+        return []
+    worst = int(left[np.argmax((case.slab_moved / limit_ang)[left])])
+    others = f" and {len(left) - 1} more atoms" if len(left) > 1 else ""
+    return [
+        Anomaly(
+            kind=AnomalyKind.SURFACE_CHANGED,
+            atoms=tuple(int(index) for index in left),
+            what=f"slab atom {case.name(worst)}{others} left its site",
+            value=float(case.slab_moved[worst]),
+            threshold=float(limit_ang[worst]),
+            unit="A",
+            remedy=_NEW_REFERENCE,
+        )
+    ]
+
+
+def _rings_laid_down(case: Case, rings: Sequence[tuple[int, ...]]) -> list[Anomaly]:
     found = []
     for ring in rings:
         own = [index - case.n_slab for index in ring]
@@ -559,7 +446,7 @@ def _rings_laid_down(case: _Case, rings: Sequence[tuple[int, ...]]) -> list[Anom
     return found
 
 
-def _repelled(case: _Case) -> list[Anomaly]:
+def _repelled(case: Case) -> list[Anomaly]:
     """Find the carbon-bound hydrogen that a cation pushed away while the molecule tilted off the surface."""
     tilt = shapes.turned_deg(case.molecule_start, case.molecule_end)
     symbols = case.symbols[: case.n_slab]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import chain, count, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from epilayer.trajectory.frames import (
 from epilayer.trajectory.xdatcar import XdatcarSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -30,38 +31,34 @@ _BLOCK_FRAMES = 64
 _VASPRUN_DECIMALS = 8
 
 
-class _Gatherer:
-    """Collects frames into blocks."""
+class _Frame(NamedTuple):
+    positions: NDArray[np.float64]
+    cell_ang: NDArray[np.float64]
+    step: int
+    energy_ev: float
+    temperature_k: float
 
-    def __init__(self, decimals: int | None) -> None:
-        self._decimals = decimals
-        self._rows: list[tuple[NDArray[np.float64], NDArray[np.float64], int, float, float]] = []
 
-    def add(
-        self,
-        positions: NDArray[np.float64],
-        cell_ang: NDArray[np.float64],
-        step: int,
-        energy_ev: float = np.nan,
-        temperature_k: float = np.nan,
-    ) -> Block | None:
-        self._rows.append((positions, cell_ang, step, energy_ev, temperature_k))
-        return self.flush() if len(self._rows) >= _BLOCK_FRAMES else None
+def _in_blocks(frames: Iterable[_Frame], decimals: int | None) -> Iterator[Block]:
+    """Gather frames into blocks, of fixed-point integers where the file has so many decimals.
 
-    def flush(self) -> Block | None:
-        if not self._rows:
-            return None
-        positions, cells, steps, energies, temperatures = zip(*self._rows, strict=True)
-        self._rows = []
+    Raises
+    ------
+    NotFixedPointError
+        Where a coordinate has more digits, or is not finite: the reader of floats names the frame.
+    """
+    left = iter(frames)
+    while some := list(islice(left, _BLOCK_FRAMES)):
+        positions, cells, steps, energies, temperatures = zip(*some, strict=True)
         stacked = np.array(positions)
-        if self._decimals is not None:
+        if decimals is not None:
             if not np.isfinite(stacked).all():
-                raise NotFixedPointError  # the float reader names the frame
-            fixed = np.rint(stacked * 10.0**self._decimals)
-            if not np.array_equal(fixed / 10.0**self._decimals, stacked):
+                raise NotFixedPointError
+            fixed = np.rint(stacked * 10.0**decimals)
+            if not np.array_equal(fixed / 10.0**decimals, stacked):
                 raise NotFixedPointError
             stacked = fixed.astype(np.int64)
-        return Block(
+        yield Block(
             stacked, np.array(cells), np.array(steps, np.int64), np.array(energies), np.array(temperatures)
         )
 
@@ -127,27 +124,24 @@ class VasprunSource:
 
     def blocks(self) -> Iterator[Block]:
         """Yield the frames in order."""
-        gather = _Gatherer(self.header.decimals)
+        yield from _in_blocks(self._frames(), self.header.decimals)
+
+    def _frames(self) -> Iterator[_Frame]:
         step = 0
         while (element := self._next()) is not None:
             if element.tag != "calculation":
                 continue
             step += 1
-            frame = self._frame(element)
+            frame = self._frame(element, step)
             element.clear()
             while element.getprevious() is not None:  # constant memory: forget what came before
                 del element.getparent()[0]
             if frame is not None:
-                block = gather.add(frame[0], frame[1], step, frame[2], frame[3])
-                if block:
-                    yield block
+                yield frame
         if step == 0:
             raise InputError(f"{self.path} holds no complete ionic step.", "Give a run of at least one step.")
-        last = gather.flush()
-        if last:
-            yield last
 
-    def _frame(self, element: Any) -> tuple[Any, Any, float, float] | None:  # noqa: ANN401  (lxml)
+    def _frame(self, element: Any, step: int) -> _Frame | None:  # noqa: ANN401  (lxml)
         structure = element.find("structure")
         if structure is None:
             return None
@@ -165,9 +159,10 @@ class VasprunSource:
         last = element.findall("scstep")
         if last:
             energies.update({e.get("name"): e.text for e in last[-1].findall("energy/i")})
-        return (
+        return _Frame(
             positions,
             cell,
+            step,
             _number(energies.get("e_0_energy")),
             self._temperature_k(energies.get("kinetic")),
         )
@@ -209,8 +204,8 @@ class AseSource:
     def __init__(self, path: Path, *, time_step_fs: float | None = None, as_float: bool = True) -> None:
         del as_float
         self.path, self.format = path, path.suffix.lstrip(".")
-        self._frames = self._iterate()
-        self._first = next(self._frames, None)
+        self._rest = self._iterate()
+        self._first = next(self._rest, None)
         if self._first is None:
             raise InputError(f"{path} holds no frame.", "Give a trajectory of at least one step.")
         symbols = tuple(self._first.get_chemical_symbols())
@@ -240,28 +235,23 @@ class AseSource:
 
     def blocks(self) -> Iterator[Block]:
         """Yield the frames in order."""
-        gather = _Gatherer(None)
-        atoms, index = self._first, 0
-        while atoms is not None:
-            if tuple(atoms.get_chemical_symbols()) != self.header.symbols:
-                raise InputError(
-                    f"{self.path}: the species change at frame {index + 1} ({self.header.n_atoms} to "
-                    f"{len(atoms)} atoms or another order).",
-                    "Ingest each trajectory on its own.",
-                )
-            step = int(atoms.info.get("step", index))
-            energy = atoms.calc.results.get("energy", np.nan) if atoms.calc is not None else np.nan
-            moving = bool(atoms.has("momenta"))
-            temperature = atoms.get_temperature() if moving else np.nan
-            block = gather.add(
-                atoms.positions, np.asarray(atoms.cell), step, float(energy), float(temperature)
+        yield from _in_blocks(map(self._frame, count(), chain([self._first], self._rest)), None)
+
+    def _frame(self, index: int, atoms: Any) -> _Frame:  # noqa: ANN401  (ASE's Atoms)
+        if tuple(atoms.get_chemical_symbols()) != self.header.symbols:
+            raise InputError(
+                f"{self.path}: the species change at frame {index + 1} ({self.header.n_atoms} to "
+                f"{len(atoms)} atoms or another order).",
+                "Ingest each trajectory on its own.",
             )
-            if block:
-                yield block
-            atoms, index = next(self._frames, None), index + 1
-        last = gather.flush()
-        if last:
-            yield last
+        energy_ev = atoms.calc.results.get("energy", np.nan) if atoms.calc is not None else np.nan
+        return _Frame(
+            atoms.positions,
+            np.asarray(atoms.cell),
+            int(atoms.info.get("step", index)),
+            float(energy_ev),
+            float(atoms.get_temperature() if atoms.has("momenta") else np.nan),
+        )
 
 
 class OutcarSource(AseSource):
