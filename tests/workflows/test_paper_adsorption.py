@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -186,9 +185,7 @@ def test_shared_legs_are_computed_once(done: Path) -> None:
 
 def test_the_second_run_computes_nothing(done: Path) -> None:
     before = records(done, "adsorption")
-    started = time.monotonic()
     report = as_json(done, "run", *SMALL, "--json")
-    assert time.monotonic() - started < 20
     assert report["submitted"]["new"] == []
     assert report["run"]["completed"] == 0
     assert report["records_stored"] == 0
