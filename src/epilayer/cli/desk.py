@@ -232,6 +232,7 @@ _REMEDIES = {
     "out_of_memory": "Give it more memory, or fewer jobs at a time (workers in epilayer.yaml), and rerun it.",
     "node_failure": "Rerun it: the machine failed, not the job.",
     "preempted": "Rerun it: it was made to leave, and did nothing wrong.",
+    "cancelled": "A person cancelled it at the scheduler: rerun it if it is still wanted.",
     "scf": "Look at the end of its log; a different mixing or more electronic steps may help, then rerun it.",
     "ionic": "Rerun it with more steps (--set max_steps=...), or from a better start.",
     "disk_full": "Free space, then rerun it.",

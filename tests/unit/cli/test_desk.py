@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import os
 import statistics
+import sys
 import time
 from operator import add
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from jobflow import Flow, Job
+from monty.json import jsanitize
+from pymatgen.core import Lattice, Structure
+from pymatgen.io.vasp.inputs import Poscar
 
-from epilayer.cli.desk import StudyDesk
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "dashboard"))
+
+from record_kinds import lobster_run
+
+from epilayer.cli.common import jobstore_of
+from epilayer.cli.desk import _REMEDIES, StudyDesk
 from epilayer.config import open_study
 from epilayer.launch.embedded import EmbeddedQueue
+from epilayer.model.cluster import FailureClass
 from epilayer.model.errors import InputError
 from epilayer.report.dashboard.desk import Verb
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from epilayer.config import Study
     from epilayer.report.dashboard.desk import JobView
 
@@ -71,6 +80,10 @@ def test_a_failed_job_tells_class_lines_remedy_and_command(study: Study) -> None
     assert view.command == "epilayer rerun 1 && epilayer run"
 
 
+def test_every_class_of_failure_says_what_helps() -> None:
+    assert set(_REMEDIES) == {kind.value for kind in FailureClass}
+
+
 def test_a_long_line_is_cut_and_a_log_without_words_tells_nothing(study: Study) -> None:
     view = failed(study, "exited with code 1", {"stderr.log": "x" * 1000 + " out of memory\n"})
     (line,) = (text for _, text in view.telling)
@@ -97,6 +110,44 @@ def test_files_outside_the_study_are_none_of_it(study: Study, tmp_path: Path) ->
     with pytest.raises(InputError, match="no trajectory"):
         desk.trajectory("../..")
     assert desk.trajectories() == []
+
+
+def test_a_vasp_run_shows_what_it_began_with(study: Study, tmp_path: Path) -> None:
+    began = Structure(Lattice.cubic(5), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    ended = began.copy()
+    ended.translate_sites([0], [0.02, 0, 0])
+    inside, outside = tmp_path / "runs" / "1", tmp_path.parent / f"{tmp_path.name}-outside"
+    for folder in (inside, outside):
+        folder.mkdir(parents=True)
+        Poscar(ended).write_file(str(folder / "POSCAR"))  # custodian went on from here
+        Poscar(began).write_file(str(folder / "POSCAR.orig"))
+    desk = StudyDesk(study)
+    found = desk.started_from(str(inside), ended)
+    assert found is not None
+    assert found.frac_coords == pytest.approx(began.frac_coords)
+    assert desk.started_from(str(outside), ended) is None
+    assert desk.started_from("gone", ended) is None
+
+
+def test_the_lobster_runs_behind_a_record_are_found_by_what_built_on_what(study: Study) -> None:
+    bonding = lobster_run(
+        study.root / "lobster", Structure(Lattice.cubic(5), ["C", "O"], [[0] * 3, [0.3] * 3])
+    )
+    measured = Job(function=abs, function_args=(1,), name="bonds")
+    between = Job(function=add, function_args=(measured.output, 1), name="scan")
+    judged = Job(function=add, function_args=(between.output, 1), name="judge")
+    apart = Job(function=abs, function_args=(2,), name="other bonds")
+    queue = queue_of(study)
+    queue.submit(Flow([measured, between, judged, apart], name="study"))
+    by_name = {job.name: job for job in queue.jobs()}
+    with jobstore_of(study) as outputs:
+        for name in ("bonds", "other bonds"):
+            label = bonding.model_copy(update={"label": name})
+            made = {"uuid": by_name[name].uuid, "index": 1, "output": label, "completed_at": "2026-01-01"}
+            outputs.update(jsanitize(made, strict=True, enum_values=True))
+    desk = StudyDesk(study)
+    assert [run.label for run in desk.measured(by_name["judge"].uuid)] == ["bonds"]
+    assert desk.measured(by_name["bonds"].uuid) == []
 
 
 @pytest.mark.slow
