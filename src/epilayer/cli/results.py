@@ -20,15 +20,22 @@ if TYPE_CHECKING:
 
 def report(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="HTML file to write.")] = None,
+    figures: Annotated[
+        Path | None,
+        typer.Option("--figures", metavar="DIR", help="Also write each figure as a PDF of its own."),
+    ] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON; write no file.")] = False,
 ) -> None:
     """Print the paper's table with what was computed here, and write it as one offline HTML file.
 
     Example: [cyan]epilayer report --output report.html[/]
+
+    Example: [cyan]epilayer report --figures figures/[/]
     """
     from epilayer.model.files import write_atomic
     from epilayer.report.citations import library_of
+    from epilayer.report.figures import study_figures
     from epilayer.report.html import render_html
     from epilayer.report.paper_table import paper_table, rows_to_json, rows_to_rich
     from epilayer.report.tables import compare, to_json, to_rich
@@ -56,13 +63,14 @@ def report(
         out.print("Nothing is computed yet. Begin with: [cyan]epilayer run paper_adsorption[/]")
         return
     path = output or used.root / "report.html"
+    legs = _legs(used, adsorption)
     with err.status("Drawing the report ..."):
         text = render_html(
             adsorption,
             growth,
             reference,
             made_at=datetime.now(UTC),
-            calculations=_legs(used, adsorption),
+            calculations=legs,
             sources=sources_of(used, [one.record for records in found.values() for one in records]),
             shapes=_records(found, "wulff"),
             surface_energies=_records(found, "surface"),
@@ -72,6 +80,11 @@ def report(
         )
     write_atomic(path, text)
     out.print(f"Report written: [bold]{path}[/]")
+    if figures is not None:
+        with err.status("Drawing the figures ..."):
+            for name, data in study_figures(found, reference, legs):
+                write_atomic(figures / f"{name}.pdf", data)
+        out.print(f"Figures written: [bold]{figures}[/]")
 
 
 _REPORTED = frozenset(

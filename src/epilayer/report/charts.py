@@ -237,6 +237,7 @@ def _row(axes: Axes, number: int, row: AdsorptionRow, names: Sequence[str], *, n
         axes.annotate(
             note, (1, number + 0.45), xycoords=("axes fraction", "data"), ha="right", va="bottom",
             fontsize=style.SMALL_PT, color=style.MUTED, style="italic",
+            bbox={"facecolor": style.PAPER, "edgecolor": "none", "pad": 1.0},  # over the threshold's line
         )  # fmt: skip
 
 

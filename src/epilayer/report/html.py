@@ -50,7 +50,7 @@ def render_html(
     reference: Reference | None = None,
     *,
     made_at: datetime | None = None,
-    title: str = "Adsorption on cathode facets",
+    title: str = "What was computed, beside the paper",
     calculations: Iterable[Calculation] = (),
     sources: Mapping[str, str] | None = None,
     shapes: Sequence[WulffShape] = (),
@@ -108,6 +108,7 @@ def render_html(
         ),
         **_whole_study(found or {}, reference, sources or {}, library or {}),
         cards=[_card(number, record, by_job, reference) for number, record in enumerate(records, 1)],
+        opens={_key(record): f"result-{number}" for number, record in enumerate(records, 1)},
         levels=_levels(records),
         verdicts=list(zip(comparison.growth, [_margin(row) for row in comparison.growth], strict=True)),
         silent=[(choice, executed(choice, records)) for choice in reference.silent] if reference else [],
@@ -235,6 +236,11 @@ def _whole_study(
         "origins": [
             _origin(kind, one) for kind, records in found.items() for one in records if one.id in named
         ],
+        "growth_origins": {
+            (one.record.cathode, one.record.ligand): one.id
+            for one in found.get("growth", ())
+            if one.id in named
+        },
         "methods": methods.methods_text(found),
         "citations": citations.bibtex(found, sources, library) if rows else "",
     }
@@ -300,6 +306,11 @@ def _card(
         "curves": curves,
         "roles": _ROLES,
     }
+
+
+def _key(record: AdsorptionEnergy) -> tuple[str, str, str, str, str]:
+    """Return what tells a result in the table of adsorption energies."""
+    return record.cathode, record.facet, record.ligand, record.level.name, record.termination
 
 
 def _or_last(value: float | None) -> float:

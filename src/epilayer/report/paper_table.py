@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from epilayer.model.level import EngineKind
+from epilayer.model.transport import Verdict
 from epilayer.report import tables
 
 if TYPE_CHECKING:
@@ -182,15 +183,16 @@ def _growth(
             if verdict.cathode == cathode:
                 said = reference.growth_of(cathode, verdict.ligand)
                 known = verdict.mode.value != "undecided"
-                agrees = (
-                    "" if said is None or not known else "none" if said.mode is verdict.mode else "differs"
+                same = said is not None and said.mode is verdict.mode
+                beside = (
+                    "" if said is None or not known else f"; {'as' if same else 'differs from'} the paper"
                 )
                 facets = ", ".join(
                     f"({f.facet}) {tables.interval(f.low_ev, f.high_ev)} eV" for f in verdict.facets
                 )
                 words = tables.growth_words(verdict.mode, verdict.binding_facets)
                 levels = ", ".join(sorted({name for f in verdict.facets for name in f.values_ev}))
-                yield Ours(one.id, f"{verdict.ligand}: {words}; {facets}", levels, known, agrees)
+                yield Ours(one.id, f"{verdict.ligand}: {words}; {facets}{beside}", levels, known)
 
     return rows
 
@@ -250,15 +252,19 @@ def _motion(found: Mapping[str, Sequence[Found]], _: Reference) -> Iterator[Ours
         ends = [e for e in (estimate.lower_cm2_per_s, estimate.upper_cm2_per_s) if e is not None]
         value = estimate.diffusion_cm2_per_s
         between = " to ".join(f"{end:.1e}" for end in ends)
-        said = f"D({record.cation}) " + (
-            f"{value:.1e} ({between}) cm\N{SUPERSCRIPT TWO}/s" if value is not None else estimate.reason
+        said = (
+            f"{value:.1e} ({between}) cm\N{SUPERSCRIPT TWO}/s"
+            if value is not None
+            else f"{estimate.verdict.value}: {estimate.reason[:1].lower()}{estimate.reason[1:]}"
         )
-        ranked = record.report.faster[0].said if record.report.faster else "no ranking"
+        refused = estimate.verdict is Verdict.REFUSED
+        yield Ours(one.id, f"D({record.cation}) {said}", record.level.name, certified=not refused)
         oxygen = next((s for s in record.solvation.shells if s.partner == "all O"), None)
-        peak = (
-            "" if oxygen is None or oxygen.first_peak_ang is None else f"; Na-O {oxygen.first_peak_ang:.2f} Å"
-        )
-        yield Ours(one.id, f"{said}; {ranked}{peak}", record.level.name, certified=True)
+        if oxygen is not None and oxygen.first_peak_ang is not None:
+            yield Ours(one.id, f"Na-O {oxygen.first_peak_ang:.2f} Å", record.level.name, certified=True)
+        for pair in record.report.faster[:1]:
+            known = pair.verdict is not Verdict.REFUSED
+            yield Ours(one.id, pair.said, record.level.name, certified=known)
 
 
 def _bonds(found: Mapping[str, Sequence[Found]], _: Reference) -> Iterator[Ours]:

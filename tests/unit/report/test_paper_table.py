@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from epilayer.cli.root import app
 from epilayer.config import Catalogue, shipped
 from epilayer.model.level import EngineKind
+from epilayer.report.figures import study_figures
 from epilayer.report.html import render_html
 from epilayer.report.methods import methods_text
 from epilayer.report.paper_table import COMPUTED, NOT_RUN, REFUSED, Found, paper_table
@@ -82,3 +83,13 @@ def test_methods_say_what_was_executed(make: Any) -> None:  # noqa: ANN401
     assert "max_force_ev_per_ang = 0.05" in text
     assert "chgnet 0.4.2" in text
     assert "1 of 2 were certified" in text
+
+
+def test_every_figure_stands_in_a_vector_file_of_its_own(make: Any, reference: Reference) -> None:  # noqa: ANN401
+    drawn = dict(study_figures(found(make), reference))
+    assert {name.partition("-")[0] for name in drawn} == {"adsorption", "structure"}
+    assert len(drawn) == 1 + 2  # the energies, and a picture of each result
+    assert all(data.startswith(b"%PDF") and b"/Image" not in data for data in drawn.values())
+    assert drawn == dict(study_figures(found(make), reference))  # equal records, equal bytes
+    toy = {"adsorption": [Found("0" * 64, make.adsorption(at=make.level("toy", EngineKind.TOY)))]}
+    assert dict(study_figures(toy, reference)) == {}
