@@ -164,7 +164,7 @@ def test_ten_thousand_jobs_are_paged_and_filtered_quickly(study: Study) -> None:
         db.execute("UPDATE jobs SET state = 'FAILED', cause = 'walltime' WHERE id % 5 = 0")
     app = create_app(StudyDesk(study), port=80)
     client = TestClient(app, base_url="http://127.0.0.1:80")
-    took_s = []
+    took_s = []  # of CPU: what else the machine does is no part of it
     for address, said in (
         ("/jobs", "10000 jobs"),
         ("/jobs?page=100", "page 100 of 100"),
@@ -174,9 +174,9 @@ def test_ten_thousand_jobs_are_paged_and_filtered_quickly(study: Study) -> None:
         ("/jobs?flow=f1&state=ready", "8000 jobs"),
         ("/", "All 2000 failed jobs"),
     ):
-        started = time.perf_counter()
+        started = time.process_time()
         answer = client.get(address, headers={"Host": "127.0.0.1:80"})
-        took_s.append(time.perf_counter() - started)
+        took_s.append(time.process_time() - started)
         assert said in answer.text, address
         assert answer.text.count('href="/job/') <= 100
-    assert statistics.median(took_s) < 1.0, took_s
+    assert statistics.median(took_s) < 0.5, took_s
