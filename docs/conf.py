@@ -15,6 +15,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_heading_anchors = 3
 html_theme = "furo"
 html_title = "epilayer"
+html_show_copyright = False
 # Built and read offline: no fonts or scripts from elsewhere.
 html_static_path: list[str] = []
 # Every reference is checked, but for those to other projects: their inventories are on the network.

@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import typer
 
 import demo
 import material
+from epilayer.cli.root import app
 from pages import DOCS, ROOT, Block, alike, blocks, difference
 from terminal import Programs, Said, Terminal
 
@@ -92,12 +94,12 @@ class Session:
         elif block.language == "console":
             for command in block.commands:
                 code = block.marked("exit") if command is block.commands[-1] else None
-                self.command(block, command.text, command.output, int(code or 0))
+                self.command(block, replaced(command.text), command.output, int(code or 0))
 
     def command(self, block: Block, text: str, shown: tuple[str, ...], code: int) -> None:
         """Run one command; one that serves until Ctrl-C gets it."""
         serves = re.match(r"epilayer dashboard\b", text)
-        said = self.terminal.run(replaced(text), until=PRINTS_ITS_ADDRESS if serves else None)
+        said = self.terminal.run(text, until=PRINTS_ITS_ADDRESS if serves else None)
         self.note(block, text, shown, 130 if serves else code, said)
         self.enter_study()
 
@@ -155,6 +157,69 @@ def test_every_block_of_a_page_does_what_it_shows(
     assert not session.findings, "\n\n".join(session.findings)
 
 
+def help_texts(group: Any, path: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN401  (typer's own classes)
+    """Yield every visible command and the text of its help."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from help_texts(command, f"{path} {name}".strip())
+        elif not command.hidden:
+            yield f"{path} {name}".strip(), command.help or ""
+
+
+HELP = {
+    command: re.findall(r"\[cyan\](epilayer .*?)\[/\]", text.partition("Example: ")[2])
+    for command, text in help_texts(typer.main.get_command(app))
+}
+"""The examples of every command."""
+IN_HELP = {
+    # Computing, cut short.
+    "epilayer run paper_adsorption --workers 2": REHEARSAL,
+    "epilayer run surface_energies --quick": (
+        "epilayer run surface_energies --quick --level toy --set facets=100"
+    ),
+    "epilayer run sensitivity": "epilayer submit sensitivity --set facets=100 --set poses=2 --dry-run",
+    "epilayer build pore met6 --salt NaFSI:2 --chain pom15:2 --seed 1 -o loaded.cif": (
+        "epilayer build pore met6 --salt NaFSI:1 --seed 1 -o loaded.cif"
+    ),
+    "epilayer inputs paper_adsorption --level paper -o inputs": (
+        "epilayer inputs paper_adsorption --level paper --quick --set facets=100 -o new-inputs"
+    ),
+    "epilayer submit paper_adsorption --level chgnet+d3 --set poses=24 --dry-run": (
+        "epilayer submit paper_adsorption --level chgnet+d3 --set poses=24 --set facets=100 --dry-run"
+    ),
+    # Two runs of LOBSTER, where the shell would find more.
+    "epilayer analyse calibration lobster/*/ --bonds C-O": (
+        "epilayer analyse calibration molecule/ lobster/ --bonds C-O"
+    ),
+}
+ELSEWHERE = {
+    "epilayer doctor --rehearse": "tests/vasp/test_doctor_vasp.py::test_a_campaign_is_rehearsed_end_to_end"
+}
+CODES = {"epilayer rerun --failed && epilayer run": 0}
+"""Exit codes other than 0."""
+
+
+def test_every_example_of_the_help_does_something(
+    programs: Programs, own_files: Path, rehearsed: Path
+) -> None:
+    """In the order of the commands' groups, in one study: what one writes another reads."""
+    session = Session(programs.terminal(rehearsed), own_files)
+    nowhere = Block("epilayer --help", 0, "console", "")
+    for examples in HELP.values():
+        for example in examples:
+            if example not in ELSEWHERE and not needs_cluster(example):
+                session.terminal.folder = rehearsed
+                command = " && ".join(IN_HELP.get(part, part) for part in example.split(" && "))
+                session.command(nowhere, command, (), CODES.get(example, 0))
+    assert not session.findings, "\n\n".join(session.findings)
+    assert session.executed > 40
+
+
+def needs_cluster(example: str) -> bool:
+    """Whether an example talks to SLURM or the database (see ``tests/cluster/test_docs_on_cluster.py``)."""
+    return bool(re.match(r"epilayer (cluster|transfer)\b|.*--with\b", example))
+
+
 def every_block() -> list[Block]:
     return [block for page in (DOCS / "tutorial.md", *PAGES) for block in blocks(page)]
 
@@ -178,7 +243,7 @@ def test_a_ligand_takes_twelve_lines_and_a_cathode_twelve_and_a_cif() -> None:
 
 
 def test_what_runs_elsewhere_has_a_test_that_is_there() -> None:
-    marked = [b.marked("elsewhere") for b in every_block()]
+    marked = [b.marked("elsewhere") for b in every_block()] + list(ELSEWHERE.values())
     for name in filter(None, marked):
         file, _, test = name.partition("::")
         assert f"def {test}(" in (ROOT / file).read_text(encoding="utf-8"), name
@@ -187,6 +252,8 @@ def test_what_runs_elsewhere_has_a_test_that_is_there() -> None:
 def test_every_replacement_is_used() -> None:
     printed = {part.strip() for text in printed_commands() for part in text.split("&&")}
     assert [text for text in INSTEAD if text not in printed] == []
+    examples = {part for found in HELP.values() for text in found for part in (text, *text.split(" && "))}
+    assert [text for text in (*IN_HELP, *ELSEWHERE, *CODES) if text not in examples] == []
 
 
 def printed_commands() -> list[str]:

@@ -62,6 +62,8 @@ def _calculations(folder: Path) -> None:
     single_point(tree / "clean", SLAB, -12.0)
     single_point(tree / "box", box, -1.5, edge_ang=15.0)
     single_point(tree / "pose1", [OXYGEN, *SLAB], -16.0)
+    for name in ("clean", "box", "pose1"):
+        shutil.copytree(tree / name, folder / name)
 
 
 def _dynamics(folder: Path) -> None:

@@ -82,7 +82,7 @@ def slab(
 
     Example: [cyan]epilayer build slab nvopf --miller 0 0 1 -o slab.cif --png slab.png[/]
 
-    Example: [cyan]epilayer build slab mine.cif --miller 1 0 4 --oxidation Li=1,Co=3,O=-2 --json[/]
+    Example: [cyan]epilayer build slab mine.cif --miller 1 0 4 --oxidation Na=1,Fe=3,O=-2 --json[/]
     """
     from epilayer.structures import charging, slabs, surfaces
 

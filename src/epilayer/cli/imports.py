@@ -72,7 +72,7 @@ def import_calculations(
     --json prints one object a calculation (path, code, kind, status, energy_ev, reasons, corrections,
     magnetic_moments, ...); with --adsorption an object of two lists, calculations and adsorption.
 
-    Example: [cyan]epilayer import /data/launches --workers 4 --into-store[/]
+    Example: [cyan]epilayer import launches/ --workers 4 --into-store[/]
 
     Example: [cyan]epilayer import --adsorption slab=clean molecule=box adsorbate=pose1[/]
     """

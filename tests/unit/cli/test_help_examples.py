@@ -1,4 +1,7 @@
-"""Every command shows an example, every example is one that the program takes, and the quick ones are run."""
+"""Every command shows an example, and every example is one that the program takes.
+
+``tests/docs/test_docs_executed.py`` runs them.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 import typer
-from typer.testing import CliRunner
 
 from epilayer.cli.root import app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 ROOT = typer.main.get_command(app)
 EXAMPLE = re.compile(r"Example: \[cyan\](.*?)\[/\]")
-# Of an empty study, without files and without computing.
-QUICK = ("list", "query", "jobs list", "status")
 
 
 def commands(group: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
@@ -57,15 +56,3 @@ def test_every_example_is_taken(example: str) -> None:
             command = command.commands[rest.pop(0)]
         assert command is not ROOT
         assert command.make_context(words[0], rest).params
-
-
-@pytest.mark.parametrize("example", [e for e in EXAMPLES if e.removeprefix("epilayer ").startswith(QUICK)])
-def test_quick_examples_run(example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "epilayer.yaml").touch()
-    monkeypatch.chdir(tmp_path)
-    for words in words_of(example):
-        if "--watch" in words:
-            words.remove("--watch")
-        done = CliRunner().invoke(app, ["-C", str(tmp_path), *words])
-        assert done.exit_code == 0, done.output
-        assert done.output.strip()
