@@ -18,7 +18,8 @@ import demo
 import material
 from epilayer.cli.root import app
 from pages import DOCS, ROOT, Block, alike, blocks, difference
-from terminal import Programs, Said, Terminal
+from reading import Session, parts
+from terminal import Programs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,9 +44,6 @@ INSTEAD = {
     "epilayer run met6_transport --quick": "epilayer submit met6_transport --quick --dry-run",
     "epilayer run sensitivity": "epilayer submit sensitivity --set facets=100 --set poses=2 --dry-run",
 }
-MAKE = f"make --directory {ROOT} --dry-run --always-make"
-"""``make`` prints its commands instead of running them."""
-PRINTS_ITS_ADDRESS = "http://127.0.0.1:"
 
 
 @pytest.fixture(scope="session")
@@ -62,72 +60,16 @@ def own_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class Session:
-    """A page that is read from top to bottom."""
-
-    def __init__(self, terminal: Terminal, own_files: Path) -> None:
-        self.terminal = terminal
-        self.own_files = own_files
-        self.met: set[Path] = set()
-        self.said = Said(0, "")
-        self.executed = 0
-        self.findings: list[str] = []
-        self.enter_study()
-
-    def enter_study(self) -> None:
-        """Put the reader's files into a study that is entered for the first time."""
-        here = self.terminal.folder
-        if (here / "epilayer.yaml").exists() and here not in self.met:
-            self.met.add(here)
-            shutil.copytree(self.own_files, here, dirs_exist_ok=True)
-
-    def run(self, block: Block) -> None:
-        """Execute one block, or write its file, and note where it differs from what it shows."""
-        if block.file:
-            path = self.terminal.folder / block.file
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(block.text, encoding="utf-8")
-        elif block.language == "python":
-            self.note(block, block.text, (), 0, self.terminal.python(block.text))
-        elif block.marked("output") is not None:
-            self.note(block, "output", tuple(block.text.splitlines()), 0, self.said)
-        elif block.language == "console":
-            for command in block.commands:
-                code = block.marked("exit") if command is block.commands[-1] else None
-                self.command(block, replaced(command.text), command.output, int(code or 0))
-
-    def command(self, block: Block, text: str, shown: tuple[str, ...], code: int) -> None:
-        """Run one command; one that serves until Ctrl-C gets it."""
-        serves = re.match(r"epilayer dashboard\b", text)
-        said = self.terminal.run(text, until=PRINTS_ITS_ADDRESS if serves else None)
-        self.note(block, text, shown, 130 if serves else code, said)
-        self.enter_study()
-
-    def note(self, block: Block, what: str, shown: tuple[str, ...], code: int, said: Said) -> None:
-        """Note what is not as the page says."""
-        self.said = said
-        self.executed += 1
-        found = difference(shown, said.text) if said.code == code else f"exit code {said.code}, not {code}"
-        if found is not None:
-            self.findings.append(f"{block.where}: {what}\n{found}\n{said.text}")
-
-
-def replaced(text: str) -> str:
-    """Return the command that stands for a printed one; comments and what follows ``&&`` stay."""
-    words = re.sub(r"\s+#.*", "", text)
-    words = re.sub(r"^make\b", MAKE, words)
-    return " && ".join(INSTEAD.get(part.strip(), part) for part in words.split("&&"))
-
-
 @pytest.fixture(scope="session")
 def tutorial(programs: Programs, own_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Session:
     """The tutorial, executed in an empty folder; its rehearsal is where the how-to pages begin."""
-    session = Session(programs.terminal(tmp_path_factory.mktemp("tutorial")), own_files)
+    session = Session(programs.terminal(tmp_path_factory.mktemp("tutorial")), own_files, INSTEAD)
     for block in blocks(DOCS / "tutorial.md"):
         session.run(block)
     return session
 
 
+@pytest.mark.slow
 def test_the_tutorial_does_what_it_shows(tutorial: Session) -> None:
     assert not tutorial.findings, "\n\n".join(tutorial.findings)
     assert tutorial.executed >= 12
@@ -139,6 +81,7 @@ def rehearsed(tutorial: Session, tmp_path: Path) -> Path:
     return shutil.copytree(tutorial.terminal.folder.parent / "try", tmp_path / "study")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_block_of_a_page_does_what_it_shows(
     page: Path, programs: Programs, own_files: Path, rehearsed: Path
@@ -150,7 +93,7 @@ def test_every_block_of_a_page_does_what_it_shows(
     if page.name == "README.md":  # it lays out the study itself
         own_files, start = rehearsed, rehearsed.parent / "empty"
         start.mkdir()
-    session = Session(programs.terminal(start, JOBFLOW_CONFIG_FILE=str(start / "jobflow.yaml")), own_files)
+    session = Session(programs.terminal(start), own_files, INSTEAD)
     for block in blocks(page):
         if block.marked("elsewhere") is None and block.marked("cluster") is None:
             session.run(block)
@@ -199,18 +142,18 @@ CODES = {"epilayer rerun --failed && epilayer run": 0}
 """Exit codes other than 0."""
 
 
+@pytest.mark.slow
 def test_every_example_of_the_help_does_something(
     programs: Programs, own_files: Path, rehearsed: Path
 ) -> None:
     """In the order of the commands' groups, in one study: what one writes another reads."""
-    session = Session(programs.terminal(rehearsed), own_files)
+    session = Session(programs.terminal(rehearsed), own_files, IN_HELP)
     nowhere = Block("epilayer --help", 0, "console", "")
     for examples in HELP.values():
         for example in examples:
             if example not in ELSEWHERE and not needs_cluster(example):
                 session.terminal.folder = rehearsed
-                command = " && ".join(IN_HELP.get(part, part) for part in example.split(" && "))
-                session.command(nowhere, command, (), CODES.get(example, 0))
+                session.command(nowhere, session.replaced(example), (), CODES.get(example, 0))
     assert not session.findings, "\n\n".join(session.findings)
     assert session.executed > 40
 
@@ -250,15 +193,10 @@ def test_what_runs_elsewhere_has_a_test_that_is_there() -> None:
 
 
 def test_every_replacement_is_used() -> None:
-    printed = {part.strip() for text in printed_commands() for part in text.split("&&")}
+    printed = {part for block in every_block() for command in block.commands for part in parts(command.text)}
     assert [text for text in INSTEAD if text not in printed] == []
     examples = {part for found in HELP.values() for text in found for part in (text, *text.split(" && "))}
     assert [text for text in (*IN_HELP, *ELSEWHERE, *CODES) if text not in examples] == []
-
-
-def printed_commands() -> list[str]:
-    from_pages = [command.text for block in every_block() for command in block.commands]
-    return [re.sub(r"\s+#.*", "", text) for text in from_pages]
 
 
 def test_the_readme_shows_the_report_of_a_real_run(programs: Programs, tmp_path: Path) -> None:

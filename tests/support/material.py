@@ -57,6 +57,13 @@ def _calculations(folder: Path) -> None:
         launch.parent.mkdir(exist_ok=True)
         single_point(launch, atoms, energy_ev)
         (launch / "FW.json").write_text(json.dumps({"fw_id": number, "name": f"static {number}", "spec": {}}))
+    store = {"JOB_STORE": {"docs_store": {"type": "JSONStore", "paths": "outputs.json"}}}
+    (folder / "jobflow.yaml").write_text(json.dumps(store), encoding="utf-8")
+    outputs = [
+        {"uuid": str(n), "index": 1, "output": {"dir_name": f"node7:launches/launcher_{n}"}}
+        for n in (1, 2, 3)
+    ]
+    (folder / "outputs.json").write_text(json.dumps(outputs), encoding="utf-8")
     tree = folder / "tree"
     tree.mkdir()
     single_point(tree / "clean", SLAB, -12.0)
