@@ -40,6 +40,9 @@ INSTEAD = {
     "epilayer run paper_adsorption": f"python {DEMO_RESULTS}",
     # The same command with a toy potential, whose jobs the rehearsal has computed.
     "epilayer run paper_adsorption --workers 2": REHEARSAL + " --workers 2",
+    "epilayer submit met6_transport --set segment_wall_time_s=3600 --set seeds=0,1 --dry-run": (
+        "epilayer submit met6_transport --set segment_wall_time_s=3600 --set seeds=0,1 --dry-run --quick"
+    ),
     # Minutes of computing: the flow is built, and what it would run is shown.
     "epilayer run met6_transport --quick": "epilayer submit met6_transport --quick --dry-run",
     "epilayer run sensitivity": "epilayer submit sensitivity --set facets=100 --set poses=2 --dry-run",
@@ -148,6 +151,7 @@ def test_every_example_of_the_help_does_something(
 ) -> None:
     """In the order of the commands' groups, in one study: what one writes another reads."""
     session = Session(programs.terminal(rehearsed), own_files, IN_HELP)
+    session.terminal.run("printf 'authors: [{name: A. Author}]\\nlicence: CC-BY-4.0\\n' >> epilayer.yaml")
     nowhere = Block("epilayer --help", 0, "console", "")
     for examples in HELP.values():
         for example in examples:
