@@ -12,7 +12,7 @@ import pytest
 
 from epilayer.store.journal import open_database
 from pages import DOCS, ROOT, blocks
-from reading import Session
+from reading import Session, examples_of_help, needs_cluster
 from terminal import Programs
 
 if TYPE_CHECKING:
@@ -37,6 +37,20 @@ INSTEAD = {
     "epilayer submit paper_adsorption": f"{MOVE_HERE} && {SMALL}",
     "epilayer cluster launch --pilot mycluster --pilots 3 --workers 2": (
         "epilayer cluster launch --pilot mycluster --pilots 3 --workers 2 --dry-run"
+    ),
+}
+IN_HELP = {
+    "epilayer transfer mycluster": f"epilayer transfer mycluster && {MOVE_THERE}",
+    "epilayer cluster doctor": INSTEAD["epilayer cluster doctor"],
+    "epilayer cluster doctor --pilot mycluster --json": (
+        "epilayer cluster doctor --pilot mycluster --json || [ $? = 1 ]"
+    ),
+    "epilayer cluster launch --pilot mycluster --pilots 3 --workers 2": (
+        f"{MOVE_HERE} && epilayer cluster launch --pilot mycluster --pilots 3 --workers 2 --dry-run; {MOVE_THERE}"
+    ),
+    "epilayer cluster watch": INSTEAD["epilayer cluster watch"],
+    "epilayer rerun --class walltime --with walltime=48:00:00 --dry-run": (
+        "epilayer rerun --class walltime --with walltime=48:00:00 --dry-run || [ $? = 2 ]"
     ),
 }
 PROFILE = """\
@@ -91,16 +105,9 @@ def test_the_examples_of_the_help_run_there(study: Path, tmp_path: Path) -> None
     (tmp_path / "bin").mkdir()
     with Programs(tmp_path / "bin") as programs:
         terminal = programs.terminal(study, SLURM_CONF=os.environ["SLURM_CONF"])
-        for command in (
-            SMALL,
-            "epilayer transfer mycluster",
-            MOVE_THERE,
-            "epilayer cluster launch --dry-run",
-            "epilayer cluster sync",
-            "epilayer cluster links",
-            INSTEAD["epilayer cluster doctor"],
-            "epilayer rerun --class walltime --with walltime=48:00:00 --dry-run || [ $? = 2 ]",
-            INSTEAD["epilayer cluster watch"],
-        ):
-            said = terminal.run(command)
-            assert said.code == 0, f"{command}\n{said.text}"
+        assert terminal.run(SMALL).code == 0
+        examples = [e for found in examples_of_help().values() for e in found if needs_cluster(e)]
+        assert len(examples) >= 7
+        for example in sorted(examples, key=lambda e: "transfer" not in e):  # it moves the study there
+            said = terminal.run(IN_HELP.get(example, example))
+            assert said.code == 0, f"{example}\n{said.text}"

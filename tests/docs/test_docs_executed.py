@@ -9,16 +9,14 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-import typer
 
 import demo
 import material
-from epilayer.cli.root import app
 from pages import DOCS, ROOT, Block, alike, blocks, difference
-from reading import Session, parts
+from reading import Session, examples_of_help, needs_cluster, parts
 from terminal import Programs
 
 if TYPE_CHECKING:
@@ -103,20 +101,7 @@ def test_every_block_of_a_page_does_what_it_shows(
     assert not session.findings, "\n\n".join(session.findings)
 
 
-def help_texts(group: Any, path: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN401  (typer's own classes)
-    """Yield every visible command and the text of its help."""
-    for name, command in group.commands.items():
-        if hasattr(command, "commands"):
-            yield from help_texts(command, f"{path} {name}".strip())
-        elif not command.hidden:
-            yield f"{path} {name}".strip(), command.help or ""
-
-
-HELP = {
-    command: re.findall(r"\[cyan\](epilayer .*?)\[/\]", text.partition("Example: ")[2])
-    for command, text in help_texts(typer.main.get_command(app))
-}
-"""The examples of every command."""
+HELP = examples_of_help()
 IN_HELP = {
     # Computing, cut short.
     "epilayer run paper_adsorption --workers 2": REHEARSAL,
@@ -160,11 +145,6 @@ def test_every_example_of_the_help_does_something(
                 session.command(nowhere, session.replaced(example), (), CODES.get(example, 0))
     assert not session.findings, "\n\n".join(session.findings)
     assert session.executed > 40
-
-
-def needs_cluster(example: str) -> bool:
-    """Whether an example talks to SLURM or the database (see ``tests/cluster/test_docs_on_cluster.py``)."""
-    return bool(re.match(r"epilayer (cluster|transfer)\b|.*--with\b", example))
 
 
 def every_block() -> list[Block]:

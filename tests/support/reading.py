@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import typer
+
+from epilayer.cli.root import app
 from pages import ROOT, difference
 from terminal import Said, Terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from pages import Block
@@ -87,3 +90,25 @@ class Session:
     def replaced(self, text: str) -> str:
         """Return the command that stands for a printed one, part by part of ``&&``."""
         return " && ".join(self.instead.get(part, part) for part in parts(text))
+
+
+def examples_of_help() -> dict[str, list[str]]:
+    """Return the examples of every visible command, by its words."""
+    return {
+        command: re.findall(r"\[cyan\](epilayer .*?)\[/\]", text.partition("Example: ")[2])
+        for command, text in help_texts(typer.main.get_command(app))
+    }
+
+
+def help_texts(group: Any, path: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN401  (typer's own classes)
+    """Yield every visible command and the text of its help."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from help_texts(command, f"{path} {name}".strip())
+        elif not command.hidden:
+            yield f"{path} {name}".strip(), command.help or ""
+
+
+def needs_cluster(example: str) -> bool:
+    """Whether an example talks to SLURM or the database (see ``tests/cluster/test_docs_on_cluster.py``)."""
+    return bool(re.match(r"epilayer (cluster|transfer)\b|.*--with\b", example))
