@@ -46,7 +46,8 @@ IN_HELP = {
         "epilayer cluster doctor --pilot mycluster --json || [ $? = 1 ]"
     ),
     "epilayer cluster launch --pilot mycluster --pilots 3 --workers 2": (
-        f"{MOVE_HERE} && epilayer cluster launch --pilot mycluster --pilots 3 --workers 2 --dry-run; {MOVE_THERE}"
+        f"{MOVE_HERE} && epilayer cluster launch --pilot mycluster --pilots 3 --workers 2 --dry-run"
+        f" && {MOVE_THERE}"
     ),
     "epilayer cluster watch": INSTEAD["epilayer cluster watch"],
     "epilayer rerun --class walltime --with walltime=48:00:00 --dry-run": (
