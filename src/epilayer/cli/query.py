@@ -309,6 +309,7 @@ def _print_table(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
             justify="right" if numeric else "left",
             no_wrap=name not in _PROSE,
             overflow="fold",
+            min_width=_PROSE_WIDTH.get(name),
         )
     for row in rows:
         table.add_row(*(_cell(n, row.get(n)) for n in used))
@@ -328,8 +329,12 @@ _PROSE = frozenset(
         "statement",
         "shape",
         "left_out",
+        "measure",
+        "molecule",
     }
 )
+_PROSE_WIDTH = {"measure": 10, "molecule": 7}
+"""Below, prose that is folded is a column of syllables."""
 _HEADINGS = {
     "adsorption_energy_ev": "E_ads (eV)",
     "uncertainty_ev": "+- (eV)",
@@ -343,6 +348,11 @@ _HEADINGS = {
     "without_dispersion_j_per_m2": "less D3",
     "unrelaxed_j_per_m2": "unrelaxed",
     "deformation_energy_ev": "W (eV/f.u.)",
+    "weakest_bond": "weakest",
+    "strongest_weakening_ratio": "change",
+    "orientation_spread_ratio": "spread",
+    "abstraction_energy_ev": "taken (eV)",
+    "abstraction_barrier_ev": "barrier (eV)",
     "deformation_energy_ev_per_ang2": "W (eV/A2)",
     "mean_surface_energy_j_per_m2": "mean gamma (J/m2)",
     "left_out": "left out",
@@ -356,4 +366,6 @@ def _cell(name: str, value: Any) -> str:  # noqa: ANN401  (any scalar)
         return ""
     if not isinstance(value, float):
         return escape(str(value))
+    if name.endswith("_ratio"):
+        return f"{100 * value:+.1f} %"
     return f"{value:+.3f}" if "_ev" in name else f"{value:.5g}"
