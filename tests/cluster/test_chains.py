@@ -5,17 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from jobflow import Flow
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "faults"))
-
 import toy_jobs as toy
-from queue_rig import FireworksRig
-
 from epilayer.config import Catalogue, shipped
 from epilayer.launch.base import JobState
 from epilayer.launch.chains import Chains
@@ -24,9 +19,11 @@ from epilayer.launch.scheduler import Accounted, Queued, SchedulerState, Span
 from epilayer.launch.slurm import Slurm
 from epilayer.model.cluster import Chain, Cluster
 from epilayer.model.errors import QueueError
+from queue_rig import FireworksRig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.cluster
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "faults"))
+from jobflow import Flow
 
 import toy_jobs as toy
-from jobflow import Flow
-from queue_rig import FireworksRig
-
 from epilayer.launch.fireworks import FireworksQueue
+from queue_rig import FireworksRig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.cluster
 

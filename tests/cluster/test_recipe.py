@@ -5,21 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import uuid
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "faults"))
-
 import toy_jobs as toy
-from queue_rig import database_server
-
 from epilayer.cli.common import cluster_queue_of
 from epilayer.cli.root import app
 from epilayer.config import Study, open_study
+from queue_rig import database_server
 
 PROFILE = """\
 name: here

@@ -6,15 +6,10 @@ import json
 import subprocess
 import sys
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from typer.testing import CliRunner
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "faults"))
-
-from queue_rig import database_server
 
 import epilayer.results
 from epilayer.cli.root import app
@@ -22,9 +17,11 @@ from epilayer.model.errors import InputError
 from epilayer.store.journal import open_database
 from epilayer.store.mongo_results import COLLECTION, MongoResults
 from epilayer.store.results import Record
+from queue_rig import database_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.cluster
 

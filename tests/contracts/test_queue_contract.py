@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,14 +10,11 @@ import pytest
 from jobflow import Flow, JobConfig
 from jobflow.core.flow import JobOrder
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "faults"))
-
 import toy_jobs as toy
-from queue_rig import FireworksRig, Rig
-
 from epilayer.launch import EdgeKind, JobState, Outcome, Queue
 from epilayer.launch.base import tree
 from epilayer.model.errors import InputError, QueueError
+from queue_rig import FireworksRig, Rig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import string
-import sys
 import uuid
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "faults"))
-
-from queue_rig import database_server
-
 from epilayer.model.errors import InputError, UnknownNameError
 from epilayer.store.filters import Contains, OneOf, Range, ValueType, parse_filter, resolve
 from epilayer.store.journal import open_database
 from epilayer.store.results import PutCount, Record, ResultsStore, SqliteResults, open_results
+from queue_rig import database_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from epilayer.store.filters import Condition
 

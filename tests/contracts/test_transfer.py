@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from jobflow import Flow
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "faults"))
-
 import toy_jobs as toy
-from queue_rig import FireworksRig, Rig
-
 from epilayer.launch import JobState
 from epilayer.launch.transfer import transfer
 from epilayer.model.errors import QueueError
+from queue_rig import FireworksRig, Rig
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.cluster
 

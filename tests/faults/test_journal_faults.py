@@ -5,27 +5,23 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
 import toy_jobs as toy
-from queue_rig import FireworksRig, database_server
-
 from epilayer.launch import JobState
 from epilayer.launch.fireworks import FireworksQueue
 from epilayer.launch.replica import ReplicatedFile
 from epilayer.model.errors import InputError, QueueError
 from epilayer.store import journal as journal_module
 from epilayer.store.journal import Journal, open_database
+from queue_rig import FireworksRig, database_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture

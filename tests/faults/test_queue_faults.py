@@ -19,13 +19,10 @@ from typing import TYPE_CHECKING
 import pytest
 from jobflow import Flow
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
 import toy_jobs as toy
-from queue_rig import Rig
-
 from epilayer.launch import JobState, Outcome, processes
 from epilayer.model.errors import EpilayerError, NewerSchemaError, QueueError, StoreError
+from queue_rig import Rig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +30,7 @@ if TYPE_CHECKING:
 KILLS = 50
 RUNNER = """
 import sys
-sys.path.insert(0, {faults!r})
+sys.path.insert(0, {support!r})
 from queue_rig import Rig
 from pathlib import Path
 report = Rig(Path({folder!r})).run(workers={workers}, max_crashes=10_000)
@@ -44,7 +41,7 @@ print(report.completed, report.crashed, report.interrupted)
 def start_run(folder: Path, workers: int = 2) -> subprocess.Popen[bytes]:
     """Start ``run_workers`` in a process of its own, as the command line does."""
     code = textwrap.dedent(RUNNER).format(
-        faults=str(Path(__file__).parent), folder=str(folder), workers=workers
+        support=str(Path(toy.__file__).parent), folder=str(folder), workers=workers
     )
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True)
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "faults"))
+from jobflow import Flow
 
 import toy_jobs as toy
-from jobflow import Flow
-from queue_rig import Rig
-
 from epilayer.launch import JobState
 from epilayer.launch.allocation import Allocation
 from epilayer.model.base import parse
 from epilayer.model.cluster import Cluster
+from queue_rig import Rig
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CLUSTER = parse(
     Cluster,

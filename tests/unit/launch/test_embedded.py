@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import errno
 import random
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from jobflow import Flow, OutputReference, Response
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "faults"))
-
 import toy_jobs as toy
-
 from epilayer import launch
 from epilayer.launch import EmbeddedQueue, JobState, claims, ledger, worker
 from epilayer.launch.base import EdgeKind
@@ -25,6 +20,7 @@ from epilayer.model.errors import InputError, QueueError, StoreError
 
 if TYPE_CHECKING:
     import sqlite3
+    from pathlib import Path
 
 
 @pytest.fixture

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +13,7 @@ from hypothesis import strategies as st
 from jobflow import Flow, JobConfig, OnMissing, OutputReference
 from jobflow.core.flow import JobOrder
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "faults"))
-
 import toy_jobs as toy
-
 from epilayer.launch.identity import HARD, PASSIVE, SOFT, NormalFlow, normalise, rewrite, rewrite_value
 from epilayer.model.errors import InputError
 
