@@ -106,6 +106,25 @@ def test_a_walltime_over_the_partitions_limit_is_told_though_the_scheduler_takes
     runs_after_all(profile(wrong, '"03:00:00"', '"00:20:00"'), by_hand=True)
 
 
+def test_a_job_that_no_other_node_suits_goes_to_the_one_that_failed_it(study: ClusterStudy) -> None:
+    submitted(study, "held j0")
+    (study.folder / "go" / "j0").unlink()
+
+    def runs_again() -> bool:
+        study.turn()
+        for one in study.waiting().values():
+            study.release(one.batch)
+        return "j0" in study.started()
+
+    until(runs_again, "it did not start")
+    study.node_down()
+    study.go(["j0"])
+    until(lambda: study.turn() is not None and study.first == {1: "node_failure"}, "it was not judged")
+    # The scheduler takes a job that is held with whatever exclusion, and finds no node for it later.
+    until(lambda: runs_again() or study.queue.job(1).state is JobState.COMPLETED, "it never started")
+    runs_after_all(study)
+
+
 def test_a_quota_of_the_group_on_jobs_is_named_with_what_to_lower(study: ClusterStudy) -> None:
     submitted(study)
     _limit("0")

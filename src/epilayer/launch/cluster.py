@@ -290,12 +290,7 @@ class ClusterLauncher:
             if n in accounted and (job.state.over or accounted[n].first_end)
         }
         report.queued = sum(not job.state.over for job in queued.values())
-        report.notes += [
-            f"SLURM job {number} can never start ({job.reason}): ask for less in the cluster's YAML,"
-            f" scancel {number}, then epilayer rerun --class cancelled"
-            for number, job in queued.items()
-            if number in wanted and job.can_never_start
-        ]
+        self._see_to_stuck(launches, queued, report)
         self._end_attempts(open_attempts, queued, over, accounted, report)
         self._end_launches(launches, queued, over, report)
         self._cancel_unwanted(launches, open_attempts, queued, report)
@@ -304,6 +299,25 @@ class ClusterLauncher:
         self._cancel_spare_links(queued, report)
         report.running = len(self._open_attempts())
         return report
+
+    def _see_to_stuck(
+        self, launches: Sequence[_Launch], queued: dict[str, Queued], report: SyncReport
+    ) -> None:
+        """Let jobs go to the node that failed them where there is no other; tell of what can never start."""
+        for one in launches:
+            waiting = queued.get(one.scheduler_id or "")
+            if waiting is None or not waiting.can_never_start:
+                continue
+            number = waiting.job_id
+            with self.queue.file.reading() as db:
+                excludes = "exclude" in recovery.wish_of(db, one.row.job)
+            if excludes and self.slurm.allow_every_node(number):
+                report.notes.append(f"SLURM job {number} may run on every node: no other suits it")
+            else:
+                report.notes.append(
+                    f"SLURM job {number} can never start ({waiting.reason}): ask for less in the cluster's"
+                    f" YAML, scancel {number}, then epilayer rerun --class cancelled"
+                )
 
     def _launches(self) -> list[_Launch]:
         rows = {

@@ -114,6 +114,11 @@ class Slurm:
                 raise self._silent("scontrol", err)
         return found
 
+    def allow_every_node(self, job_id: str) -> bool:
+        """Take back the exclusion of nodes from a job that waits; whether the scheduler agreed."""
+        code, _, _ = self._run(["scontrol", "update", f"JobId={job_id}", "ExcNodeList="])
+        return code == 0
+
     def ask(self, command: Sequence[str]) -> tuple[int, str, str]:
         """Run any of its commands (for the doctor)."""
         return self._run(command)
