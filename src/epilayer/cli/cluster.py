@@ -110,14 +110,15 @@ def watch(
     queue = cluster_queue_of(used, patience_s=_PATIENCE_S)
     launcher = _launcher(used, queue)
     policies = used.recovery() if recover else None
-    shown = ""
+    shown, failures = "", _Failures(queue)
     while True:
-        _step(launcher, policies, limit, as_json=as_json)
+        there = _step(launcher, policies, limit, as_json=as_json)
         counts = {state.value: n for state, n in queue.counts().items() if n}
-        line = ", ".join(f"{n} {state.lower()}" for state, n in counts.items())
+        failures.tell(as_json=as_json)
+        line = _progress(counts, there)
         if line != shown:
             shown = line
-            _say(f"{time.strftime('%H:%M:%S')} {line}", as_json=as_json)
+            _say(f"{time.strftime('%H:%M:%S')}  {line}", as_json=as_json)
         if not counts.get("READY") and not counts.get("RUNNING"):
             break
         time.sleep(poll_s or launcher.cluster.poll_s)
@@ -127,15 +128,54 @@ def watch(
     else:
         out.print(f"Nothing is left that can run; {stored} new records.")
         for line in queue.why_left():
-            out.print(f"  {escape(line)}")
+            out.print(f"  {escape(line)}", soft_wrap=True)
+        if counts.get("FAILED"):
+            out.print(
+                "See why: [cyan]epilayer rerun --failed --dry-run[/]; then without --dry-run, and watch again"
+            )
     if counts.get("FAILED"):
         raise typer.Exit(FAILED_EXIT)
     if counts.get("WAITING") or counts.get("PAUSED"):
         raise typer.Exit(UNFINISHED_EXIT)
 
 
-def _step(launcher: ClusterLauncher, policies: Recovery | None, limit: int | None, *, as_json: bool) -> None:
-    """Reconcile and submit once; where the scheduler or the database is away, say so: it comes back."""
+class _Failures:
+    """Tells of each failure once, when it is first seen."""
+
+    def __init__(self, queue: FireworksQueue) -> None:
+        self.queue = queue
+        self.told: set[tuple[int, int]] = set()
+
+    def tell(self, *, as_json: bool) -> None:
+        """Say which jobs have failed since the last look, and why."""
+        from epilayer.launch.base import JobState
+
+        for job in self.queue.jobs(state=JobState.FAILED):
+            if (job.number, job.attempts) not in self.told:
+                self.told.add((job.number, job.attempts))
+                _say(f"Failed #{job.number} {job.name}: {job.cause or 'no cause'}", as_json=as_json)
+
+
+def _progress(counts: dict[str, int], at_scheduler: int) -> str:
+    """Say in one line how far the work is, and where the rest of it stands."""
+    running, ready = counts.get("RUNNING", 0), counts.get("READY", 0)
+    pending = min(ready, max(0, at_scheduler - running))
+    parts = {
+        "running": running,
+        "in the scheduler's queue": pending,
+        "ready": ready - pending,
+        "waiting for others": counts.get("WAITING", 0),
+        **{name: counts.get(name.upper(), 0) for name in ("paused", "failed", "cancelled", "stopped")},
+    }
+    rest = [f"{n} {what}" for what, n in parts.items() if n]
+    return ", ".join([f"{counts.get('COMPLETED', 0)} of {sum(counts.values())} done", *rest])
+
+
+def _step(launcher: ClusterLauncher, policies: Recovery | None, limit: int | None, *, as_json: bool) -> int:
+    """Reconcile and submit once; return how many batch jobs the scheduler has.
+
+    Where the scheduler or the database is away, say so: it comes back.
+    """
     try:
         report = launcher.sync(policies)
         submitted = launcher.launch(limit)
@@ -143,10 +183,11 @@ def _step(launcher: ClusterLauncher, policies: Recovery | None, limit: int | Non
         raise
     except EpilayerError as error:
         _say(str(error), as_json=as_json)
-        return
+        return 0
     if not as_json:
         _show_sync(report, quiet=True)
         _show_submitted(submitted)
+    return report.queued + len(submitted)
 
 
 @app.command()
@@ -324,7 +365,7 @@ def _show_sync(report: SyncReport, *, quiet: bool = False) -> None:
     for job, why in report.ended:
         out.print(f"Ended #{job}: {escape(why)}", soft_wrap=True)
     for job, kind, what in report.recovered:
-        out.print(f"Judged #{job}: {kind}; {escape(what)}", soft_wrap=True)
+        out.print(f"Judged #{job}: a failure of class {kind}; {escape(what)}", soft_wrap=True)
     for number in report.cancelled:
         out.print(f"Cancelled SLURM job {number}: nobody wants it any more")
     for note in report.notes:

@@ -112,7 +112,7 @@ class StudyDesk:
             after=tuple(self._rows(queue.job(number) for number in above)),
             before=tuple(self._rows(queue.job(number) for number in below)),
             records=self._records(info.uuid),
-            telling=_telling_lines(attempts[-1]) if failed and attempts else (),
+            telling=telling_lines(attempts[-1]) if failed and attempts else (),
             command=self._command(row) if failed else "",
         )
 
@@ -290,7 +290,7 @@ def _attempt(attempt: Attempt) -> AttemptView:
     )
 
 
-def _telling_lines(attempt: Attempt) -> tuple[tuple[str, str], ...]:
+def telling_lines(attempt: Attempt) -> tuple[tuple[str, str], ...]:
     """Return the lines of an attempt's logs that name a failure, and the last of standard error."""
     from epilayer.launch.failures import by_text
 

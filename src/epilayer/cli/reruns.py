@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from epilayer.model.cluster import FailureClass
 
 _MOST_SHOWN = 20
+_MOST_LINES = 3
 _WHERE = ("name", "cause", "function", "attempts")
 
 
@@ -79,7 +80,8 @@ def rerun(
         by_class = {number: one.value for number, one in classes.items()}
         print_json({**dataclasses.asdict(report), "classes": by_class, "with": asked})
         return
-    _show(report, chosen, classes, dry_run=dry_run, following="cluster watch" if used.cluster else "run")
+    _show_failures(queue, chosen, classes)
+    _show(report, asked, dry_run=dry_run, following="cluster watch" if used.cluster else "run")
 
 
 def _rerun(
@@ -164,27 +166,44 @@ def _wish(texts: list[str] | None, *, on_cluster: bool) -> dict[str, Any]:
     return parse(Resources, given, "--with").model_dump(exclude_unset=True, mode="json")
 
 
-def _show(
-    report: RerunReport,
-    chosen: list[JobInfo],
-    classes: dict[int, FailureClass],
-    *,
-    dry_run: bool,
-    following: str,
-) -> None:
+def _show_failures(queue: EmbeddedQueue, chosen: list[JobInfo], classes: dict[int, FailureClass]) -> None:
+    """Say why each job failed: class and cause first, then what the right log tells of it."""
+    from epilayer.cli.desk import telling_lines
+
     for job in chosen[:_MOST_SHOWN]:
-        if job.number in classes:
-            said = escape(job.cause or "no cause")
-            out.print(
-                f"{job.number:>4} {escape(job.name)}: {classes[job.number].value}; {said}", soft_wrap=True
-            )
+        if job.number not in classes:
+            continue
+        cause, kind = job.cause or "no cause", classes[job.number].value
+        out.print(
+            f"[bold]#{job.number} {escape(job.name)}[/]: [red]{kind}[/]; {escape(cause)}", soft_wrap=True
+        )
+        attempts = queue.attempts(job.number)
+        for log, line in telling_lines(attempts[-1])[-_MOST_LINES:] if attempts else ():
+            if line not in cause:
+                out.print(f"    [dim]{escape(log)}:[/] {escape(line)}", soft_wrap=True)
     if len(chosen) > _MOST_SHOWN:
         out.print(f"... and {len(chosen) - _MOST_SHOWN} more")
+
+
+def _show(report: RerunReport, wish: dict[str, Any], *, dry_run: bool, following: str) -> None:
     verb = "Would run" if dry_run else "Will run"
-    out.print(f"{verb} again: {numbers(report.jobs)}.")
+    asking = "".join(f", {key} {_readable(key, value)}" for key, value in wish.items())
+    out.print(f"{verb} again: {numbers(report.jobs)}{f' with{asking[1:]}' if asking else ''}.")
     if report.descendants:
         out.print(f"And what was built on them: {numbers(report.descendants)}.")
     for number, why in report.skipped:
         out.print(f"Left alone: job {number}: {escape(why)}")
     if report.jobs and not dry_run:
         out.print(f"Next: [cyan]epilayer {following}[/]   (take it back: epilayer rerun --undo)")
+
+
+def _readable(key: str, value: Any) -> str:  # noqa: ANN401  (any resource)
+    from epilayer.model.cluster import walltime_text
+
+    match key:
+        case "walltime":
+            return walltime_text(int(value))
+        case "memory":
+            return f"{value} MB"
+        case _:
+            return str(value)

@@ -294,17 +294,18 @@ def _show_status(queue: EmbeddedQueue, flow: str | None, root: Path) -> None:
             soft_wrap=True,
         )
     if now.failed:
-        _say_what_next(now)
+        _say_what_next(now, following="run" if study().cluster is None else "cluster watch")
 
 
-def _say_what_next(now: FlowStatus) -> None:
+def _say_what_next(now: FlowStatus, *, following: str) -> None:
     hidden = len(now.failed) - _MOST_SHOWN
     if hidden > 0:
         out.print(f"... and {hidden} more: [cyan]epilayer jobs list --state failed[/]")
-    waits = f"{now.blocked} jobs wait on these. " if now.blocked else ""
+    who = "1 job waits" if now.blocked == 1 else f"{now.blocked} jobs wait"
+    waits = f"{who} on these. " if now.blocked else ""
     out.print(
         f"{waits}Look closer: [cyan]epilayer jobs show NUMBER[/]; "
-        "run again: [cyan]epilayer rerun --failed && epilayer run[/]",
+        f"run again: [cyan]epilayer rerun --failed && epilayer {following}[/]",
         soft_wrap=True,
     )
 
@@ -377,7 +378,7 @@ def _job_json(job: JobInfo) -> dict[str, Any]:
 def numbers(numbers: tuple[int, ...]) -> str:
     """Return job numbers as a person writes them."""
     shown = ", ".join(map(str, numbers[:10])) + (" ..." if len(numbers) > 10 else "")  # noqa: PLR2004
-    return f"{len(numbers)} jobs ({shown})" if numbers else "no jobs"
+    return f"{len(numbers)} {'job' if len(numbers) == 1 else 'jobs'} ({shown})" if numbers else "no jobs"
 
 
 def _duration(seconds: float) -> str:
