@@ -44,7 +44,8 @@ def test_an_empty_study_says_how_to_begin(client: TestClient, desk: Any) -> None
     desk.rows.clear()
     assert "epilayer run paper_adsorption" in client.get("/").text
     assert "epilayer run paper_adsorption" in client.get("/results").text
-    assert "No such jobs" in client.get("/jobs").text
+    assert "No jobs yet" in client.get("/jobs").text
+    assert "No such jobs" in client.get("/jobs?state=failed").text
     missing = client.get("/results/adsorption")
     assert missing.status_code == 404
     assert "no results of kind" in missing.text

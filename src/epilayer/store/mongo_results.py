@@ -152,10 +152,7 @@ class MongoResults:
         names = self._field_names(kind)
         if names and field not in names:
             raise UnknownNameError("field", field, names)
-        values: list[Scalar] = []
-        for of_type in _OF_TYPE.values():  # apart, since some drivers cannot tell true from 1
-            values += sorted(self._distinct(kind, _path(field), of_type))
-        return values
+        return [value for value, _ in self._counts({"kind": kind}, _path(field))]
 
     def tally(
         self, kind: str, fields: Sequence[str], where: Sequence[Filter] = ()
@@ -206,9 +203,6 @@ class MongoResults:
         return self._patiently(
             lambda: list(self._records.find({"_id": {"$gt": last}}).sort("_id", 1).limit(_AT_ONCE))
         )
-
-    def _distinct(self, kind: str, path: str, of_type: dict[str, Any]) -> list[Any]:
-        return self._patiently(lambda: self._records.distinct(path, {"kind": kind, path: of_type}))
 
     def _index(self) -> None:
         from pymongo.errors import OperationFailure
