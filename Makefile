@@ -58,8 +58,8 @@ test-cluster-long: $(VENV)/.developer
 	$(call with_cluster,cluster)
 
 check: $(VENV)/.developer
-	$(BIN)/ruff check src tests workflows benchmarks tools
-	$(BIN)/ruff format --check src tests workflows benchmarks tools
+	$(BIN)/ruff check src tests workflows benchmarks tools docs
+	$(BIN)/ruff format --check src tests workflows benchmarks tools docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/deptry src

@@ -32,6 +32,6 @@ autodoc_class_signature = "separated"
 python_use_unqualified_type_names = True
 
 
-def setup(app: Any) -> None:  # noqa: ANN401  (Sphinx, which tests of this file do without)
+def setup(app: Any) -> None:
     """Make the pages that come from the code before Sphinx looks for its sources."""
     app.connect("builder-inited", lambda _: generate.write(HERE / "reference"))

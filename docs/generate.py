@@ -7,6 +7,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Iterator
+from enum import Enum
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -88,8 +89,10 @@ def cli() -> str:
     text = MADE + "# Commands\n\nWhat stands before the command:\n\n"
     root = typer.main.get_command(app)
     text += _parameters(root, ["epilayer"])
-    text += "\nExit codes: 0 all done, 1 a check found something, 2 bad input, 3 a job failed or an engine is missing, "
-    text += "4 queue, 5 store, 6 jobs remain, 7 the operating system refused, 130 stopped.\n"
+    text += (
+        "\nExit codes: 0 all done, 1 a check found something, 2 bad input, 3 a job failed or an engine is "
+    )
+    text += "missing, 4 queue, 5 store, 6 jobs remain, 7 the operating system refused, 130 stopped.\n"
     for path, command in commands(root, ["epilayer"]):
         prose, examples = _help(command.help or "")
         text += f"\n## {' '.join(path)}\n\n{prose}\n\n```text\n"
@@ -137,8 +140,13 @@ def _parameters(command: Any, path: list[str]) -> str:
 def records() -> str:
     """Every kind of record: what it is, and the fields that a query knows."""
     text = MADE + "# Record kinds and their fields\n\n"
-    text += "`epilayer query KIND` filters, sorts and shows the fields; `--format json` and the dashboard show whole "
-    text += "records. Every record also has `id` (the hash of what was asked), `created`, and `job` where one made it. "
+    text += (
+        "`epilayer query KIND` filters, sorts and shows the fields; `--format json` and the dashboard show "
+    )
+    text += (
+        "whole records. Every record also has `id` (the hash of what was asked), `created`, and `job` where "
+    )
+    text += "one made it. "
     text += "Units are in the names (`_ev`, `_ang`, `_j_per_m2` ...).\n"
     for name, kind in KINDS.items():
         meanings = meaning_of(kind.record)
@@ -208,31 +216,36 @@ def _type_text(annotation: Any) -> str:
         return _type_text(arguments[0])
     origin = getattr(annotation, "__origin__", None)
     name = getattr(origin or annotation, "__name__", str(annotation))
+    if isinstance(annotation, type):
+        return _name_of(annotation)
+    parts = [_type_text(a) for a in arguments if a is not type(None) and name != "Literal"]
     if name == "Literal":
-        return " \\| ".join(f"`{value}`" for value in arguments)
-    if (
-        origin is tuple
-        and len(getattr(annotation, "__args__", ())) > 1
-        and Ellipsis not in annotation.__args__
-    ):
-        return "[" + ", ".join(map(_type_text, arguments)) + "]"
-    if origin in {tuple, list, set, frozenset}:
-        return f"list of {_type_text(arguments[0])}"
-    if origin is dict:
-        return f"{_type_text(arguments[0])} to {_type_text(arguments[1])}"
-    if arguments:  # a union
-        return " or ".join(dict.fromkeys(_type_text(a) for a in arguments if a is not type(None)))
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return f"[{name}](#{name.lower()})"
-    if isinstance(annotation, type) and hasattr(annotation, "__members__"):
-        return " \\| ".join(f"`{member.value}`" for member in annotation)  # type: ignore[attr-defined]
-    return {
+        text = " \\| ".join(f"`{value}`" for value in arguments)
+    elif origin is dict:
+        text = f"{parts[0]} to {parts[1]}"
+    elif origin is tuple and Ellipsis not in annotation.__args__:
+        text = f"[{', '.join(parts)}]"
+    elif origin in {tuple, list, set, frozenset}:
+        text = f"list of {parts[0]}"
+    else:  # a union
+        text = " or ".join(dict.fromkeys(parts)) or name
+    return text
+
+
+def _name_of(kind: type) -> str:
+    """Return the name of a plain type, a link to a model, or the words of an enum."""
+    if issubclass(kind, BaseModel):
+        return f"[{kind.__name__}](#{kind.__name__.lower()})"
+    if issubclass(kind, Enum):
+        return " \\| ".join(f"`{member.value}`" for member in kind)
+    plain = {
         "str": "text",
         "int": "whole number",
         "float": "number",
         "bool": "true \\| false",
         "Path": "path",
-    }.get(name, name)
+    }
+    return plain.get(kind.__name__, kind.__name__)
 
 
 def _default(field: FieldInfo) -> str:
