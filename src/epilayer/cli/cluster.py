@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Run the queue on a SLURM cluster: launch, watch, sync, doctor.", no_args_is_help=True)
 app.command()(recipe)
-app.command(hidden=True)(pilot)
+app.command()(pilot)
 
 LimitOption = Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Submit at most so many.")]
 RecoverOption = Annotated[

@@ -89,13 +89,17 @@ def pilot(
 ) -> None:
     """Work on the embedded queue for as long as the allocation lasts; a pilot's batch script calls this.
 
-    Example: [cyan]epilayer cluster launch --pilot mycluster --dry-run[/] prints the script
+    On SLURM `launch --pilot` writes that script. Under PBS or SGE it is yours (slurm/elsewhere).
+
+    Example: [cyan]epilayer cluster pilot --cluster mycluster --workers 2[/]
     """
     from epilayer.cli.runs import run_queue, show_ran
     from epilayer.launch.allocation import Allocation
-    from epilayer.launch.pilot import resources
+    from epilayer.launch.pilot import resources, share
 
     used = study()
+    used.state.mkdir(parents=True, exist_ok=True)
+    share(used.state)  # proven from this node too
     profile = used.catalogue.cluster(cluster, pilot=True)
     whole_s = float((resources(profile, workers).walltime or 0) - profile.signal_ahead_s)
     began_s = time.monotonic()

@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import subprocess
 import sys
+import uuid
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -60,7 +61,7 @@ def prove_locks(folder: Path, on: Sequence[str] = ()) -> None:
         If it does not: a queue there would run jobs twice.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "lock-proof"
+    path = folder / f"lock-proof-{uuid.uuid4().hex[:8]}"  # several pilots may begin at once
     path.write_bytes(b"x")
     holder = subprocess.Popen(  # noqa: S603  (our own interpreter and code)
         [*on, sys.executable, "-c", _HOLDER, str(path)],

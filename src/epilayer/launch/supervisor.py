@@ -399,7 +399,8 @@ class _Supervisor:
                 os.write(write_end, b"x")  # wakes the selector
 
         self.selector.register(read_end, selectors.EVENT_READ, None)
-        wishes = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # USR1: an allocation is nearly over
+        # USR1, USR2 (SGE): an allocation is nearly over.
+        wishes = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
         before = {number: signal.signal(number, stop) for number in wishes}
         try:
             yield

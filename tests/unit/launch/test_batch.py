@@ -70,6 +70,15 @@ def test_a_name_of_several_lines_adds_no_option_and_no_command(cluster: Cluster,
     assert odd.replace("# slab #SBATCH -N 9 rm -rf x\n", "# slab\n") == plain
 
 
+@pytest.mark.parametrize("name", ["pilot.pbs", "pilot.sge"])
+def test_the_pilots_of_other_schedulers_are_sound_scripts(name: str) -> None:
+    script = shipped("slurm") / "elsewhere" / name
+    subprocess.run(["bash", "-n", str(script)], check=True)
+    if shutil.which("shellcheck"):
+        subprocess.run(["shellcheck", str(script)], check=True)
+    assert "\nexec epilayer cluster pilot --cluster " in script.read_text()
+
+
 @pytest.mark.timeout(20)
 def test_the_script_passes_the_signal_on_and_waits(cluster: Cluster, tmp_path: Path) -> None:
     text = rendered(cluster, tmp_path).replace(
