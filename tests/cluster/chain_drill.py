@@ -18,7 +18,6 @@ Prints the table of links and the medians, and compares the trajectory with one 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import runpy
 import shlex
@@ -43,8 +42,10 @@ import pymatgen.core
 from monty.json import MontyDecoder
 
 from epilayer.cli.cluster import _launcher
-from epilayer.cli.common import cluster_queue_of, jobstore_of
+from epilayer.cli.common import cluster_queue_of, jobstore_of, out
+from epilayer.cli.links import chains_of, show_chain
 from epilayer.cli.rehearsal import set_up
+from epilayer.cli.trajectories import table as trajectory_table
 from epilayer.cli.trajectories import trajectories
 from epilayer.config import open_study
 from epilayer.flows.transport import TransportMaker, TransportPlan, begun, hold_host
@@ -107,7 +108,7 @@ class Drill:
         (folder / "slurm" / "drill").mkdir(parents=True)
         database = f"{os.environ['EPILAYER_DEV_MONGO']}chain_{uuid.uuid4().hex[:10]}"
         walltime = "01:00" if "limit" in strikes else "20:00"
-        profile = PROFILE.format(database=database, walltime=walltime, links=len(strikes) + 3)
+        profile = PROFILE.format(database=database, walltime=walltime, links=len(strikes) + 2)
         (folder / "configs" / "clusters" / "drill.yaml").write_text(profile, encoding="utf-8")
         (folder / "epilayer.yaml").write_text("queue: drill\n", encoding="utf-8")
         self.environment = {
@@ -142,11 +143,6 @@ class Drill:
 
     # -- the chain --------------------------------------------------------------------------------
 
-    def epilayer(self, *words: str) -> str:
-        """Return what a command of epilayer prints for the study."""
-        command = [str(Path(sys.executable).with_name("epilayer")), "-C", str(self.folder), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
     def run(self) -> None:
         """Submit, strike link after link, and let the chain run to its end."""
         self.queue.submit(self.flow)
@@ -161,10 +157,9 @@ class Drill:
                 print(f"link {number} (SLURM job {link}) is struck: {strike}", flush=True)
                 STRIKES[strike](link)
             wait(f"link {number} to end", lambda: len(self.trajectory().runs) > number or self._done())  # noqa: B023
-        print(self.epilayer("status"), flush=True)
+        out.print(trajectory_table([self.trajectory()], set()))
         wait("the trajectory", self._done)
         wait("the spare links to end", lambda: not self.links_there())
-        wait("the analysis", lambda: not self.queue.status().running and not self._ready(), self._advance)
 
     def _advance(self) -> None:
         self.launcher.sync(self.study.recovery())
@@ -175,9 +170,6 @@ class Drill:
 
     def _done(self) -> bool:
         return self.trajectory().complete
-
-    def _ready(self) -> int:
-        return sum(n for state, n in self.queue.counts().items() if state.value == "READY")
 
     def _computes(self, links_before: int) -> bool:
         now = self.trajectory()
@@ -216,8 +208,8 @@ class Drill:
 
     def verdict(self) -> Verdict:
         """Print the table of links, and compare the trajectory with the uncut one."""
-        print(self.epilayer("cluster", "links"), flush=True)
-        (chain,) = json.loads(self.epilayer("cluster", "links", "--json"))
+        (chain,) = chains_of(self.launcher, self.folder, None)
+        show_chain(chain)
         course = self.trajectory()
         with Trajectory(course.path / TRAJECTORY) as cut, Trajectory(self.uncut() / TRAJECTORY) as whole:
             exact = cut.steps().tolist() == list(range(course.steps + 1)) and len(cut) == len(whole)

@@ -19,7 +19,7 @@ TEN = "signal,signal,timeout,signal,signal,node,signal,signal,node,signal"
 @pytest.mark.parametrize(
     "options",
     [
-        ["--engine=toy", "--strikes=signal,node", "--steps=3000"],
+        ["--engine=toy", "--strikes=signal,node", "--steps=800"],
         pytest.param(
             ["--engine=vasp", f"--strikes={TEN}", "--steps=500", "--step-s=0.15"], marks=pytest.mark.slow
         ),

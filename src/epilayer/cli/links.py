@@ -55,13 +55,17 @@ def chains_of(launcher: ClusterLauncher, root: Path, job: int | None) -> list[di
 
 
 def _link(row: LinkRow, course: Headway | None) -> dict[str, Any]:
-    """Return a link with its steps; ``lost_steps`` were computed and not kept, where that can be told."""
+    """Return a link with its steps, and how long it took until it computed the first of them.
+
+    ``lost_steps`` were computed and not kept, where that can be told.
+    """
     from epilayer.engines.progress import last_step_of
 
     own = {str(directory) for directory in row.directories}
     runs = course.runs if course is not None else ()
     mine = [k for k, run in enumerate(runs) if run["directory"] in own]
-    link = dataclasses.asdict(row) | {"directories": sorted(own), "steps": None, "lost_steps": None}
+    link = dataclasses.asdict(row) | {"directories": sorted(own), "steps": None}
+    link |= {"set_up_s": None, "lost_steps": None}
     if course is None or not mine:
         return link
     first = int(runs[mine[0]]["first_step"])
@@ -72,7 +76,7 @@ def _link(row: LinkRow, course: Headway | None) -> dict[str, Any]:
         "first_step": first,
         "last_step": last,
         "steps": last - first,
-        "begins_after_s": runs[mine[0]]["started_s"] - row.start_s if row.start_s is not None else None,
+        "set_up_s": runs[mine[0]]["started_s"] - row.start_s if row.start_s is not None else None,
         "lost_steps": None if computed is None else max(computed - last, 0),
     }
 
@@ -84,8 +88,9 @@ def show_chain(chain: dict[str, Any]) -> None:
     if course is not None:
         out.print(f"{course['done_ps']:.3f} of {course['wanted_ps']:g} ps{_ends(course)}")
     table = Table(box=None, pad_edge=False)
-    for heading in ("SLURM job", "state", "start", "end", "gap", "computes after", "steps", "kept", "lost"):
-        table.add_column(heading, justify="left" if heading in {"SLURM job", "state"} else "right")
+    for heading in ("SLURM job", "state", "start", "end", "gap", "set-up", "steps", "lost"):
+        left = heading in {"SLURM job", "state"}
+        table.add_column(heading, justify="left" if left else "right", no_wrap=True)
     for link in chain["links"]:
         steps = "" if link["steps"] is None else f"{link['first_step']} - {link['last_step']}"
         table.add_row(
@@ -94,9 +99,8 @@ def show_chain(chain: dict[str, Any]) -> None:
             _time(link["start_s"]),
             _time(link["end_s"]),
             _seconds(link["gap_s"]),
-            _seconds(link.get("begins_after_s")),
+            _seconds(link["set_up_s"]),
             steps,
-            "" if link["steps"] is None else str(link["steps"]),
             "" if link["lost_steps"] is None else str(link["lost_steps"]),
         )
     out.print(table)
