@@ -8,10 +8,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fireworks import FWorker
 from jobflow import Flow
 
 import toy_jobs as toy
 from epilayer.config import Catalogue, shipped
+from epilayer.launch import chains
 from epilayer.launch.base import JobState
 from epilayer.launch.chains import Chains
 from epilayer.launch.cluster import ClusterLauncher
@@ -115,12 +117,12 @@ def test_a_chain_is_what_its_first_job_makes(rig: FireworksRig, launcher: Cluste
     submit(rig)
     rig.run(workers=1)
     begin = rig.queue.jobs(name="long one")[0].number
-    chains = launcher.chains
-    others = [job.number for job in rig.queue.jobs() if job.number not in chains.of([job.number])]
+    found = launcher.chains
+    others = [job.number for job in rig.queue.jobs() if job.number not in found.of([job.number])]
     assert [rig.queue.job(number).name for number in others] == ["short"]
-    assert chains.all() == [begin]
-    assert set(chains.of(job.number for job in rig.queue.jobs()).values()) == {begin}
-    assert chains.states(begin).keys() == {JobState.COMPLETED}
+    assert found.all() == [begin]
+    assert set(found.of(job.number for job in rig.queue.jobs()).values()) == {begin}
+    assert found.states(begin).keys() == {JobState.COMPLETED}
 
 
 def test_spare_links_of_a_finished_chain_are_cancelled(rig: FireworksRig, launcher: ClusterLauncher) -> None:
@@ -143,15 +145,16 @@ def test_a_link_of_a_finished_chain_has_nothing_to_do_and_asks_nobody(
 
 
 def test_a_link_waits_for_nothing_where_a_job_failed_for_good(
-    rig: FireworksRig, launcher: ClusterLauncher, tmp_path: Path
+    rig: FireworksRig, launcher: ClusterLauncher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing = toy.fail_unless(str(tmp_path / "absent"), 1.0)
     failing.name = "long and failing"
     (number,) = rig.queue.submit(failing).new
     rig.run(workers=1)
-    asked: list[int] = []
-    assert list(launcher.chains.work(number, lambda: asked.append(number))) == []
-    assert asked == [number]
+    answers = iter([False, True])  # the scheduler is away at first: nothing is concluded from that
+    monkeypatch.setattr(chains.time, "sleep", lambda _: None)
+    assert list(launcher.chains.work(number, lambda: next(answers))) == []
+    assert next(answers, None) is None
 
 
 def test_a_link_takes_over_what_was_rerun(
@@ -162,7 +165,7 @@ def test_a_link_takes_over_what_was_rerun(
     failing.name = "long and failing"
     (number,) = rig.queue.submit(failing).new
     rig.run(workers=1)
-    work = launcher.chains.work(number, lambda: rig.queue.rerun([number]))
+    work = launcher.chains.work(number, lambda: bool(rig.queue.rerun([number]).jobs))
     fw_id = next(work)
     (row,) = rig.queue.board.find({"fw_id": fw_id})
     assert (row.job, row.state) == (number, "READY")
@@ -189,3 +192,32 @@ def test_names_of_other_queues_and_jobs_are_no_links(rig: FireworksRig, launcher
     with pytest.raises(QueueError, match="no job #77"):
         launcher.chains.name(77)
     assert Chains(rig.queue, launcher.cluster.model_copy(update={"chains": ()})).of([1]) == {}
+
+
+def test_what_a_killed_rocket_locked_is_broken_open(rig: FireworksRig, launcher: ClusterLauncher) -> None:
+    """FireWorks locks a Workflow while it changes it, and waits five minutes for a lock that nobody holds."""
+    submit(rig)
+    board = rig.queue.board
+    board.project()
+    (row,) = (one for one in board.find({}) if one.name == "short")
+    board.launchpad.checkout_fw(FWorker(), str(rig.folder), fw_id=row.fw_id)
+    board.launchpad.workflows.update_one({"nodes": row.fw_id}, {"$set": {"locked": True}})
+    board.project(lost=[row.job])
+    assert [one.state for one in board.find({"fw_id": row.fw_id})] == ["READY"]
+    assert launcher.plan()
+
+
+def test_a_failure_is_mended_before_those_who_can_do_without_it_run(
+    rig: FireworksRig, launcher: ClusterLauncher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(rig)
+    number = rig.queue.jobs(name="long one")[0].number
+    now = {JobState.FAILED: [99], JobState.READY: [number]}
+    monkeypatch.setattr(launcher.chains, "states", lambda _: now)
+    monkeypatch.setattr(chains.time, "sleep", lambda _: None)
+    asked: list[int] = []
+    work = launcher.chains.work(number, lambda: asked.append(number) is None)
+    next(work)
+    assert asked == [number]
+    next(work)
+    assert asked == [number, number]

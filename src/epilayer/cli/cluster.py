@@ -27,7 +27,7 @@ from epilayer.cli.recipe import recipe
 from epilayer.model.errors import EpilayerError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from epilayer.config import Study
     from epilayer.launch.cluster import ClusterLauncher, Submission, SyncReport
@@ -278,8 +278,7 @@ def rocket(
         raise typer.Exit(2)
     own: Iterable[int] = () if fw_id is None else (fw_id,)
     if chain is not None:
-        launcher, policies = _launcher(used, queue), used.recovery()
-        own = launcher.chains.work(chain, lambda: launcher.sync(policies))
+        own = _link_work(used, queue, chain)
     place = Place(
         os.environ.get("SLURM_JOB_ID", "0"),
         used.cluster.signal_ahead_s,
@@ -289,6 +288,21 @@ def rocket(
     code, said = fly(Rocket(queue, jobstore_of(used).as_dict(), place, own, _ask_to_stop))
     sys.stdout.write(said + "\n")
     raise typer.Exit(code)
+
+
+def _link_work(used: Study, queue: FireworksQueue, chain: int) -> Iterator[int]:
+    """Return what a link of a chain is to run; the batch job's log tells where the scheduler is away."""
+    launcher, policies = _launcher(used, queue), used.recovery()
+
+    def reconcile() -> bool:
+        try:
+            launcher.sync(policies)
+        except EpilayerError as error:
+            sys.stdout.write(f"epilayer: {error}\n")
+            return False
+        return True
+
+    return launcher.chains.work(chain, reconcile)
 
 
 def _ask_to_stop(directory: Path) -> None:

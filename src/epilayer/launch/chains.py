@@ -127,36 +127,32 @@ class Chains:
         mine = queue == self.queue.file.identity[:6] and mark == _MARK
         return int(number) if mine and number.isdigit() else None
 
-    def work(self, chain: int, reconcile: Callable[[], Any]) -> Iterator[int]:
+    def work(self, chain: int, reconcile: Callable[[], bool]) -> Iterator[int]:
         """Yield the Fireworks of a chain, one after the other, as long as there is anything to do.
 
         Parameters
         ----------
         reconcile
-            Brings queue and scheduler into line: called where nothing is ready and the chain is not done.
+            Brings queue and scheduler into line, and tells whether it could: called where a job of the
+            chain failed, or nothing is ready and it is not done.
         """
         until = time.monotonic() + _PATIENCE_S
         looked = False
-        while True:
+        while time.monotonic() < until:
             states = self.states(chain)
             ready = states.get(JobState.READY)
-            if ready:
+            # Jobs that make do with less than all results are ready after a failure that is to be mended.
+            if ready and (looked or JobState.FAILED not in states):
                 self.queue.board.project()
                 found = self.queue.board.find({"state": "READY", "spec.epilayer.job": {"$in": ready}})
                 if found:
                     yield found[0].fw_id
-                    until = time.monotonic() + _PATIENCE_S
+                    until, looked = time.monotonic() + _PATIENCE_S, False
                     continue
-            elif looked and JobState.RUNNING not in states:
+            elif set(states) == {JobState.COMPLETED} or (looked and JobState.RUNNING not in states):
                 return  # it is done, or it waits for a person
-            elif not looked and not set(states) - {JobState.COMPLETED}:
-                return
-            if time.monotonic() > until:
-                return
-            if looked:
-                time.sleep(_LOOK_S)
-            reconcile()
-            looked = True
+            looked = reconcile()
+            time.sleep(_LOOK_S)
 
     def links(self, chain: int, spans: Iterable[Span]) -> list[LinkRow]:
         """Return the links of a chain in the order in which they ran.

@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 WORKER_PATIENCE_S = 1800.0
 """A job that has computed for a day waits this long for a database that is being restarted."""
 CATEGORY = "epilayer"
+_LOCKED_S = 2.0
+"""A rocket holds the lock on its Workflow, which is one Firework, for less than this."""
 _TASK = "{{epilayer.launch.fireworks.RunJob}}"
 _ACTIVE = ("READY", "RESERVED", "RUNNING", "PAUSED", "WAITING")
 _LOCK_S = 5.0
@@ -174,6 +176,7 @@ class Board:
 
     def _forbid(self, row: Launched, state: JobState, *, lost: bool) -> None:
         if row.state == "RUNNING" and lost and row.launches:
+            self._unlock(row)
             self.launchpad.mark_fizzled(row.launches[-1])
         elif row.state in {"READY", "RESERVED"} and state is not JobState.RUNNING:
             # A reserved one keeps its place at the scheduler; what starts there finds nothing to do.
@@ -195,9 +198,22 @@ class Board:
             ]
         )
 
+    def _unlock(self, row: Launched) -> None:
+        """Break the lock on a Workflow that a rocket held when it was killed; one that lives lets go soon.
+
+        FireWorks would wait five minutes for it, and then give up.
+        """
+        locked = {"nodes": row.fw_id, "locked": {"$exists": True}}
+        until = time.monotonic() + _LOCKED_S
+        while self.launchpad.workflows.find_one(locked, {"_id": 1}) is not None:
+            if time.monotonic() > until:
+                self.launchpad.workflows.update_one(locked, {"$unset": {"locked": True}})
+            time.sleep(_LOCKED_S / 20)
+
     def _release(self, row: Launched, priority: int) -> None:
         """Let a Firework of an earlier attempt be launched again."""
         pad = self.launchpad
+        self._unlock(row)
         if row.priority != priority:
             pad.set_priority(row.fw_id, priority)
         if row.state == "DEFUSED":
