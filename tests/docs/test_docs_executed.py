@@ -108,7 +108,6 @@ IN_HELP = {
     "epilayer run surface_energies --quick": (
         "epilayer run surface_energies --quick --level toy --set facets=100"
     ),
-    "epilayer run sensitivity": "epilayer submit sensitivity --set facets=100 --set poses=2 --dry-run",
     "epilayer build pore met6 --salt NaFSI:2 --chain pom15:2 --seed 1 -o loaded.cif": (
         "epilayer build pore met6 --salt NaFSI:1 --seed 1 -o loaded.cif"
     ),
@@ -117,10 +116,6 @@ IN_HELP = {
     ),
     "epilayer submit paper_adsorption --level chgnet+d3 --set poses=24 --dry-run": (
         "epilayer submit paper_adsorption --level chgnet+d3 --set poses=24 --set facets=100 --dry-run"
-    ),
-    # Two runs of LOBSTER, where the shell would find more.
-    "epilayer analyse calibration lobster/*/ --bonds C-O": (
-        "epilayer analyse calibration molecule/ lobster/ --bonds C-O"
     ),
 }
 ELSEWHERE = {

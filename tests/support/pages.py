@@ -30,7 +30,7 @@ _BLOCK = re.compile(
     r"(?P<before>[^\n]*\n\n?|)(?:<!-- (?P<mark>[^>]*?) -->\n)?^```(?P<language>[^\n`]*)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
-_FILE = re.compile(r"`([\w./+-]+)`[^`\n]*:$")
+_FILE = re.compile(r"`([\w./+-]+)`:$")
 # What differs from run to run, or from machine to machine: numbers, hashes, where the folder is.
 _VARIES = (
     (re.compile(r"\x1b\[[0-9;]*m"), ""),

@@ -184,7 +184,7 @@ def cancel(
 ) -> None:
     """Give up a flow or a job; what runs is stopped. Jobs that another flow wants too stay.
 
-    Example: [cyan]epilayer cancel f2[/]
+    Example: [cyan]epilayer cancel f1[/]
     """
     _change(queue_of(study()).cancel(ref), "Cancelled", as_json=as_json)
 
@@ -194,7 +194,7 @@ def pause(
 ) -> None:
     """Hold back a flow or a job; what runs already runs to its end.
 
-    Example: [cyan]epilayer pause f2[/]
+    Example: [cyan]epilayer pause f1[/]
     """
     _change(queue_of(study()).pause(ref), "Paused", as_json=as_json)
 
@@ -204,7 +204,7 @@ def resume(
 ) -> None:
     """Release what was paused.
 
-    Example: [cyan]epilayer resume f2[/]
+    Example: [cyan]epilayer resume f1[/]
     """
     _change(queue_of(study()).resume(ref), "Released", as_json=as_json)
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from epilayer.model.base import Frozen
-from epilayer.model.level import EngineKind
+from epilayer.model.level import EngineKind, LevelOfTheory
 from epilayer.model.records import Provenance, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from epilayer.model.level import LevelOfTheory
     from epilayer.report.paper_table import Found
 
 
@@ -27,13 +26,17 @@ def provenances(value: Any) -> Iterator[Provenance]:  # noqa: ANN401  (any field
             yield from provenances(item)
 
 
+def _is_made_up(level: LevelOfTheory) -> bool:
+    return level.stand_in or level.kind is EngineKind.TOY
+
+
 def levels_of(found: Mapping[str, Sequence[Found]]) -> list[LevelOfTheory]:
     """Return the levels of theory behind records of real engines, each once, by name."""
     levels = {}
     for records in found.values():
         for one in records:
-            level = getattr(one.record, "level", None)
-            if level is not None and not level.stand_in and level.kind is not EngineKind.TOY:
+            level = getattr(one.record, "level", None)  # of an imported calculation it is another type
+            if isinstance(level, LevelOfTheory) and not _is_made_up(level):
                 levels[level.name, level.fingerprint] = level
     return [levels[key] for key in sorted(levels)]
 
@@ -135,4 +138,4 @@ def _between(numbers: Sequence[int]) -> str:
 def _stand_in(record: Any) -> bool:  # noqa: ANN401  (any record)
     level = getattr(record, "level", None)
     own = bool(getattr(record, "stand_in", False))
-    return own or (level is not None and (level.stand_in or level.kind is EngineKind.TOY))
+    return own or (isinstance(level, LevelOfTheory) and _is_made_up(level))
