@@ -129,8 +129,12 @@ def sources_of(used: Study, records: list[Any]) -> dict[str, str]:
 
 def things_of(used: Study, records: list[Any]) -> list[tuple[str, str]]:
     """Return kind and name of every input of the catalogue that the records name."""
+    from epilayer.model.level import LevelOfTheory
+
     catalogue = used.catalogue
-    real = [r.level.name for r in records if hasattr(r, "level") and not r.level.stand_in]
+    # An imported calculation's level is what its files say, and names none of ours.
+    of_ours = (r.level for r in records if isinstance(getattr(r, "level", None), LevelOfTheory))
+    real = [level.name for level in of_ours if not level.stand_in]
     levels = sorted(set(real) & set(catalogue.names("levels")))
     found = [
         (kind, name) for n in levels for kind, name in (("engines", catalogue.level(n).engine), ("levels", n))
