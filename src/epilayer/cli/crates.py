@@ -52,6 +52,7 @@ def crate_of(used: Study, identity: str | None = None) -> Crate:
     InputError
         If the study names no authors or licence, or has no results.
     """
+    from epilayer.model.level import LevelOfTheory
     from epilayer.report.citations import bibtex, library_of
     from epilayer.report.methods import methods_text
 
@@ -81,7 +82,8 @@ def crate_of(used: Study, identity: str | None = None) -> Crate:
         *(CrateFile(path, text, what) for path, (text, what) in texts.items() if text),
         *_configs(used, values),
     ]
-    levels = {v.level.fingerprint: _level(used, v.level) for v in values if hasattr(v, "level")}
+    stated = [v.level for v in values if isinstance(getattr(v, "level", None), LevelOfTheory)]
+    levels = {level.fingerprint: _level(used, level) for level in stated}
     return Crate(
         title=settings.title or f"Results of the study {used.root.name}",
         description=(
