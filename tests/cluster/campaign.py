@@ -317,6 +317,7 @@ def main() -> int:
     if not campaign.run(minutes):
         print("not done yet: give the command again")
         return 6
+    campaign.study.unmount()
     report = campaign.report()
     print(json.dumps(report, indent=1))
     bad = ("differing", "lost", "completed_twice", "documents_twice", "two_writers")

@@ -313,6 +313,11 @@ class ClusterStudy:
             subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(small)], check=True)
         self.order(one, "fill", str(small))
 
+    def unmount(self) -> None:
+        """Remove the small disk, when no job writes to it any more."""
+        if (self.folder / "small").is_mount():
+            subprocess.run(["umount", str(self.folder / "small")], check=True)
+
     def fill_own_disk(self, one: Running) -> None:
         """Let it write to the disk of its own directory until that is full."""
         self.order(one, "fill", ".")
