@@ -183,6 +183,12 @@ def test_chosen_fields_come_in_the_order_asked(results: ResultsStore) -> None:
     assert results.query("adsorption", limit=1, body=True)[0]["body"] == {"of": "c1"}
 
 
+def test_what_a_stand_in_computed_says_so_whatever_is_asked_for(results: ResultsStore) -> None:
+    results.put([record("made-up", facet="100", stand_in=True), record("real", facet="001", stand_in=False)])
+    found = {r["id"]: r["fields"] for r in results.query("adsorption", fields=["facet"])}
+    assert found == {"made-up": {"facet": "100", "stand_in": True}, "real": {"facet": "001"}}
+
+
 def test_storing_again_changes_nothing_and_new_content_replaces_the_old(results: ResultsStore) -> None:
     assert results.put(EXAMPLES) == PutCount(5, 0, 0)
     assert results.put(EXAMPLES) == PutCount(0, 0, 5)

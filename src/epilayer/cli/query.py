@@ -17,6 +17,7 @@ from epilayer.cli.common import out, print_json, queue_of, results_of, study
 from epilayer.cli.harvest import harvest
 from epilayer.cli.query_rows import ROWS, SHOWN, SORTED_BY
 from epilayer.model.errors import InputError, UnknownNameError
+from epilayer.store.result_record import STAND_IN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,6 +117,10 @@ def query(
         out.print(f"No {asked['kind']} records match.")
     else:
         _print_table(rows, _shown(asked, rows))
+        if made_up := sum(1 for r in found if r["fields"].get(STAND_IN)):
+            out.print(
+                f"[yellow]{made_up} of {len(found)} were computed by a stand-in for trying out: not results.[/]"
+            )
 
 
 def _found(used: Study, asked: dict[str, Any], limit: int | None) -> list[Record]:
@@ -185,6 +190,8 @@ def _groups(found: Sequence[Record], by: str, fields: Sequence[str]) -> list[dic
         groups, key=lambda v: (v is None, isinstance(v, str), str(v) if isinstance(v, str) else v or 0)
     ):
         row: dict[str, Any] = {by: value, "count": len(groups[value])}
+        made_up = sum(1 for r in groups[value] if r["fields"].get(STAND_IN))
+        row |= {"of stand-ins": made_up} if made_up else {}
         for name in names:
             given = [r["fields"].get(name) for r in groups[value]]
             numbers = [v for v in given if isinstance(v, int | float) and not isinstance(v, bool)]
@@ -300,7 +307,8 @@ def _shown(asked: dict[str, Any], rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _print_table(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
-    used = [n for n in names if any(row.get(n) is not None for row in rows)]
+    marked = [STAND_IN] if any(row.get(STAND_IN) for row in rows) else []
+    used = [n for n in dict.fromkeys([*names, *marked]) if any(row.get(n) is not None for row in rows)]
     table = Table(box=None, pad_edge=False)
     for name in used:
         numeric = any(isinstance(row.get(name), float) for row in rows)
@@ -358,12 +366,15 @@ _HEADINGS = {
     "left_out": "left out",
     "binding_facets": "holds on",
     "refusal": "why refused",
+    STAND_IN: "",
 }
 
 
 def _cell(name: str, value: Any) -> str:  # noqa: ANN401  (any scalar)
     if value is None:
         return ""
+    if name == STAND_IN:
+        return "stand-in" if value else ""
     if not isinstance(value, float):
         return escape(str(value))
     if name.endswith("_ratio"):

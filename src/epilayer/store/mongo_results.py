@@ -31,6 +31,7 @@ from epilayer.store.result_record import (
     check_part,
     not_one,
     other_kind,
+    projected,
 )
 
 if TYPE_CHECKING:
@@ -378,16 +379,12 @@ def _document(record: ReadyRecord, created: str, sha256: str) -> dict[str, Any]:
 
 
 def _record(document: Mapping[str, Any], fields: Sequence[str] | None, *, body: bool) -> Record:
-    given = document["fields"]
-    if fields is not None:
-        own = {**given, CREATED: document[CREATED]}
-        given = {name: own.get(name) for name in fields}
     record = Record(
         kind=document["kind"],
         id=document["_id"],
         created=document[CREATED],
         schema_version=document["schema_version"],
-        fields=given,
+        fields=projected(document["fields"], document[CREATED], fields),
     )
     if body:
         record["body"] = decode(document["body"], document["beyond"])

@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 
 DEFAULT_LIMIT = 100
 CREATED = "created"  # every record's time can be searched and sorted by like a field
+STAND_IN = "stand_in"  # true where something that only stands in for an engine took part
+
+
+def projected(fields: Mapping[str, Scalar], created: str, names: Sequence[str] | None) -> dict[str, Scalar]:
+    """Return the named fields of a record, or all; what a stand-in computed says so whatever is asked for."""
+    if names is None:
+        return dict(fields)
+    own = {**fields, CREATED: created}
+    marked = {STAND_IN: True} if own.get(STAND_IN) else {}
+    return {name: own.get(name) for name in names} | marked
 
 
 class Record(TypedDict):

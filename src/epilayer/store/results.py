@@ -28,6 +28,7 @@ from epilayer.store.result_record import (
     check_part,
     not_one,
     other_kind,
+    projected,
 )
 
 if TYPE_CHECKING:
@@ -374,10 +375,7 @@ class SqliteResults:
         records = []
         for pk in pks:
             row = connection.execute(statement, (pk,)).fetchone()
-            given = orjson.loads(row[4])
-            if fields is not None:
-                own = {**given, CREATED: row[2]}
-                given = {name: own.get(name) for name in fields}
+            given = projected(orjson.loads(row[4]), row[2], fields)
             record = Record(kind=row[1], id=row[0], created=row[2], schema_version=row[3], fields=given)
             if body:
                 record["body"] = decode(row[5], row[6])

@@ -85,6 +85,25 @@ def test_groups_count_and_summarise_all_that_matches(study: Path) -> None:
         ask(study, "adsorption", "--group-by", "facets")
 
 
+def test_a_stand_in_is_marked_in_every_answer(tmp_path: Path) -> None:
+    (tmp_path / "epilayer.yaml").touch()
+    results = results_of(open_study(tmp_path))
+    real = record("100", "water", -0.5)
+    made_up = real.model_copy(
+        update={"facet": "001", "level": real.level.model_copy(update={"name": "paper", "stand_in": True})}
+    )
+    results.put(document_of(r, job="j", created="2025-01-01T00:00:00Z") for r in (real, made_up))
+    results.close()
+    table = ask(tmp_path, "adsorption", "--field", "facet", "--field", "adsorption_energy_ev")
+    assert "1 of 2 were computed by a stand-in" in table
+    assert [("stand-in" in line, "001" in line) for line in table.splitlines()[1:3]].count((True, True)) == 1
+    rows = {r["facet"]: r for r in as_json(tmp_path, "adsorption", "--field", "facet")}
+    assert rows["001"]["stand_in"] is True
+    assert "stand_in" not in rows["100"]
+    (group,) = (g for g in as_json(tmp_path, "adsorption", "--group-by", "level") if g["level"] == "paper")
+    assert group["of stand-ins"] == 1
+
+
 def test_a_saved_query_is_asked_again_and_narrowed(study: Path) -> None:
     first = as_json(
         study, "adsorption", "-w", "facet=100", "--sort", "adsorption_energy_ev", "--save", "side"
