@@ -119,7 +119,7 @@ def query(
         _print_table(rows, _shown(asked, rows))
         if made_up := sum(1 for r in found if r["fields"].get(STAND_IN)):
             out.print(
-                f"[yellow]{made_up} of {len(found)} were computed by a stand-in for trying out: not results.[/]"
+                f"[yellow]{made_up} of {len(found)} were computed by a stand-in: no results.[/]"
             )
 
 
