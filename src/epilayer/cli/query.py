@@ -118,9 +118,7 @@ def query(
     else:
         _print_table(rows, _shown(asked, rows))
         if made_up := sum(1 for r in found if r["fields"].get(STAND_IN)):
-            out.print(
-                f"[yellow]{made_up} of {len(found)} were computed by a stand-in: no results.[/]"
-            )
+            out.print(f"[yellow]{made_up} of {len(found)} were computed by a stand-in: no results.[/]")
 
 
 def _found(used: Study, asked: dict[str, Any], limit: int | None) -> list[Record]:
