@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -37,6 +38,8 @@ MOST_FRACTIONAL_ELECTRONS: Final = 0.5
 _PERCENT: Final = 100.0
 _OH_ANG: Final = 0.98
 _STILL_BONDED_ANG: Final = 1.2
+#: H...O of a hydrogen that two atoms share; hydrogen bonds of O-H begin at 1.5 A, of C-H at 2 A.
+_SHARED_ANG: Final = 1.4
 
 
 @dataclass(frozen=True)
@@ -204,6 +207,7 @@ def abstraction(
     spontaneous = tuple(
         o.label for o in orientations if any(a.kind is AnomalyKind.HYDROGEN_TRANSFERRED for a in o.anomalies)
     )
+    shared = tuple(o.label for o in orientations if o.label not in spontaneous and _shares_hydrogen(o))
     if adsorbed is None or after is None or transfer is None:
         why = (
             "No converged orientation holds the molecule whole."
@@ -212,6 +216,7 @@ def abstraction(
         )
         return HydrogenAbstraction(
             spontaneous=spontaneous,
+            shared=shared,
             donor=None,
             hydrogen=None,
             acceptor=None,
@@ -234,6 +239,7 @@ def abstraction(
     unwalked = refusal or "No path was walked." if asked else None
     return HydrogenAbstraction(
         spontaneous=spontaneous,
+        shared=shared,
         donor=donor,
         hydrogen=hydrogen,
         acceptor=acceptor,
@@ -246,6 +252,11 @@ def abstraction(
         barrier_path=() if walked is None else walked.path,
         summit=None if walked is None else walked.summit,
     )
+
+
+def _shares_hydrogen(oriented: OrientedBonds) -> bool:
+    elements = {re.sub(r"\d+", "", atom) for atom in oriented.closest_contact.split("...")}
+    return elements == {"H", "O"} and oriented.closest_contact_ang < _SHARED_ANG
 
 
 def statement(
@@ -276,9 +287,16 @@ def statement(
         verb = "gains" if found.energy_ev < 0 else "costs"
         return (
             f"{said} Taking {found.hydrogen} from {found.donor} {verb} {abs(found.energy_ev):.2f} eV"
-            f"{_over(found)}, by {level}."
+            f"{_over(found)}, by {level}.{_on_its_way(found)}"
         )
     return f"{said} Abstraction is refused: {found.refusal}"
+
+
+def _on_its_way(found: HydrogenAbstraction) -> str:
+    if not found.shared:
+        return ""
+    where = ", ".join(found.shared)
+    return f" A hydrogen is on its way already, shared with an oxygen of the surface ({where})."
 
 
 def _over(found: HydrogenAbstraction) -> str:

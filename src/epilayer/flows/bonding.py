@@ -447,7 +447,12 @@ def judge_bonds(
         statement=f"{said} (A stand-in took part: no result.)" if stand_in else said,
         stand_in=stand_in,
         code_version=__version__,
-        parameters={"turns_deg": str(scan.turns_deg), "tilts_deg": str(scan.tilts_deg)},
+        parameters={
+            "turns_deg": str(scan.turns_deg),
+            "tilts_deg": str(scan.tilts_deg),
+            # A band's record and a scan's stand beside each other, and beside one without a barrier.
+            **({"barrier": asked.value} if asked else {}),
+        },
     )
 
 

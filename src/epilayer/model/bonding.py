@@ -170,6 +170,9 @@ class HydrogenAbstraction(Frozen):
     ----------
     spontaneous
         Orientations whose relaxation ended with a hydrogen on the surface.
+    shared
+        Orientations whose relaxation ended with a hydrogen on its way: still the molecule's, and nearer to an
+        oxygen of the surface than any hydrogen bond of a C-H holds it. Energies start from such a state.
     donor, hydrogen, acceptor
         Atoms of the transfer that was computed, by element and index in the adslab.
     energy_ev
@@ -201,6 +204,7 @@ class HydrogenAbstraction(Frozen):
     barrier_refusal: str | None = None
     barrier_path: tuple[tuple[Ang, Ev], ...] = ()
     summit: Structure | None = None
+    shared: tuple[str, ...] = ()
 
 
 class BondStudy(Frozen):

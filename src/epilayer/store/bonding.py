@@ -50,6 +50,7 @@ def _fields(record: BondStudy) -> dict[str, Scalar]:
         "orientation_spread_ratio": record.orientation_spread_ratio,
         "spilling_percent": record.spilling_percent,
         "hydrogen_taken_by_itself": ",".join(taken.spontaneous) or None,
+        "hydrogen_shared": ",".join(taken.shared) or None,
         "abstraction_energy_ev": taken.energy_ev,
         "abstraction_refusal": taken.refusal,
         "abstraction_barrier_ev": taken.barrier_ev,

@@ -24,6 +24,7 @@ from epilayer.model.bonding import (
     BondsRefused,
     ElectronicStructure,
     HydrogenAbstraction,
+    OrientedBonds,
 )
 
 BOX = Lattice.orthorhombic(10, 10, 30)
@@ -126,6 +127,23 @@ def test_an_abstraction_without_a_whole_molecule_is_refused() -> None:
     assert found.energy_ev is None
     assert found.refusal
     assert "no orientation counts" in said([], found)
+
+
+def test_a_hydrogen_between_two_atoms_is_said_to_be_on_its_way() -> None:
+    relaxed = [
+        OrientedBonds.model_construct(
+            label=label, anomalies=(), closest_contact=pair, closest_contact_ang=gap
+        )
+        for label, pair, gap in [
+            ("half", "H4...O0", 1.27),
+            ("bonded", "H4...O0", 1.9),
+            ("other", "C2...O0", 1.3),
+        ]
+    ]
+    found = abstraction(relaxed, None, None, None)
+    assert found.shared == ("half",)
+    way = {"donor": "C2", "hydrogen": "H4", "acceptor": "O0", "energy_ev": -0.3, "refusal": None}
+    assert said([], found.model_copy(update=way)).endswith("shared with an oxygen of the surface (half).")
 
 
 def test_the_statement_names_bond_orientation_and_range() -> None:
