@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
+import warnings
 
 from epilayer.model.errors import EpilayerError
 
@@ -11,11 +12,18 @@ INTERRUPTED = 130
 SYSTEM_EXIT = 7
 
 
+#: Warnings of libraries about what is done here on purpose: jobs of a study that do not wait for one another,
+#: and ions whose charge is stated while their atoms carry no oxidation states.
+_KNOWN_AND_MEANT = ("Some jobs are not connected", "Structure charge .* is set to be not equal")
+
+
 def main() -> None:
     """Run ``epilayer``; every error of ours is one clear line with its remedy, and an exit code."""
     from epilayer.cli.common import report_error
     from epilayer.cli.root import app
 
+    for said in _KNOWN_AND_MEANT:
+        warnings.filterwarnings("ignore", message=said)
     try:
         app()
     except EpilayerError as error:
