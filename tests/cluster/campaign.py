@@ -203,7 +203,7 @@ class Campaign:
             one = waiting.get(label)
             if one is not None and kinds and kinds[0] in PENDING and self._first_time(one, one.batch):
                 self._strike(one, *PENDING[kinds[0]])
-            elif one is not None and not (kinds and kinds[0] in PENDING):
+            elif one is not None:  # struck already, or not to be struck while it waits
                 self.study.release(one.batch)
             one = running.get(label)
             if one is not None and label in started and kinds and self._first_time(one, str(one.attempt)):
