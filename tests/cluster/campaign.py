@@ -279,27 +279,21 @@ class Campaign:
         """Return the value of each job by label, and the jobs that have more than one document."""
         store = jobstore_of(self.study.study)
         store.connect()
-        infos = self.study.queue.jobs()
         labels = self.study.labels()
-        last = {job.uuid: job for job in sorted(infos, key=lambda job: job.index)}
-        values, found = {}, Counter[tuple[str, int]]()
-        for document in store.query({}, ["uuid", "index", "output"]):
-            found[document["uuid"], document["index"]] += 1
-            job = last.get(document["uuid"])
-            if job is not None and job.index == document["index"]:
-                values[labels[job.number]] = document["output"]
+        own = {job.uuid: labels[job.number] for job in self.study.queue.jobs() if job.index == 1}
+        values = {label: store.get_output(uuid) for uuid, label in own.items() if label in self.state["jobs"]}
+        found = Counter((one["uuid"], one["index"]) for one in store.query({}, ["uuid", "index"]))
         return values, sorted(uuid for (uuid, _), n in found.items() if n > 1)
 
 
 def clean_run(told: dict[str, Any]) -> dict[str, str]:
     """Return the value of each job when nothing disturbs it: one process, jobflow alone, no cluster."""
-    from jobflow import run_locally
+    from jobflow import JobStore, run_locally
+    from maggma.stores import MemoryStore
 
-    jobs = jobs_of(told["jobs"], told["seed"], "", wide=told["wide"])
-    flow = Flow(jobs, name="clean")
-    outputs = run_locally(flow, log=False, ensure_success=True)
-    names = {job.uuid: job.function_args[0] for job in jobs}
-    return {names[u]: found[max(found)].output for u, found in outputs.items() if u in names}
+    jobs, store = jobs_of(told["jobs"], told["seed"], "", wide=told["wide"]), JobStore(MemoryStore())
+    run_locally(Flow(jobs, name="clean"), store=store, log=False, ensure_success=True)
+    return {job.function_args[0]: store.get_output(job.uuid) for job in jobs}
 
 
 def main() -> int:
