@@ -11,6 +11,7 @@ from pymatgen.core import Lattice, Structure
 from epilayer.analysis.loaded import HOST, Loaded, Run, solvation_of, transport_of
 from epilayer.engines.vasp_inputs import file_order
 from epilayer.model.bonding import BondChange, BondMeasure, BondStudy, HydrogenAbstraction, OrientedBonds
+from epilayer.model.calibration import BondCalibration, CalibrationPair
 from epilayer.model.cohp import Bonding, BondResult
 from epilayer.model.dynamics import ABOUT, DynamicsSettings, FileReference
 from epilayer.model.epitaxy import EpitaxialMatch, FacetMatch
@@ -212,6 +213,22 @@ def sensitivity() -> Sensitivity:
     )  # fmt: skip
 
 
+def calibration() -> BondCalibration:
+    pairs = tuple(
+        CalibrationPair(
+            run=f"/elsewhere/{k}", bond="C0-O1", elements=("C", "O"), length_ang=1.4 + 0.02 * k,
+            index_ev=10.0 - 0.3 * k, icohp_ev=9.0 - 0.2 * k, functions="pbeVaspFit2015",
+        )
+        for k in range(8)
+    )  # fmt: skip
+    return BondCalibration(
+        bonds="C-O", measure=BondMeasure.INDEX_GFN1, program="LOBSTER 5.1.0", functions="pbeVaspFit2015",
+        status=Status.CERTIFIED, refusal=None, pairs=pairs, slope=0.7, slope_low=0.6, slope_high=0.8,
+        intercept_ev=2.3, residual_ev=0.1, index_low_ev=7.9, index_high_ev=10.0,
+        statement="-ICOHP of C-O goes with 0.70 of the index", stand_in=False, code_version="0.1.0",
+    )  # fmt: skip
+
+
 def imported() -> ImportedCalculation:
     return ImportedCalculation(
         path="/elsewhere/relax", code=Code.VASP, kind=CalculationKind.RELAX,
@@ -333,5 +350,6 @@ def lobster_run(folder: Path, structure: Structure) -> Bonding:
 EVERY_KIND: dict[str, Callable[[], Frozen]] = {
     "adsorption": adsorption, "growth": growth, "competition": competition, "sensitivity": sensitivity,
     "surface": surface, "wulff": wulff, "epitaxy": epitaxy, "transport": transport, "arrhenius": arrhenius,
-    "bond_strength": bonds, "calculation": imported, "imported_adsorption": imported_adsorption,
+    "bond_strength": bonds, "bond_calibration": calibration, "calculation": imported,
+    "imported_adsorption": imported_adsorption,
 }  # fmt: skip

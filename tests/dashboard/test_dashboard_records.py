@@ -44,6 +44,7 @@ def shown(desk: Any, client: TestClient, record: Any) -> tuple[str, str]:  # noq
         (competition, ["water outbids dmf", "Who holds nvopf (001)", "Adsorption energy by molecule"]),
         (made.sensitivity, ["Choices behind triazole on (001)", "anion: 2-methylimidazolate refused"]),
         (bonds, ["weakened by 7 %", "C0-O1 10.50 to 9.80 eV", "Weakens a bond most: flat"]),
+        (made.calibration, ["C-O", "goes with 0.70 of the index"]),
         (made.surface, ["Surface of nvopf (001)", "0.90 ± 0.01", "J/m²"]),
         (wulff, ["Equilibrium shape of nvopf", "(111) was refused"]),
         (made.epitaxy, ["met6 on (001)", "eV per formula unit"]),

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _FORCE_SLACK: Final = 1.05
 #: Energies of one structure, computed twice, agree within this; flat stretches are no minima of their own.
 _SAME_ENERGY_EV: Final = 0.01
+#: What atoms that are free may gain in an image of a scan, which is relaxed anew: soft modes of a slab.
+#: More is another state.
+_RELAXED_ANEW_EV: Final = 0.05
 
 
 @dataclass(frozen=True)
@@ -261,15 +264,15 @@ def _band_refusal(
             f"The band did not converge: {worst:.3f} eV/A is left after {band.steps} steps, {target:g} "
             "allowed. Rerun with --set max_steps=800."
         )
-    return _summit_refusal(energies_ev)
+    return _summit_refusal(energies_ev, _SAME_ENERGY_EV)
 
 
-def _summit_refusal(energies_ev: Sequence[float]) -> str | None:
+def _summit_refusal(energies_ev: Sequence[float], allowed_dip_ev: float) -> str | None:
     """Say why the highest point of a path between two minima is no barrier; ``None`` where it is one."""
     summit = max(range(len(energies_ev)), key=energies_ev.__getitem__)
     # What lies behind the summit does not move a barrier that is counted from before it.
     lowest_ev = min(energies_ev[: summit + 1])
-    if lowest_ev < energies_ev[0] - _SAME_ENERGY_EV:
+    if lowest_ev < energies_ev[0] - allowed_dip_ev:
         return (
             f"The way passes {energies_ev[0] - lowest_ev:.2f} eV below the state before the transfer: that "
             "is not the lowest state there. Relax from more orientations, or walk from that state."
@@ -288,13 +291,12 @@ def _scan_barrier(
     """Judge a constrained scan.
 
     The highest image is an estimate of the barrier along this path, good to the spacing of the images; a
-    lower way may exist, so it bounds the true barrier from above.
+    lower way may exist, so it bounds the true barrier from above; hence it is counted from the lowest point
+    before it.
     """
     legs = [before, *images, after]
-    path = tuple(
-        (float(c.structure.get_distance(transfer[1], transfer[2])), c.energy_ev - before.energy_ev)
-        for c in legs
-    )
+    distances_ang = [float(c.structure.get_distance(transfer[1], transfer[2])) for c in legs]
+    energies_ev = [c.energy_ev - before.energy_ev for c in legs]
     loose = [k for k, c in enumerate(images, start=1) if not c.ionic_converged]
     refusal = None
     if loose:
@@ -302,12 +304,13 @@ def _scan_barrier(
     elif len({c.level.fingerprint for c in legs}) > 1:
         refusal = "The images were executed at different levels of theory."
     else:
-        refusal = _summit_refusal([energy_ev for _, energy_ev in path])
+        refusal = _summit_refusal(energies_ev, _RELAXED_ANEW_EV)
     highest = max(images, key=lambda c: c.energy_ev)
+    above_ev = max(energies_ev) - min(energies_ev[: energies_ev.index(max(energies_ev)) + 1])
     return Barrier(
         method=BarrierMethod.SCAN,
-        path=path,
-        barrier_ev=None if refusal else max(e for _, e in path),
+        path=tuple(zip(distances_ang, energies_ev, strict=True)),
+        barrier_ev=None if refusal else above_ev,
         refusal=refusal,
         summit=None if refusal else highest.structure,
     )

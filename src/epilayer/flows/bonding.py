@@ -451,7 +451,7 @@ def judge_bonds(
             "turns_deg": str(scan.turns_deg),
             "tilts_deg": str(scan.tilts_deg),
             # A band's record and a scan's stand beside each other, and beside one without a barrier.
-            **({"barrier": asked.value} if asked else {}),
+            **({"barrier": taken.barrier_method.value} if taken.barrier_method else {}),
         },
     )
 

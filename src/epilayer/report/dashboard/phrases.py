@@ -31,6 +31,7 @@ ABOUT: Final = {
     "transport": "whether ions move through the pores",
     "arrhenius": "how diffusion depends on temperature",
     "bond_strength": "what a surface does to the bonds of a molecule",
+    "bond_calibration": "how an index goes with ICOHP",
     "calculation": "runs of others, as they were found",
     "imported_adsorption": "adsorption energies from runs of others",
 }
