@@ -149,7 +149,9 @@ class Drill:
         wait("the chain to begin", self._begun, self._advance)
         for number, strike in enumerate(self.strikes, start=1):
             before = number - 1
-            wait(f"link {number} to compute", lambda: self._computes(before))  # noqa: B023
+            wait(f"link {number} to compute", lambda: self._computes(before) or self._done())  # noqa: B023
+            if self._done():
+                raise SystemExit(f"The trajectory ended before strike {number}: ask for more --steps.")
             if strike != "limit":
                 time.sleep(1.0)
                 link = self.running()
