@@ -10,7 +10,7 @@ help:
 	@echo "make demo    compute the paper's four adsorption energies here (about 10 minutes) and write the report"
 	@echo "make test    run every test that a laptop can"
 	@echo "make test-cluster  bring up a one-machine SLURM and a database, run the cluster tests, take both down"
-	@echo "make test-cluster-long  the same with every drill (20 minutes)"
+	@echo "make test-cluster-long  the same with every drill (half an hour or more)"
 	@echo "make check   linters, types, import rules and the rules of the house"
 	@echo "make bench   benchmarks, each beside its peer"
 	@echo "make docs    build the documentation into site/"

@@ -15,7 +15,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import drill_jobs
-from cluster_rig import ClusterStudy, dev_folder, mounted, run, tmpfs, until
+from cluster_rig import ClusterStudy, dev_folder, mounted, tmpfs, until
 from jobflow import Flow
 
 from epilayer.launch.base import JobState
@@ -102,7 +102,8 @@ def test_a_walltime_over_the_partitions_limit_is_told_though_the_scheduler_takes
     assert "can never start (PartitionTimeLimit): ask for less in the cluster's YAML" in " ".join(
         said.split()
     )
-    run("scancel", "--me")
+    for one in wrong.waiting().values():  # its own alone: other tests have theirs on this cluster
+        wrong.scancel(one)
     runs_after_all(profile(wrong, '"03:00:00"', '"00:20:00"'), by_hand=True)
 
 
