@@ -53,7 +53,7 @@ def crate_of(used: Study, identity: str | None = None) -> Crate:
         If the study names no authors or licence, or has no results.
     """
     from epilayer.model.level import LevelOfTheory
-    from epilayer.report.citations import bibtex, library_of
+    from epilayer.report.citations import bibtex, entries_by_doi
     from epilayer.report.methods import methods_text
 
     settings = used.settings
@@ -71,7 +71,7 @@ def crate_of(used: Study, identity: str | None = None) -> Crate:
     texts = {
         "methods.txt": ("\n\n".join(methods_text(found)), "Methods, as executed"),
         "citations.bib": (
-            bibtex(found, sources_of(used, values), library_of(used.citations())),
+            bibtex(found, sources_of(used, values), entries_by_doi(used.citations())),
             "Codes, potentials, methods and data to cite",
         ),
     }

@@ -243,7 +243,7 @@ def _all_saved(used: Study) -> dict[str, Any]:
 
 def _bibtex(used: Study, found: Sequence[Record]) -> str:
     from epilayer.cli.results import sources_of
-    from epilayer.report.citations import bibtex, library_of
+    from epilayer.report.citations import bibtex, entries_by_doi
     from epilayer.report.paper_table import Found
     from epilayer.store.records import KINDS, record_of
 
@@ -255,7 +255,7 @@ def _bibtex(used: Study, found: Sequence[Record]) -> str:
         results.close()
     by_kind = {known[0]["kind"]: records} if known else {}
     sources = sources_of(used, [one.record for one in records])
-    return bibtex(by_kind, sources, library_of(used.citations()))
+    return bibtex(by_kind, sources, entries_by_doi(used.citations()))
 
 
 def _deliver(text: str, file: Path | None) -> None:

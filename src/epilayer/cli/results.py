@@ -34,7 +34,7 @@ def report(
     Example: [cyan]epilayer report --figures figures/[/]
     """
     from epilayer.model.files import write_atomic
-    from epilayer.report.citations import library_of
+    from epilayer.report.citations import entries_by_doi
     from epilayer.report.figures import study_figures
     from epilayer.report.html import render_html
     from epilayer.report.paper_table import paper_table, rows_to_json, rows_to_rich
@@ -76,7 +76,7 @@ def report(
             surface_energies=_records(found, "surface"),
             bond_studies=bond_studies,
             found=found,
-            library=library_of(used.citations()),
+            library=entries_by_doi(used.citations()),
         )
     write_atomic(path, text)
     out.print(f"Report written: [bold]{path}[/]")

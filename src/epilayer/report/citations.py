@@ -41,7 +41,7 @@ _THERMOSTATS = {Thermostat.NOSE_HOOVER: "10.1063/1.463940", Thermostat.LANGEVIN:
 _EVENTS = "10.1038/s41524-018-0074-y"
 
 
-def library_of(texts: Iterable[str]) -> dict[str, str]:
+def entries_by_doi(texts: Iterable[str]) -> dict[str, str]:
     """Return the entries of BibTeX files by their DOI, in lower case; the first of a DOI counts.
 
     An entry begins with ``@`` at the start of a line; what stands before the first is a comment.
@@ -68,7 +68,7 @@ def bibtex(
         Source texts of engines, levels, cathodes, ligands and the publication compared with, by title.
         Every DOI in them is cited.
     library
-        Entries with authors by DOI (:func:`library_of`); else the text of the source is cited.
+        Entries with authors by DOI (:func:`entries_by_doi`); else the text of the source is cited.
     """
     notes: dict[str, list[str]] = {}
     entries: dict[str, str] = {}

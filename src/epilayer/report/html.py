@@ -81,7 +81,7 @@ def render_html(
     found
         Every record with its id, by kind: for the row-by-row table, the methods and the citations.
     library
-        Citations with authors by DOI (:func:`epilayer.report.citations.library_of`).
+        Citations with authors by DOI (:func:`epilayer.report.citations.entries_by_doi`).
 
     Returns
     -------

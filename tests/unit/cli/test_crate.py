@@ -9,49 +9,28 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pymatgen.core import Lattice, Structure
 from rocrate.rocrate import ROCrate
 from typer.testing import CliRunner
 
+from bound_water import bound_water
 from epilayer.cli.common import jobstore_of, results_of
 from epilayer.cli.root import app
 from epilayer.cli.stored import seal_study
 from epilayer.config import Study, open_study
 from epilayer.model.errors import InputError
 from epilayer.model.files import sha256_file
-from epilayer.model.level import EngineKind, LevelOfTheory
-from epilayer.model.records import AdsorptionEnergy, Leg, Provenance, Status
+from epilayer.model.records import Provenance
 from epilayer.store.crate import CHECKSUMS, METADATA
 from epilayer.store.records import document_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-STRUCTURE = Structure(Lattice.cubic(9.0), ["O", "H"], [[0, 0, 0], [0, 0, 0.1]])
 SETTINGS = """
 title: A study
 authors: [{name: Ada Lovelace, orcid: 0000-0001-2345-6789, affiliation: Analytical Engines}]
 licence: CC-BY-4.0
 """
-
-
-def adsorption(origin: Provenance) -> AdsorptionEnergy:
-    level = LevelOfTheory(
-        name="chgnet+d3", kind=EngineKind.MLIP, method="CHGNet", dispersion="D3(BJ)", weights_sha256="ab" * 32
-    )
-    legs = tuple(
-        Leg(
-            role=role, energy_ev=energy_ev, dispersion_energy_ev=None, max_force_ev_per_ang=0.01, steps=9,
-            residual_ev=0.001, formula="O H", level_fingerprint=level.fingerprint, provenance=origin,
-        )
-        for role, energy_ev in (("adslab", -3.39), ("slab", -2.0), ("molecule", -1.0))
-    )  # fmt: skip
-    return AdsorptionEnergy(
-        cathode="nvopf", facet="100", termination="t0", ligand="water", level=level, status=Status.CERTIFIED,
-        adsorption_energy_ev=-0.39, uncertainty_ev=0.01, without_dispersion_ev=None, pose_spread_ev=None,
-        refusals=(), anomalies=(), legs=legs, poses=(), structure=STRUCTURE, adsorbate_atoms=(0, 1),
-        closest_contact="O0...H1", closest_contact_ang=0.97, area_ang2=81.0, code_version="1", parameters={},
-    )  # fmt: skip
 
 
 @pytest.fixture
@@ -66,7 +45,7 @@ def used(tmp_path: Path) -> Study:
     files = {"relaxation of a+b.log": sha256_file(folder / "relaxation of a+b.log")}
     versions = {"chgnet": "0.4.2"}
     origin = Provenance(job="job", run_directory=str(folder), files=files, versions=versions)
-    document = document_of(adsorption(origin), job="job", created="2025-01-01T00:00:00Z")
+    document = document_of(bound_water(origin), job="job", created="2025-01-01T00:00:00Z")
     with jobstore_of(study) as outputs:
         outputs.update([{"uuid": "other", "index": 1, "output": None}], key=["uuid", "index"])
     results = results_of(study)

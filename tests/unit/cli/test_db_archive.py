@@ -10,9 +10,9 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pymatgen.core import Lattice, Structure
 from typer.testing import CliRunner
 
+from bound_water import bound_water
 from epilayer.cli.common import jobstore_of, results_of
 from epilayer.cli.root import app
 from epilayer.cli.stored import seal_study
@@ -20,8 +20,7 @@ from epilayer.cli.verifying import verify
 from epilayer.config import Study, open_study
 from epilayer.model.errors import InputError
 from epilayer.model.files import sha256_file
-from epilayer.model.level import EngineKind, LevelOfTheory
-from epilayer.model.records import AdsorptionEnergy, Leg, Provenance, Status
+from epilayer.model.records import Provenance
 from epilayer.store import records as store_records
 from epilayer.store.archive import close_with_digest, open_archive
 from epilayer.store.records import document_of, record_of
@@ -29,25 +28,6 @@ from epilayer.store.results import SqliteResults
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-LEVEL = LevelOfTheory(name="made", kind=EngineKind.MLIP, method="made up for tests")
-STRUCTURE = Structure(Lattice.cubic(9.0), ["O", "H"], [[0, 0, 0], [0, 0, 0.1]])
-
-
-def record(provenance: Provenance) -> AdsorptionEnergy:
-    legs = tuple(
-        Leg(
-            role=role, energy_ev=energy, dispersion_energy_ev=None, max_force_ev_per_ang=0.01, steps=1,
-            residual_ev=0.0, formula="OH", level_fingerprint="f", provenance=provenance,
-        )
-        for role, energy in (("adslab", -3.5), ("slab", -2.0), ("molecule", -1.0))
-    )  # fmt: skip
-    return AdsorptionEnergy(
-        cathode="nvopf", facet="100", termination="t0", ligand="water", level=LEVEL, status=Status.CERTIFIED,
-        adsorption_energy_ev=-0.5, uncertainty_ev=0.01, without_dispersion_ev=None, pose_spread_ev=None,
-        refusals=(), anomalies=(), legs=legs, poses=(), structure=STRUCTURE, adsorbate_atoms=(0, 1),
-        closest_contact="O0...H1", closest_contact_ang=0.97, area_ang2=81.0, code_version="1", parameters={},
-    )  # fmt: skip
 
 
 @pytest.fixture
@@ -60,7 +40,7 @@ def used(tmp_path: Path) -> Study:
     made = open_study(root)
     files = {"log.txt": sha256_file(folder / "log.txt")}
     provenance = Provenance(job="job", run_directory=str(folder), files=files)
-    document = document_of(record(provenance), job="job", created="2025-01-01T00:00:00Z")
+    document = document_of(bound_water(provenance), job="job", created="2025-01-01T00:00:00Z")
     with jobstore_of(made) as outputs:
         outputs.update([{"uuid": "job", "index": 1, "output": {"x": float("nan")}}], key=["uuid", "index"])
     results = results_of(made)
@@ -139,7 +119,7 @@ def test_damaged_results_stay_and_paths_out_of_the_study_are_refused(used: Study
 
 
 def test_a_document_of_an_older_schema_is_brought_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    document = document_of(record(Provenance(job="", run_directory="")), created="2025-01-01T00:00:00Z")
+    document = document_of(bound_water(Provenance(job="", run_directory="")), created="2025-01-01T00:00:00Z")
     body = dict(document["body"])
     body["molecule"] = body.pop("ligand")
 

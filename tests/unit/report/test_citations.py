@@ -10,12 +10,12 @@ import pytest
 from pybtex.database import parse_string
 
 from epilayer.config import Catalogue, shipped
-from epilayer.report.citations import bibtex, library_of
+from epilayer.report.citations import bibtex, entries_by_doi
 from epilayer.report.paper_table import Found
 
 CATALOGUE = Catalogue((shipped("configs"),))
 TEXT = (shipped("configs") / "citations.bib").read_text()
-LIBRARY = library_of([TEXT])
+LIBRARY = entries_by_doi([TEXT])
 DOI = re.compile(r"10\.\d{4,9}/[^\s\"'<>{}]+[^\s\"'<>{}.,;:)\]]")
 KINDS = {
     "engines": CATALOGUE.engine_spec,
@@ -73,5 +73,5 @@ def test_what_took_part_is_cited_once_with_its_version(make: Any) -> None:  # no
 
 def test_a_study_puts_its_own_entry_before_the_shipped_one() -> None:
     own = "% mine\n@article{mine,\n  doi = {10.1038/S42256-023-00716-3},\n}\n% end\n"
-    assert library_of([own, TEXT])["10.1038/s42256-023-00716-3"].startswith("@article{mine,")
-    assert "%" not in library_of([own])["10.1038/s42256-023-00716-3"]
+    assert entries_by_doi([own, TEXT])["10.1038/s42256-023-00716-3"].startswith("@article{mine,")
+    assert "%" not in entries_by_doi([own])["10.1038/s42256-023-00716-3"]
