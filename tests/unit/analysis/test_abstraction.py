@@ -114,6 +114,23 @@ def test_the_summit_of_a_scan_is_an_upper_bound_and_a_scan_that_is_not_sound_has
     assert "different levels" in (mixed.refusal or "")
 
 
+@pytest.mark.parametrize(
+    ("first_ev", "barrier_ev"), [(-0.04, 0.84), (0.04, 0.8), (-0.06, None)], ids=["dip", "no dip", "too deep"]
+)
+def test_a_scan_counts_from_its_lowest_point_before_the_summit(
+    first_ev: float, barrier_ev: float | None
+) -> None:
+    before, after = structures()
+    path = transfer_path(before, after, (0, 1, 2), 3)
+    images = [calculation(p, e - 7) for p, e in zip(path, (first_ev, 0.8, -0.3), strict=True)]
+    found = barrier(calculation(before, -7), images, calculation(after, -7.2), (0, 1, 2))
+    if barrier_ev is None:
+        assert found.barrier_ev is None
+        assert "0.06 eV below the state before" in (found.refusal or "")
+    else:
+        assert found.barrier_ev == pytest.approx(barrier_ev), found.refusal
+
+
 def band(energies_ev: list[float], **fields: Any) -> ReactionPath:  # noqa: ANN401  (any field)
     """Return a converged band of three images between the two structures."""
     before, after = structures()
