@@ -44,11 +44,11 @@ from rdkit.Chem import rdForceFieldHelpers  # noqa: E402
 from scipy.optimize import minimize  # noqa: E402
 from scipy.spatial.transform import Rotation  # noqa: E402
 
-from epilayer.config import Catalogue, shipped  # noqa: E402
 from epilayer.flows.adsorption import facet_slab  # noqa: E402
 from epilayer.flows.search import THOROUGH, PlacedPose, PoseSearch, search_minima  # noqa: E402
 from epilayer.structures import molecules, poses  # noqa: E402
 from epilayer.structures.comparison import PoseComparison  # noqa: E402
+from epilayer.study.config import Catalogue, shipped  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

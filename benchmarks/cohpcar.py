@@ -53,7 +53,7 @@ peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 print(json.dumps({{"seconds": seconds, "megabytes": peak, "sums": sums}}))
 """
 OURS = WORK.format(
-    setup="from epilayer.engines.outputs import read_cohpcar",
+    setup="from epilayer.outputs import read_cohpcar",
     work=f"run = read_cohpcar(sys.argv[1], {CHOSEN!r})\n"
     "parts = lambda c: (*c.per_spin, *c.integrated_per_spin)\n"
     f"sums = [[float(x.sum()) for x in parts(run.curves[k])] for k in {CHOSEN!r}]",

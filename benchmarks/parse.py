@@ -158,7 +158,7 @@ peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 print(json.dumps({{"seconds": seconds, "megabytes": peak, **result}}))
 """
 OURS = WORK.format(
-    setup="from epilayer.engines.outputs import read_vasprun",
+    setup="from epilayer.outputs import read_vasprun",
     work="run = read_vasprun(sys.argv[1], frames=True)\n"
     'result = {"steps": len(run.energies_ev), "sum": float(run.positions_frac.sum()), '
     '"forces": float(np.vdot(run.forces_ev_per_ang, run.forces_ev_per_ang)), '
@@ -173,7 +173,7 @@ PEER = WORK.format(
     '"last": float(run.final_energy)}',
 )
 OURS_MANY = WORK.format(
-    setup="from epilayer.engines.outputs import import_directory",
+    setup="from epilayer.outputs import import_directory",
     work="records = import_directory(sys.argv[1])\n"
     'result = {"read": len(records), "energies": sum(r.energy_ev is not None for r in records)}',
 )

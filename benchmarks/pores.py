@@ -27,12 +27,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pymatgen.core.structure import Structure
 
-from epilayer.config import Catalogue, shipped
 from epilayer.model.errors import StructureError
 from epilayer.structures import crystals, molecules, pores
-from epilayer.structures.growth import Guest
-from epilayer.structures.judging import judge
+from epilayer.structures.chain_growth import Guest
 from epilayer.structures.packing import relax
+from epilayer.structures.pore_checks import judge
+from epilayer.study.config import Catalogue, shipped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

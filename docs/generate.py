@@ -17,7 +17,7 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-import epilayer.config
+import epilayer.study.config
 from epilayer.cli.root import app
 from epilayer.model.base import Frozen
 from epilayer.model.cathode import Cathode
@@ -31,7 +31,7 @@ from epilayer.store.records import KINDS
 LEGS = 3
 MADE = "<!-- Made from the code when the documentation is built. -->\n\n"
 FILES: dict[str, type[Frozen]] = {
-    "epilayer.yaml": epilayer.config.Settings,
+    "epilayer.yaml": epilayer.study.config.Settings,
     "configs/ligands/NAME.yaml": Ligand,
     "configs/cathodes/NAME.yaml": Cathode,
     "configs/mofs/NAME.yaml": Mof,

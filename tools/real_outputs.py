@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from epilayer.analysis.imported_adsorption import imported_adsorption, triples
-from epilayer.engines.imported_legs import as_calculation, usable_as_leg
-from epilayer.engines.outputs import import_directory
+from epilayer.engines.vasp.imported_legs import as_calculation, usable_as_leg
+from epilayer.outputs import import_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,7 @@ from epilayer.flows.epitaxy import EpitaxyMaker, MatchSettings
 if TYPE_CHECKING:
     from jobflow import Flow
 
-    from epilayer.config import Catalogue
+    from epilayer.study.config import Catalogue
 
 
 def build(

@@ -16,7 +16,7 @@ from epilayer.model.dynamics import DynamicsSettings, Thermostat
 if TYPE_CHECKING:
     from jobflow import Flow
 
-    from epilayer.config import Catalogue
+    from epilayer.study.config import Catalogue
 
 
 def build(

@@ -13,7 +13,7 @@ from epilayer.model.bonding import BarrierMethod
 if TYPE_CHECKING:
     from jobflow import Flow
 
-    from epilayer.config import Catalogue
+    from epilayer.study.config import Catalogue
 
 
 def build(

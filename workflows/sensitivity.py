@@ -9,7 +9,7 @@ from epilayer.flows.sensitivity import sensitivity_study
 if TYPE_CHECKING:
     from jobflow import Flow
 
-    from epilayer.config import Catalogue
+    from epilayer.study.config import Catalogue
 
 
 def build(

@@ -12,7 +12,7 @@ from epilayer.flows.surfaces import SurfaceEnergyMaker, SurfaceSettings
 if TYPE_CHECKING:
     from jobflow import Flow
 
-    from epilayer.config import Catalogue
+    from epilayer.study.config import Catalogue
 
 
 def build(

@@ -5,4 +5,8 @@ command line answers at once. Take what you need from the rooms, e.g.
 ``from epilayer.structures import slabs``.
 """
 
+from epilayer.model.moved import install as _find_moved_modules
+
 __version__ = "0.1.0"
+
+_find_moved_modules()

@@ -45,11 +45,11 @@ from epilayer.cli.cluster import _launcher
 from epilayer.cli.common import cluster_queue_of, jobstore_of, out
 from epilayer.cli.links import chains_of, show_chain
 from epilayer.cli.rehearsal import set_up
-from epilayer.cli.trajectories import table as trajectory_table
-from epilayer.cli.trajectories import trajectories
-from epilayer.config import open_study
 from epilayer.flows.transport import TransportMaker, TransportPlan, begun, hold_host
 from epilayer.model.dynamics import DynamicsSettings
+from epilayer.study.config import open_study
+from epilayer.study.trajectories import table as trajectory_table
+from epilayer.study.trajectories import trajectories
 from epilayer.trajectory.log import TRAJECTORY, TrajectoryFolder
 from epilayer.trajectory.store import Trajectory
 
@@ -58,8 +58,8 @@ if TYPE_CHECKING:
 
     from jobflow import Flow
 
-    from epilayer.cli.trajectories import Headway
     from epilayer.model.dynamics import Segment
+    from epilayer.study.trajectories import Headway
 
 LOADED = runpy.run_path(str(ROOT / "tests" / "workflows" / "test_transport_flow.py"))
 PROFILE = """\

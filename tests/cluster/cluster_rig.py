@@ -27,11 +27,11 @@ os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), str(ROOT / "src")])
 
 from epilayer.cli.cluster import _launcher
 from epilayer.cli.common import cluster_queue_of
-from epilayer.config import open_study
 from epilayer.launch import processes
 from epilayer.launch.base import JobState, Outcome
 from epilayer.launch.processes import job_id_of
 from epilayer.model.errors import QueueError
+from epilayer.study.config import open_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -12,7 +12,6 @@ from fireworks import FWorker
 from jobflow import Flow
 
 import toy_jobs as toy
-from epilayer.config import Catalogue, shipped
 from epilayer.launch import chains
 from epilayer.launch.base import JobState
 from epilayer.launch.chains import Chains
@@ -21,6 +20,7 @@ from epilayer.launch.scheduler import Accounted, Queued, SchedulerState, Span
 from epilayer.launch.slurm import Slurm
 from epilayer.model.cluster import Chain, Cluster
 from epilayer.model.errors import QueueError
+from epilayer.study.config import Catalogue, shipped
 from queue_rig import FireworksRig
 
 if TYPE_CHECKING:

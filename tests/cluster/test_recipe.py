@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import toy_jobs as toy
 from epilayer.cli.common import cluster_queue_of
 from epilayer.cli.root import app
-from epilayer.config import Study, open_study
+from epilayer.study.config import Study, open_study
 from queue_rig import database_server
 
 PROFILE = """\

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from typer.testing import CliRunner
 
-import epilayer.results
+import epilayer.study.results
 from epilayer.cli.root import app
 from epilayer.model.errors import InputError
 from epilayer.store.journal import open_database
@@ -117,6 +117,6 @@ def test_one_word_of_configuration_moves_the_results(
     answer = CliRunner().invoke(app, asked)
     assert answer.exit_code == 0, answer.output
     assert [one["id"] for one in json.loads(answer.stdout)] == ["a"]
-    with epilayer.results.open(tmp_path) as opened:
+    with epilayer.study.results.open(tmp_path) as opened:
         assert list(opened.query("adsorption", sort="adsorption_energy_ev")["facet"]) == ["100", "001"]
     assert not (tmp_path / ".epilayer" / "results.sqlite").exists()

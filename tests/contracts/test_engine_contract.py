@@ -11,10 +11,9 @@ from monty.json import MontyDecoder, MontyEncoder
 from pymatgen.core import Lattice, Structure
 
 from cut_trajectories import frames
-from epilayer.config import Catalogue, shipped
-from epilayer.engines import calculators
 from epilayer.engines.base import Engine, MdEngine
-from epilayer.engines.mlip import MlipEngine
+from epilayer.engines.mlip import calculators
+from epilayer.engines.mlip.engine import MlipEngine
 from epilayer.model.dynamics import DynamicsSettings, Thermostat
 from epilayer.model.errors import EngineError, StructureError
 from epilayer.model.level import (
@@ -25,6 +24,7 @@ from epilayer.model.level import (
     Level,
     LevelOfTheory,
 )
+from epilayer.study.config import Catalogue, shipped
 from epilayer.trajectory.log import TrajectoryFolder
 
 if TYPE_CHECKING:

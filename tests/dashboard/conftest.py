@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from epilayer.dashboard.files import inside
+from epilayer.dashboard.monitor import AttemptView, Campaign, JobRow, JobView, TrajectoryView, Verb
 from epilayer.model.errors import InputError
-from epilayer.report.dashboard.desk import AttemptView, Campaign, JobRow, JobView, TrajectoryView, Verb
-from epilayer.report.dashboard.files import inside
 from epilayer.store.results import SqliteResults
 
 pytest.importorskip("starlette", reason="the dashboard's extra is not installed")
@@ -143,7 +143,7 @@ def desk(tmp_path: Path) -> FakeDesk:
 def client_of(desk: FakeDesk) -> Callable[..., TestClient]:
     from starlette.testclient import TestClient
 
-    from epilayer.report.dashboard.app import create_app
+    from epilayer.dashboard.app import create_app
 
     def make(**options: Any) -> TestClient:  # noqa: ANN401
         app = create_app(desk, port=PORT, **options)

@@ -9,7 +9,7 @@ import numpy as np
 from pymatgen.core import Lattice, Structure
 
 from epilayer.analysis.loaded import HOST, Loaded, Run, solvation_of, transport_of
-from epilayer.engines.vasp_inputs import file_order
+from epilayer.engines.vasp.inputs import file_order
 from epilayer.model.bonding import BondChange, BondMeasure, BondStudy, HydrogenAbstraction, OrientedBonds
 from epilayer.model.calibration import BondCalibration, CalibrationPair
 from epilayer.model.cohp import Bonding, BondResult

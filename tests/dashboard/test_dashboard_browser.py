@@ -67,8 +67,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     try:
         import failing
 
-        from epilayer.config import open_study
         from epilayer.launch.embedded import EmbeddedQueue
+        from epilayer.study.config import open_study
 
         used = open_study(folder)
         EmbeddedQueue(used.queue_file, runs=used.runs).submit(failing.build("relax dmf"))

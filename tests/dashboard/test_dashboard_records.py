@@ -15,9 +15,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 import record_kinds as made
 from record_kinds import adsorption, bonds, calculation, competition, growth, wulff
 
+from epilayer.dashboard.monitor import TrajectoryView
+from epilayer.dashboard.motion import read_motion
 from epilayer.model.bonding import BondMeasure
-from epilayer.report.dashboard.desk import TrajectoryView
-from epilayer.report.dashboard.motion import read_motion
 from epilayer.store.records import KINDS, document_of
 
 if TYPE_CHECKING:

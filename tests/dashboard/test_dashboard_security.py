@@ -16,8 +16,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import record_kinds as made
 
-from epilayer.report.dashboard.desk import TrajectoryView
-from epilayer.report.dashboard.files import inside
+from epilayer.dashboard.files import inside
+from epilayer.dashboard.monitor import TrajectoryView
 from epilayer.store.records import document_of
 from epilayer.store.results import Record
 

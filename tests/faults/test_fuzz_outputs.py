@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import pytest
 
-from epilayer.engines.outputs import import_directory
 from epilayer.model.imported import Agreement, Code, Finding, ImportedCalculation, ImportStatus
+from epilayer.outputs import import_directory
 
 DATA = Path(os.environ.get("EPILAYER_REAL_DATA", Path(__file__).parents[3] / "shared" / "data"))
 pytestmark = [

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from cut_trajectories import SHORT, USR1, cut_to_pieces, water_and_salt
-from epilayer.config import Catalogue, shipped
-from epilayer.engines import md, segments
-from epilayer.engines.integrators import Integrator, State
+from epilayer.engines.dynamics import md, segments
+from epilayer.engines.dynamics.integrators import Integrator, State
 from epilayer.model.dynamics import DynamicsSettings, Segment, SegmentEnd, SegmentLimit, Thermostat
 from epilayer.model.errors import EngineError, InputError, StoreError, StructureError
+from epilayer.study.config import Catalogue, shipped
 from epilayer.trajectory.log import TRAJECTORY, TrajectoryFolder
 from epilayer.trajectory.store import Trajectory
 

@@ -9,9 +9,9 @@ import pytest
 from ase import Atoms
 from pymatgen.core import Lattice, Structure
 
-from epilayer.config import Catalogue, shipped
-from epilayer.engines.toy import ToyPotential
+from epilayer.engines.mlip.toy import ToyPotential
 from epilayer.structures import molecules
+from epilayer.study.config import Catalogue, shipped
 
 if TYPE_CHECKING:
     from pathlib import Path

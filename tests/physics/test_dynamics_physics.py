@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from epilayer.config import Catalogue, shipped
 from epilayer.model.dynamics import DynamicsSettings, Ensemble, Segment
 from epilayer.model.units import K_B_EV_PER_K
+from epilayer.study.config import Catalogue, shipped
 from epilayer.trajectory.log import TrajectoryFolder, open_reference
 
 if TYPE_CHECKING:

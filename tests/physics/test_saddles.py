@@ -11,7 +11,7 @@ from ase.constraints import FixAtoms, FixedPlane
 from ase.optimize import BFGS
 from scipy.optimize import linear_sum_assignment
 
-from epilayer.engines.band import Band, relax_band
+from epilayer.engines.mlip.band import Band, relax_band
 from epilayer.model.errors import InputError
 
 #: Enol form of malonaldehyde, planar: O1=C2-C3=C4-O5-H, the hydrogen pointing at O1. Angstrom.

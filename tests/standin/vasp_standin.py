@@ -570,7 +570,7 @@ def calculator(atoms):
         from ase.calculators.emt import EMT
 
         return EMT()
-    from epilayer.engines.toy import ToyPotential
+    from epilayer.engines.mlip.toy import ToyPotential
 
     toy = ToyPotential()
     ties = Path(os.environ.get("VASP_STANDIN_TIES", ""))

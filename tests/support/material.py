@@ -11,9 +11,9 @@ import numpy as np
 from ase import Atoms
 from ase.io.vasp import write_vasp_xdatcar
 
-from epilayer.config import open_study
 from epilayer.structures import molecules
 from epilayer.structures.crystals import framework
+from epilayer.study.config import open_study
 from epilayer.trajectory.log import TrajectoryFolder
 from lobster_runs import ether, lobster, on_magnesia
 from single_points import OXYGEN, SLAB, single_point

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from epilayer.config import STUDY_FILE, Catalogue, Settings, open_study, read_yaml, shipped
 from epilayer.model.errors import EngineError, InputError, UnknownNameError
+from epilayer.study.config import STUDY_FILE, Catalogue, Settings, open_study, read_yaml, shipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -237,7 +237,7 @@ class TestOwnFiles:
         assert f"Did you mean {meant}?" in caught.value.remedy
 
     def test_weights_lie_beside_the_yaml_that_names_them(self, study: Path) -> None:
-        from epilayer.engines import calculators
+        from epilayer.engines.mlip import calculators
 
         write(
             study,

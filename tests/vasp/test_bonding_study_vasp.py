@@ -10,7 +10,6 @@ from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
 from pymatgen.core import Lattice, Structure
 
-from epilayer.config import Catalogue, shipped
 from epilayer.engines.base import BondingEngine
 from epilayer.flows.adsorption import FacetSlab
 from epilayer.flows.bonding import BondStudyMaker, OrientationScan
@@ -18,6 +17,7 @@ from epilayer.model.bonding import BondMeasure, BondStudy
 from epilayer.model.records import Status
 from epilayer.store.records import document_of, record_of
 from epilayer.structures import molecules
+from epilayer.study.config import Catalogue, shipped
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from epilayer.analysis.adsorption import ComputedPose, System, certify
-from epilayer.analysis.closure import level_refusals
-from epilayer.config import Catalogue, shipped
-from epilayer.engines import vasp_executed, vasp_inputs
+from epilayer.analysis.comparability import level_refusals
+from epilayer.engines.vasp import executed as vasp_executed
+from epilayer.engines.vasp import inputs as vasp_inputs
 from epilayer.model.records import RefusalCode, Status
+from epilayer.study.config import Catalogue, shipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from epilayer.config import Settings, Study
+from epilayer.study.config import Settings, Study
 
 EPILAYER = Path(sys.executable).parent / "epilayer"
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from jobflow import Flow, JobStore
 
-from epilayer.config import Catalogue, shipped
 from epilayer.launch import EmbeddedQueue, run_workers
 from epilayer.launch.base import JobState
 from epilayer.store.sqlite import SqliteStore
 from epilayer.structures import molecules
+from epilayer.study.config import Catalogue, shipped
 
 if TYPE_CHECKING:
     from pathlib import Path

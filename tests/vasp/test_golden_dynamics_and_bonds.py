@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from epilayer.config import Catalogue, shipped
 from epilayer.engines.dry import InputsOnly
 from epilayer.flows.adsorption import facet_slab
 from epilayer.model.cohp import Bond
 from epilayer.model.dynamics import DynamicsSettings
 from epilayer.structures import crystals, molecules, poses
+from epilayer.study.config import Catalogue, shipped
 from epilayer.trajectory.log import TrajectoryFolder
 from golden import lines, unreviewed, written_beside
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from epilayer.cli.inputs import write_inputs
-from epilayer.config import Settings, Study
+from epilayer.study.config import Settings, Study
 from golden import lines, unreviewed, written_beside
 
 ROOT = Path(__file__).parents[2]

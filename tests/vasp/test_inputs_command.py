@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from epilayer.config import Catalogue, shipped
 from epilayer.engines.base import Engine
 from epilayer.engines.dry import InputsOnly
 from epilayer.model.errors import EngineError, InputError
 from epilayer.structures import molecules
+from epilayer.study.config import Catalogue, shipped
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from epilayer.config import Catalogue, shipped
-from epilayer.engines import lobster
 from epilayer.engines.base import BondingEngine
-from epilayer.engines.outputs.wavecar import read_wavecar_header
+from epilayer.engines.lobster import engine as lobster
 from epilayer.model.cohp import Bond, Bonding
 from epilayer.model.errors import EngineError, InputError
 from epilayer.model.records import Status
+from epilayer.outputs.vasp.wavecar import read_wavecar_header
 from epilayer.structures import molecules
+from epilayer.study.config import Catalogue, shipped
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,8 +15,7 @@ from atomate2.vasp.run import run_vasp
 from monty.json import MontyDecoder
 
 from cut_trajectories import SHORT, STEPS, USR1, cut_to_pieces, frames, water_and_salt
-from epilayer.config import Catalogue, shipped
-from epilayer.engines import vasp, vasp_contcar
+from epilayer.engines.vasp import engine as vasp
 from epilayer.flows.transport import TransportMaker, TransportPlan
 from epilayer.launch import EmbeddedQueue, run_workers
 from epilayer.model.dynamics import (
@@ -29,7 +28,9 @@ from epilayer.model.dynamics import (
 )
 from epilayer.model.errors import EngineError
 from epilayer.model.ion_transport import IonTransport
+from epilayer.outputs.vasp import contcar as vasp_contcar
 from epilayer.store.jobs import embedded_jobstore
+from epilayer.study.config import Catalogue, shipped
 from epilayer.trajectory.log import TRAJECTORY, TrajectoryFolder, open_reference
 from epilayer.trajectory.store import Trajectory
 

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from epilayer.config import Catalogue, shipped
 from epilayer.engines.base import Engine
 from epilayer.flows.adsorption import facet_slab
 from epilayer.model.errors import EngineError
 from epilayer.structures import molecules
+from epilayer.study.config import Catalogue, shipped
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pymatgen.core import Structure
 
-    from epilayer.engines.vasp import VaspEngine, VaspMaker
+    from epilayer.engines.vasp.engine import VaspEngine, VaspMaker
     from epilayer.model.records import Calculation
 
 

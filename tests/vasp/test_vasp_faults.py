@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from epilayer.config import Catalogue, shipped
 from epilayer.model.errors import EngineError
 from epilayer.structures import molecules
+from epilayer.study.config import Catalogue, shipped
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pymatgen.core import Structure
 
-    from epilayer.engines.vasp import VaspMaker
+    from epilayer.engines.vasp.engine import VaspMaker
     from epilayer.model.records import Calculation
 
 CORRECTED = {"zbrent": "zbrent", "brmix": "brmix", "edddav": "edddav"}
@@ -103,7 +103,7 @@ def test_a_job_that_is_told_to_stop_leaves_no_vasp_behind(
 ) -> None:
     import subprocess
 
-    from epilayer.engines import vasp
+    from epilayer.engines.vasp import engine as vasp
 
     started: list[subprocess.Popen[bytes]] = []
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from epilayer.config import Catalogue, shipped
-from epilayer.engines import vasp_inputs, vasp_setup
+from epilayer.engines.vasp import inputs as vasp_inputs
+from epilayer.engines.vasp import setup as vasp_setup
 from epilayer.flows.adsorption import facet_slab
 from epilayer.model.errors import EngineError, InputError, StructureError, UnknownNameError
 from epilayer.model.vasp import SystemKind
 from epilayer.structures import molecules
+from epilayer.study.config import Catalogue, shipped
 
 if TYPE_CHECKING:
     from pathlib import Path

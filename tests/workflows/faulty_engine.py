@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobflow import job
 
-from epilayer.engines.mlip import MlipEngine, PotentialMaker
+from epilayer.engines.mlip.engine import MlipEngine, PotentialMaker
 from epilayer.model.errors import EngineError
 
 if TYPE_CHECKING:

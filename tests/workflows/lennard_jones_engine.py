@@ -12,7 +12,7 @@ from ase.optimize import BFGS
 from jobflow import job
 from pymatgen.io.ase import AseAtomsAdaptor
 
-from epilayer.engines.mlip import MlipEngine, PotentialMaker
+from epilayer.engines.mlip.engine import MlipEngine, PotentialMaker
 from epilayer.model.records import Calculation, Provenance
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
 from pymatgen.core import Structure
 
-from epilayer.config import Catalogue, shipped
 from epilayer.flows.adsorption import AdsorptionStudyMaker, FacetSlab
 from epilayer.flows.search import PlacedPose, PoseSearch, decide
 from epilayer.model.records import AdsorptionEnergy, Calculation
 from epilayer.structures import molecules
 from epilayer.structures.comparison import PoseComparison
+from epilayer.study.config import Catalogue, shipped
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from epilayer.cli.workflows import build_flow
-from epilayer.config import Settings, Study
 from epilayer.model.errors import InputError
+from epilayer.study.config import Settings, Study
+from epilayer.study.workflows import build_flow
 
 if TYPE_CHECKING:
     from jobflow import Flow

@@ -13,9 +13,8 @@ from maggma.stores import MemoryStore
 from monty.json import MontyDecoder, MSONable
 from pymatgen.core import Lattice, Structure
 
-from epilayer.config import Catalogue, shipped
 from epilayer.engines.base import PathEngine
-from epilayer.engines.xtb import XtbBonds
+from epilayer.engines.xtb.bond_indices import XtbBonds
 from epilayer.flows.adsorption import FacetSlab, facet_slab
 from epilayer.flows.base import RECORD
 from epilayer.flows.bonding import BondStudyMaker, OrientationScan, bond_study, loaded_host, walk_path
@@ -29,6 +28,7 @@ from epilayer.model.records import Provenance, Status
 from epilayer.report import bonding as figures
 from epilayer.store.records import document_of, record_of
 from epilayer.structures import molecules, orientations
+from epilayer.study.config import Catalogue, shipped
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from epilayer.cli.common import results_of
 from epilayer.cli.root import app
-from epilayer.config import open_study
+from epilayer.study.config import open_study
 
 if TYPE_CHECKING:
     from pathlib import Path

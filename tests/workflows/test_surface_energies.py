@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from epilayer.config import open_study
 from epilayer.model.records import Status
 from epilayer.store.records import record_of
 from epilayer.store.results import open_results
+from epilayer.study.config import open_study
 
 HERE = Path(__file__).parent
 PROGRAM = [sys.executable, "-c", "from epilayer.cli import main; main()"]

@@ -11,7 +11,6 @@ import pytest
 from monty.json import MontyDecoder
 from pymatgen.core import Lattice, Structure
 
-from epilayer.config import Catalogue, shipped
 from epilayer.flows.transport import (
     TransportMaker,
     TransportPlan,
@@ -28,6 +27,7 @@ from epilayer.model.records import Calculation
 from epilayer.model.transport import Verdict
 from epilayer.store.jobs import embedded_jobstore
 from epilayer.store.records import document_of, record_of
+from epilayer.study.config import Catalogue, shipped
 from epilayer.trajectory.log import open_reference
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from pymatgen.core import Structure
 
 from epilayer import __version__
 from epilayer.analysis.anomalies import closest_contact, find_anomalies
-from epilayer.analysis.closure import level_refusals
+from epilayer.analysis.comparability import level_refusals
 from epilayer.model.anomaly import AnomalyKind
 from epilayer.model.base import Frozen
 from epilayer.model.records import (

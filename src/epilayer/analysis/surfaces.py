@@ -21,7 +21,7 @@ from epilayer import __version__
 from epilayer.analysis import shapes
 from epilayer.analysis.adsorption import leg_of, leg_refusals
 from epilayer.analysis.anomalies import FORMED_SCALE, FRAMEWORK_MOVED_ANG, SLAB_BROKEN_SCALE
-from epilayer.analysis.closure import bulk_refusals
+from epilayer.analysis.comparability import bulk_refusals
 from epilayer.model.base import Frozen
 from epilayer.model.records import Calculation, Leg, Refusal, RefusalCode, Status
 from epilayer.model.surface import J_PER_M2_PER_EV_PER_ANG2, SurfaceEnergy, SurfaceThickness

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from epilayer.config import Catalogue
     from epilayer.model.transport import DiffusionEstimate, TransportReport
-    from epilayer.trajectory.frames import Header
+    from epilayer.outputs.trajectories.frames import Header
+    from epilayer.study.config import Catalogue
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -123,7 +123,7 @@ def read_trajectory(
     import numpy as np
 
     from epilayer.model.errors import StoreError
-    from epilayer.trajectory.sources import open_source
+    from epilayer.outputs.trajectories.sources import open_source
     from epilayer.trajectory.store import Trajectory, as_float
 
     if time_step_fs is not None and not time_step_fs > 0:

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
     from pymatgen.core import Structure
 
-    from epilayer.engines.outputs.discover import FoundFiles
     from epilayer.model.cohp import MappedChange, MappedChanges, RunReport
     from epilayer.model.imported import BondIntegral
+    from epilayer.outputs.discover import FoundFiles
     from epilayer.report.canvas import Form
 
 _SHOWN = 30
@@ -207,9 +207,9 @@ def read_run(directory: Path, names: Sequence[str], pairs: Sequence[str], relaxe
         If there is not one run, a bond is not listed, or it ran on another structure than ``relaxed``.
     """
     from epilayer.analysis.lobster_runs import between, bonding_of, check_lengths, check_same, judge_run
-    from epilayer.engines.outputs.discover import find_calculations
-    from epilayer.engines.outputs.lobster import find_bonds, import_lobster
     from epilayer.model.imported import Code
+    from epilayer.outputs.discover import find_calculations
+    from epilayer.outputs.lobster.directory import find_bonds, import_lobster
 
     found = [f for f in find_calculations(directory) if f.code is Code.LOBSTER]
     if len(found) != 1:
@@ -294,9 +294,9 @@ def _ranges(text: str) -> list[int]:
 
 
 def _curves(run: LobsterRun, plot: Path) -> bytes:
-    from epilayer.engines.outputs.cohpcar import read_cohpcar
-    from epilayer.engines.outputs.discover import Role
     from epilayer.model.cohp import RunVerdict
+    from epilayer.outputs.discover import Role
+    from epilayer.outputs.lobster.cohpcar import read_cohpcar
     from epilayer.report.bonding import Curve, cohp_figure
 
     path = run.files.one(Role.COHPCAR)

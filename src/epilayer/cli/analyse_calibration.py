@@ -45,7 +45,7 @@ def calibration(
     Example: [cyan]epilayer analyse calibration stretched/*/ --bonds C-O[/]
     """
     from epilayer.analysis.calibration import calibrate
-    from epilayer.engines.xtb import XtbBonds
+    from epilayer.engines.xtb.bond_indices import XtbBonds
 
     places = directories or _imported()
     left_out: dict[str, str] = {}
@@ -102,7 +102,7 @@ def _pairs(run: LobsterRun) -> tuple[list[CalibrationPair], str]:
     """Measure the bonds of a run by the index; also return what measured them."""
     from epilayer.analysis.bonding import strengths
     from epilayer.analysis.lobster_runs import SAME_GEOMETRY_ANG, atoms_of, name_of
-    from epilayer.engines.xtb import bond_indices
+    from epilayer.engines.xtb.bond_indices import bond_indices
     from epilayer.model.calibration import CalibrationPair
     from epilayer.model.cohp import RunVerdict
 
@@ -146,8 +146,8 @@ def _pairs(run: LobsterRun) -> tuple[list[CalibrationPair], str]:
 def _store(made: Sequence[BondCalibration]) -> None:
     from datetime import UTC, datetime
 
-    from epilayer.cli.stored import seal_study
     from epilayer.store.records import document_of
+    from epilayer.study.stored_files import seal_study
 
     used, now = study(), datetime.now(UTC).isoformat()
     results = results_of(used)

@@ -17,9 +17,9 @@ from epilayer.model.errors import InputError, UnknownNameError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from epilayer.config import Catalogue, Study
     from epilayer.model.audit import AuditFinding, InputFacts, MethodsFacts
     from epilayer.model.level import Level
+    from epilayer.study.config import Catalogue, Study
 
 ERRORS_EXIT = 1
 _TEXTS = {".txt", ".md", ".rst", ".tex", ".text", ""}
@@ -108,7 +108,7 @@ def _workflow(used: Study, name: str, level_name: str | None, settings: Sequence
 def _inputs(used: Study, place: Path, level: Level | None) -> dict[str, Any]:
     from epilayer.analysis.audit_inputs import audit_inputs
     from epilayer.engines.dry import written_level
-    from epilayer.engines.input_facts import read_inputs
+    from epilayer.engines.vasp.input_facts import read_inputs
 
     allowed = _hubbard(used.catalogue)
     place = place.absolute()
@@ -137,9 +137,9 @@ def _inputs(used: Study, place: Path, level: Level | None) -> dict[str, Any]:
 def _methods(used: Study, target: str, level: Level | None) -> dict[str, Any]:
     from epilayer.analysis.audit import audit_methods
     from epilayer.analysis.prose import holds_facts, read_methods
-    from epilayer.config import read_yaml
     from epilayer.model.audit import MethodsFacts
     from epilayer.model.base import parse
+    from epilayer.study.config import read_yaml
 
     molecules, cathodes = _names(used.catalogue)
     place = Path(target)

@@ -11,7 +11,9 @@ from rich.table import Table
 
 from epilayer.cli.build_pore import pore
 from epilayer.cli.common import JsonOption, err, out, print_json
-from epilayer.cli.given import (
+from epilayer.cli.pictures import HtmlOption, PngOption, check_names, draw
+from epilayer.model.errors import InputError
+from epilayer.study.user_structures import (
     MillerCommand,
     MillerOption,
     OutputOption,
@@ -22,8 +24,6 @@ from epilayer.cli.given import (
     ligand_of,
     slab_of,
 )
-from epilayer.cli.pictures import HtmlOption, PngOption, check_names, draw
-from epilayer.model.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

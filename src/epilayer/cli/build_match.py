@@ -10,8 +10,15 @@ from rich.table import Table
 
 from epilayer.cli.build import write_structure
 from epilayer.cli.common import JsonOption, err, out, print_json
-from epilayer.cli.given import MillerOption, OutputOption, cathode_of, check_format, facet_of, mof_of
 from epilayer.cli.pictures import HtmlOption, PngOption, check_names, draw
+from epilayer.study.user_structures import (
+    MillerOption,
+    OutputOption,
+    cathode_of,
+    check_format,
+    facet_of,
+    mof_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

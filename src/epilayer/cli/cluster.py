@@ -21,18 +21,18 @@ from epilayer.cli.common import (
     report_checks,
     study,
 )
-from epilayer.cli.harvest import harvest
 from epilayer.cli.pilots import launch_pilots, pilot, program_in
 from epilayer.cli.recipe import recipe
 from epilayer.model.errors import EpilayerError, InputError
+from epilayer.study.harvest import harvest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from epilayer.config import Study
     from epilayer.launch.cluster import ClusterLauncher, Submission, SyncReport
     from epilayer.launch.fireworks import FireworksQueue
     from epilayer.model.cluster import Recovery
+    from epilayer.study.config import Study
 
 app = typer.Typer(help="Run the queue on a SLURM cluster: launch, watch, sync, doctor.", no_args_is_help=True)
 app.command()(recipe)
@@ -249,7 +249,7 @@ def doctor(
 
     Example: [cyan]epilayer cluster doctor[/], [cyan]epilayer cluster doctor --pilot mycluster --json[/]
     """
-    from epilayer.cli.cluster_doctor import checks
+    from epilayer.study.cluster_doctor import checks
 
     used = study()
     if pilot_on is not None:
@@ -270,7 +270,7 @@ def rocket(
 
     Example: [cyan]epilayer cluster launch --dry-run[/] shows the script around it
     """
-    from epilayer.launch.rocket import Place, Rocket, fly
+    from epilayer.launch.batch_worker import Place, Rocket, fly
 
     used = study()
     queue = cluster_queue_of(used, patience_s=_PATIENCE_S)

@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from epilayer.config import open_study
 from epilayer.model.errors import InputError
+from epilayer.study.config import open_study
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from jobflow import JobStore
 
-    from epilayer.config import Study
     from epilayer.launch.embedded import EmbeddedQueue
     from epilayer.launch.fireworks import FireworksQueue
     from epilayer.model.errors import EpilayerError
     from epilayer.store.results import ResultsStore
+    from epilayer.study.config import Study
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)

@@ -12,8 +12,8 @@ from typing import Annotated
 import typer
 
 from epilayer.cli.common import err, out, study
-from epilayer.cli.desk import StudyDesk
 from epilayer.model.errors import EpilayerError, InputError
+from epilayer.study.monitor import StudyDesk
 
 
 def dashboard(
@@ -45,7 +45,7 @@ def dashboard(
         )
     import uvicorn
 
-    from epilayer.report.dashboard.app import create_app
+    from epilayer.dashboard.app import create_app
 
     used = study()
     desk = StudyDesk(used)

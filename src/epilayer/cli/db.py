@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from epilayer.cli.common import JsonOption, err, jobstore_of, out, print_json, results_of, study
-from epilayer.cli.stored import run_files, seal_study
-from epilayer.cli.verifying import verify
 from epilayer.model.errors import InputError
+from epilayer.study.stored_files import run_files, seal_study
+from epilayer.study.verifying import verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from epilayer.config import Study
     from epilayer.store.archive import Archive
+    from epilayer.study.config import Study
 
 app = typer.Typer(no_args_is_help=True, help="Move results between studies as one checked file.")
 _BATCH = 200
@@ -116,8 +116,8 @@ def crate(
 
     Example: [cyan]epilayer db crate results-crate.zip[/]
     """
-    from epilayer.cli.crates import crate_of
-    from epilayer.store.crate import write_crate
+    from epilayer.store.ro_crate import write_crate
+    from epilayer.study.ro_crate import crate_of
 
     used = study()
     with err.status("Checking every hash ..."):
@@ -144,7 +144,7 @@ def check(file: FileArgument, *, as_json: JsonOption = False) -> None:
     Example: [cyan]epilayer db check results.zip[/]
     """
     from epilayer.store.archive import open_archive
-    from epilayer.store.crate import check_crate, is_crate
+    from epilayer.store.ro_crate import check_crate, is_crate
 
     if is_crate(file):
         files = check_crate(file)

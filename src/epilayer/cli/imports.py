@@ -125,7 +125,7 @@ def _sorted_out(paths: Sequence[str], *, adsorption: bool) -> tuple[dict[str, Pa
 def _read(
     places: Sequence[Path], workers: int | None, *, resume: bool, quiet: bool
 ) -> list[ImportedCalculation]:
-    from epilayer.engines.outputs import import_many
+    from epilayer.outputs import import_many
 
     ledger: Path | None = None
     if resume:
@@ -155,7 +155,7 @@ def _progress(*, quiet: bool) -> AbstractContextManager[Callable[[int, int], Non
 
 def _adsorption(records: Sequence[ImportedCalculation], roles: dict[str, Path]) -> list[ImportedAdsorption]:
     from epilayer.analysis.imported_adsorption import imported_adsorption, triples
-    from epilayer.engines.imported_legs import as_calculation, open_points, usable_as_leg
+    from epilayer.engines.vasp.imported_legs import as_calculation, open_points, usable_as_leg
 
     if roles:
         legs = [_leg_at(records, role, roles[role]) for role in _ROLES]
@@ -178,7 +178,7 @@ def _adsorption(records: Sequence[ImportedCalculation], roles: dict[str, Path]) 
 
 def _leg_at(records: Sequence[ImportedCalculation], role: str, place: Path) -> Leg:
     """Return the one leg that a directory holds; of a relaxation and a single point, the single point."""
-    from epilayer.engines.imported_legs import as_calculation, usable_as_leg
+    from epilayer.engines.vasp.imported_legs import as_calculation, usable_as_leg
 
     here = [r for r in records if Path(r.path) == place or place in Path(r.path).parents]
     usable = [r for r in here if usable_as_leg(r)]
@@ -196,8 +196,8 @@ def _leg_at(records: Sequence[ImportedCalculation], role: str, place: Path) -> L
 def _store(records: Sequence[ImportedCalculation], made: Sequence[ImportedAdsorption]) -> int:
     from datetime import UTC, datetime
 
-    from epilayer.cli.stored import seal_study
     from epilayer.store.records import document_of
+    from epilayer.study.stored_files import seal_study
 
     now = datetime.now(UTC).isoformat()
     known = [record for record in records if record.code.value != "unknown"]

@@ -14,8 +14,8 @@ from rich.table import Table
 
 from epilayer.cli.common import JsonOption, err, out, print_json, study
 from epilayer.cli.runs import LevelOption, QuickOption, SetOption, WorkflowArgument
-from epilayer.config import Catalogue, Study
 from epilayer.model.errors import InputError
+from epilayer.study.config import Catalogue, Study
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,8 +88,8 @@ def write_inputs(
     from jobflow import JobStore, run_locally
     from maggma.stores import MemoryStore
 
-    from epilayer.cli.workflows import build_flow
     from epilayer.engines.dry import INDEX
+    from epilayer.study.workflows import build_flow
 
     directory.mkdir(parents=True, exist_ok=True)
     dry = dataclasses.replace(used)

@@ -11,15 +11,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from epilayer.cli.common import out
-from epilayer.cli.trajectories import clock, moment, trajectories
 from epilayer.model.errors import InputError
+from epilayer.study.trajectories import clock, moment, trajectories
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from epilayer.cli.trajectories import Headway
     from epilayer.launch.chains import LinkRow
     from epilayer.launch.cluster import ClusterLauncher
+    from epilayer.study.trajectories import Headway
 
 
 def chains_of(launcher: ClusterLauncher, root: Path, job: int | None) -> list[dict[str, Any]]:
@@ -59,7 +59,7 @@ def _link(row: LinkRow, course: Headway | None) -> dict[str, Any]:
 
     ``lost_steps`` were computed and not kept, where that can be told.
     """
-    from epilayer.engines.progress import last_step_of
+    from epilayer.engines.dynamics.progress import last_step_of
 
     own = {str(directory) for directory in row.directories}
     runs = course.runs if course is not None else ()

@@ -13,14 +13,14 @@ import typer
 from rich.markup import escape
 
 from epilayer.cli.common import out, print_json, queue_of, study
-from epilayer.cli.harvest import harvest
-from epilayer.config import EMBEDDED
 from epilayer.model.errors import InputError
+from epilayer.study.config import EMBEDDED
+from epilayer.study.harvest import harvest
 
 if TYPE_CHECKING:
-    from epilayer.config import Study
     from epilayer.launch.slurm import Slurm
     from epilayer.model.cluster import Cluster
+    from epilayer.study.config import Study
 
 _NODE_WITHIN_S = 20
 

@@ -14,16 +14,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from epilayer.cli.common import out, print_json, queue_of, results_of, study
-from epilayer.cli.harvest import harvest
-from epilayer.cli.query_rows import ROWS, SHOWN, SORTED_BY
 from epilayer.model.errors import InputError, UnknownNameError
 from epilayer.store.result_record import STAND_IN
+from epilayer.study.harvest import harvest
+from epilayer.study.query_rows import ROWS, SHOWN, SORTED_BY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from epilayer.config import Study
     from epilayer.store.results import Record
+    from epilayer.study.config import Study
 
 SAVED_FILE = "queries.json"
 _LEAST, _MOST = "min", "max"

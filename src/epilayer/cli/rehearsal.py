@@ -17,13 +17,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from epilayer.cli.common import err, out, print_json, queue_of
-from epilayer.cli.harvest import harvest
-from epilayer.config import shipped
+from epilayer.study.config import shipped
+from epilayer.study.harvest import harvest
 
 if TYPE_CHECKING:
     from jobflow import Flow
 
-    from epilayer.config import Study
+    from epilayer.study.config import Study
 
 LEVEL = "screening"
 SETTINGS = ("facets=001", "ligands=ammonia", "poses=1", "keep=1", "check_levels=", "max_steps=200")
@@ -89,10 +89,10 @@ def build(stage: Study) -> Flow:
     """Return the campaign: one ligand on one facet, and the bonds of ethanol."""
     from jobflow import Flow
 
-    from epilayer.cli.workflows import build_flow
-    from epilayer.engines.vasp import VaspEngine
+    from epilayer.engines.vasp.engine import VaspEngine
     from epilayer.model.cohp import Bond
     from epilayer.structures import molecules
+    from epilayer.study.workflows import build_flow
 
     adsorption = build_flow(stage, "paper_adsorption", SETTINGS, LEVEL)
     engine = stage.catalogue.engine(LEVEL)

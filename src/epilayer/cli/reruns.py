@@ -168,7 +168,7 @@ def _wish(texts: list[str] | None, *, on_cluster: bool) -> dict[str, Any]:
 
 def _show_failures(queue: EmbeddedQueue, chosen: list[JobInfo], classes: dict[int, FailureClass]) -> None:
     """Say why each job failed: class and cause first, then what the right log tells of it."""
-    from epilayer.cli.desk import telling_lines
+    from epilayer.study.monitor import telling_lines
 
     for job in chosen[:_MOST_SHOWN]:
         if job.number not in classes:

@@ -10,12 +10,12 @@ import typer
 from rich.markup import escape
 
 from epilayer.cli.common import err, jobstore_of, out, print_json, queue_of, results_of, study
-from epilayer.cli.harvest import harvest
 from epilayer.cli.transport_rows import show_transport, transport_rows
+from epilayer.study.harvest import harvest
 
 if TYPE_CHECKING:
-    from epilayer.config import Study
     from epilayer.report.paper_table import Found
+    from epilayer.study.config import Study
 
 
 def report(

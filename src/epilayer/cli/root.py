@@ -33,7 +33,7 @@ from epilayer.cli import (
     watch,
 )
 from epilayer.cli.common import state
-from epilayer.cli.given import MillerCommand
+from epilayer.study.user_structures import MillerCommand
 
 app = typer.Typer(
     name="epilayer",

@@ -11,22 +11,22 @@ from rich.markup import escape
 from rich.table import Table
 
 from epilayer.cli.common import JsonOption, err, jobstore_of, out, print_json, queue_of, study
-from epilayer.cli.harvest import harvest
 from epilayer.cli.progress import Progress
-from epilayer.cli.trajectories import table as trajectory_table
-from epilayer.cli.trajectories import trajectories
 from epilayer.cli.transport_rows import show_transport, transport_rows
 from epilayer.model.errors import InputError
+from epilayer.study.harvest import harvest
+from epilayer.study.trajectories import table as trajectory_table
+from epilayer.study.trajectories import trajectories
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from jobflow import Flow
 
-    from epilayer.config import Study
     from epilayer.launch.allocation import Allocation
     from epilayer.launch.base import FlowStatus, JobInfo, RunReport, SubmitReport
     from epilayer.launch.embedded import EmbeddedQueue
+    from epilayer.study.config import Study
 
 WorkflowArgument = Annotated[
     str, typer.Argument(metavar="WORKFLOW", help="Name (see: epilayer list workflows) or path of a file.")
@@ -221,7 +221,7 @@ def _change(report: Any, verb: str, *, as_json: bool) -> None:  # noqa: ANN401  
 
 
 def _flow(used: Study, workflow: str, settings: list[str] | None, level: str | None, *, quick: bool) -> Flow:
-    from epilayer.cli.workflows import build_flow
+    from epilayer.study.workflows import build_flow
 
     given = list(settings or ())
     if quick:

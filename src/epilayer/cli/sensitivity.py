@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from epilayer.cli.common import JsonOption, out, print_json, queue_of, results_of, study
-from epilayer.cli.harvest import harvest
+from epilayer.study.harvest import harvest
 
 if TYPE_CHECKING:
     from epilayer.model.sensitivity import ChoiceShift, Sensitivity

@@ -12,13 +12,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from epilayer.cli.common import Check, JsonOption, out, print_json, report_checks, results_of, study
-from epilayer.config import STUDY_FILE, shipped
 from epilayer.model.errors import EpilayerError, InputError, UnknownNameError
+from epilayer.study.config import STUDY_FILE, shipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from epilayer.config import Study
+    from epilayer.study.config import Study
 
 _STUDY_TEMPLATE = """\
 # A study: where its jobs run and where its results are kept. Every key is optional.
@@ -96,8 +96,8 @@ def list_inputs(
 
 
 def _describe(used: Study, kind: str) -> Iterator[dict[str, Any]]:
-    from epilayer.cli.workflows import describe
-    from epilayer.config import read_yaml
+    from epilayer.study.config import read_yaml
+    from epilayer.study.workflows import describe
 
     if kind == "workflows":
         for name, path in used.workflows().items():
@@ -170,7 +170,7 @@ def _checks(used: Study) -> Iterator[Check]:
 
 
 def _engine_checks(used: Study, name: str) -> Iterator[Check]:
-    from epilayer.engines import calculators
+    from epilayer.engines.mlip import calculators
     from epilayer.model.level import EngineKind
 
     try:
@@ -192,7 +192,7 @@ def _vasp_checks(used: Study, name: str) -> Iterator[Check]:
     import atomate2
     import pymatgen.core
 
-    from epilayer.engines import vasp_setup
+    from epilayer.engines.vasp import setup as vasp_setup
 
     catalogue = used.catalogue
     levels = [level for level in map(catalogue.level, catalogue.names("levels")) if level.engine == name]

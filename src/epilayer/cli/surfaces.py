@@ -10,8 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from epilayer.cli.common import JsonOption, err, out, print_json, queue_of, results_of, study
-from epilayer.cli.harvest import harvest
 from epilayer.model.errors import InputError, UnknownNameError
+from epilayer.study.harvest import harvest
 
 if TYPE_CHECKING:
     from epilayer.model.surface import SurfaceEnergy, WulffShape

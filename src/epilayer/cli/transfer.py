@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from epilayer.cli.common import JsonOption, jobstore_of, out, print_json, queue_of, study
-from epilayer.config import EMBEDDED, STUDY_FILE
 from epilayer.model.errors import InputError
+from epilayer.study.config import EMBEDDED, STUDY_FILE
 
 
 def transfer(

@@ -10,10 +10,10 @@ from rich.table import Table
 from epilayer.cli.common import out, results_of
 
 if TYPE_CHECKING:
-    from epilayer.config import Study
     from epilayer.launch.embedded import EmbeddedQueue
     from epilayer.model.ion_transport import IonTransport, PairShell
     from epilayer.model.reference import Reference
+    from epilayer.study.config import Study
 
 _REFERENCE = "isotropic-epilayer-2025"
 _LEAST_SHARE = 0.1

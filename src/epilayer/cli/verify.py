@@ -29,7 +29,7 @@ def verify(
 
     Example: [cyan]epilayer verify --all[/]
     """
-    from epilayer.cli.verifying import verify as check
+    from epilayer.study.verifying import verify as check
 
     if (result is None) is not everything:
         raise InputError(

@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from epilayer.cli.common import JsonOption, out, print_json, study
-from epilayer.cli.trajectories import clock, moment
 from epilayer.model.errors import InputError
+from epilayer.study.trajectories import clock, moment
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -80,7 +80,7 @@ def glance(path: Path) -> dict[str, Any]:
 
 
 def _glance(path: Path, about: dict[str, Any], stored: Trajectory) -> dict[str, Any]:
-    from epilayer.engines.progress import computed_step
+    from epilayer.engines.dynamics.progress import computed_step
 
     wanted, step_fs = about.get("settings", {}).get("steps"), stored.header.time_step_fs
     step = int(stored.frame(-1).steps[0]) if len(stored) else 0
@@ -154,7 +154,7 @@ def look(path: Path) -> dict[str, Any]:
 
 def _pace(path: Path, about: dict[str, Any], seen: dict[str, Any]) -> dict[str, Any]:
     """Return the pace and the time left; add a warning where nothing was written for long."""
-    from epilayer.engines.progress import computed_step
+    from epilayer.engines.dynamics.progress import computed_step
     from epilayer.trajectory.tail import tail_path
 
     files = (path, tail_path(path))

@@ -18,12 +18,12 @@ from jobflow import Maker, Response, job
 from monty.json import MSONable
 
 from epilayer.engines.base import BondingEngine, MdEngine
-from epilayer.engines.outputs.lobster import SPILLING_LIMIT_PERCENT
 from epilayer.model.cohp import Bonding
 from epilayer.model.errors import EngineError
 from epilayer.model.imported import Finding, Reason, Severity
 from epilayer.model.level import EngineKind, LevelOfTheory
 from epilayer.model.records import Calculation, Provenance, Status
+from epilayer.outputs.lobster.directory import SPILLING_LIMIT_PERCENT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -22,7 +22,7 @@ RECORD = "record"
 
 
 class Inputs(Protocol):
-    """What a study looks up by name; the catalogue of :mod:`epilayer.config` is one."""
+    """What a study looks up by name; the catalogue of :mod:`epilayer.study.config` is one."""
 
     def cathode(self, name: str) -> Cathode:
         """Return a cathode."""

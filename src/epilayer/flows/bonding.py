@@ -28,7 +28,7 @@ from epilayer.analysis.bonding import (
     transferred,
 )
 from epilayer.engines.base import BondingEngine, PathEngine
-from epilayer.engines.xtb import XtbBonds
+from epilayer.engines.xtb.bond_indices import XtbBonds
 from epilayer.flows.adsorption import facet_slab
 from epilayer.flows.base import mark
 from epilayer.model.base import Frozen

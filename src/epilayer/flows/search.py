@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
-from epilayer.analysis import stopping
+from epilayer.analysis import search_confidence
 from epilayer.model.base import Frozen
 from epilayer.model.records import SearchConfidence
 from epilayer.model.units import Ev, Fraction, PositiveAng, PositiveEvPerAng
@@ -44,7 +44,7 @@ class PoseSearch(Frozen):
         The search may end once so many batches have not lowered the minimum by more than this.
     max_missed_probability
         It goes on, within its budget, while the chance that a lower minimum was missed
-        (:func:`epilayer.analysis.stopping.missed_probability`) is above this; 1 asks for nothing.
+        (:func:`epilayer.analysis.search_confidence.missed_probability`) is above this; 1 asks for nothing.
     keep
         Number of distinct poses relaxed in full.
     pre_steps, pre_max_force_ev_per_ang
@@ -113,11 +113,11 @@ def decide(
     minima = _distinct(placed, comparison, search.duplicate_ang)
     sound = {leader: members for leader, members in minima.items() if placed[leader].sound}
     hits = [sum(placed[k].sound for k in members) for members in sound.values()]
-    missed = stopping.missed_probability(sum(hits), len(hits)) if hits else 1.0
+    missed = search_confidence.missed_probability(sum(hits), len(hits)) if hits else 1.0
     batches = [placed[k : k + search.batch] for k in range(0, len(placed), search.batch)]
     lowest_ev = [min((p.energy_ev for p in batch if p.sound), default=math.inf) for batch in batches]
     settled = (
-        stopping.stale_batches(lowest_ev, search.tolerance_ev) >= search.patience
+        search_confidence.stale_batches(lowest_ev, search.tolerance_ev) >= search.patience
         and missed <= search.max_missed_probability
     )
     budget = min(search.poses, starts)
@@ -134,7 +134,7 @@ def decide(
             minima=len(hits),
             lowest_hits=hits[0] if hits else 0,
             missed_probability=missed,
-            unseen_probability=stopping.unseen_probability(hits),
+            unseen_probability=search_confidence.unseen_probability(hits),
             force_calls=sum(p.force_calls for p in placed),
             ended=ended,
         ),

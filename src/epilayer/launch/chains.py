@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from epilayer.launch import batch, ledger
+from epilayer.launch import batch, transitions
 from epilayer.launch.base import EdgeKind, JobState
 from epilayer.launch.processes import job_id_of
 from epilayer.model.errors import QueueError
@@ -78,7 +78,7 @@ class Chains:
             return {}
         found: dict[int, int] = {}
         with self.queue.file.reading() as db:
-            for part in ledger.chunks(jobs):
+            for part in transitions.chunks(jobs):
                 rows = db.execute(
                     "WITH RECURSIVE made(job, id) AS ("
                     f" SELECT id, id FROM jobs WHERE id IN ({part}) UNION"
@@ -109,14 +109,14 @@ class Chains:
         """Return the jobs of a chain by their states."""
         found: dict[JobState, list[int]] = {}
         with self.queue.file.reading() as db:
-            for row in ledger.select(db, "id, state", self._members(db, chain)):
+            for row in transitions.select(db, "id, state", self._members(db, chain)):
                 found.setdefault(JobState(row["state"]), []).append(row["id"])
         return found
 
     def name(self, chain: int) -> str:
         """Return what the links of a chain are called at the scheduler."""
         with self.queue.file.reading() as db:
-            rows = ledger.select(db, "name", [chain])
+            rows = transitions.select(db, "name", [chain])
         if not rows:
             raise QueueError(f"There is no job #{chain}.", "epilayer cluster links lists the chains.")
         return batch.job_name(rows[0]["name"], self.queue.file.identity, _MARK, chain)
@@ -165,7 +165,7 @@ class Chains:
         runs = self.queue.claims.runs
         directories: dict[str, list[Path]] = {}
         with self.queue.file.reading() as db:
-            for part in ledger.chunks(self._members(db, chain)):
+            for part in transitions.chunks(self._members(db, chain)):
                 rows = db.execute(
                     f"SELECT worker, directory FROM attempts WHERE job IN ({part}) ORDER BY started"
                 )
@@ -181,4 +181,4 @@ class Chains:
         return found
 
     def _members(self, db: Any, chain: int) -> set[int]:  # noqa: ANN401  (a connection)
-        return {chain} | ledger.descendants(db, [chain], EdgeKind.SPAWN)
+        return {chain} | transitions.descendants(db, [chain], EdgeKind.SPAWN)

@@ -27,7 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from epilayer.launch import ledger, processes
+from epilayer.launch import processes, transitions
 from epilayer.launch.base import JobState, Outcome
 from epilayer.model.errors import QueueError
 
@@ -129,20 +129,20 @@ class Claims:
         """
         with self.file.writing() as db:
             self._close(db, claim, Outcome.COMPLETED, None)
-            job = ledger.select(db, "*", [claim.job])[0]
-            grown = () if done.stops == ledger.STOP_JOBFLOW else done.grown
+            job = transitions.select(db, "*", [claim.job])[0]
+            grown = () if done.stops == transitions.STOP_JOBFLOW else done.grown
             # Also without children of its own: those of an earlier execution may have to be let go.
-            made = ledger.grow(db, job, grown, done.mentions) if grown or claim.number > 1 else []
-            ready = ledger.complete(db, job, done.stored_data, done.stops)
+            made = transitions.grow(db, job, grown, done.mentions) if grown or claim.number > 1 else []
+            ready = transitions.complete(db, job, done.stored_data, done.stops)
             if done.stops:
-                ledger.stop(db, job, done.stops, made)
+                transitions.stop(db, job, done.stops, made)
             return (self._claim(db, token) if more else None), len(ready)
 
     def fail(self, token: str, claim: Claim, cause: str, *, more: bool) -> tuple[Claim | None, int]:
         """Mark a job FAILED; returns as `finish` does."""
         with self.file.writing() as db:
             self._close(db, claim, Outcome.FAILED, cause)
-            ready = ledger.fail(db, claim.job, cause)
+            ready = transitions.fail(db, claim.job, cause)
             return (self._claim(db, token) if more else None), len(ready)
 
     def startable(self) -> int:
@@ -156,7 +156,7 @@ class Claims:
         """Put a job back that was not carried through, by no fault of its own."""
         with self.file.writing() as db:
             self._close(db, claim, Outcome.INTERRUPTED, cause)
-            ledger.put_back(db, claim.job)
+            transitions.put_back(db, claim.job)
 
     def lost(self, token: str, cause: str, *, crash: bool, max_crashes: int) -> list[int]:
         """Close the attempts of a worker that is gone, and put its jobs back.
@@ -182,18 +182,18 @@ class Claims:
                 "SELECT id, job FROM attempts WHERE worker = ? AND outcome = ?", (token, Outcome.RUNNING)
             ).fetchall()
             for row in rows:
-                job = ledger.select(db, "cancel, crashes", [row["job"]])[0]
+                job = transitions.select(db, "cancel, crashes", [row["job"]])[0]
                 outcome = Outcome.CRASHED if crash else Outcome.INTERRUPTED
                 if job["cancel"]:
                     outcome, cause = Outcome.CANCELLED, "cancelled while it ran"
-                ledger.close_attempt(db, row["id"], outcome, cause)
+                transitions.close_attempt(db, row["id"], outcome, cause)
                 crashes = job["crashes"] + (outcome is Outcome.CRASHED)
                 db.execute("UPDATE jobs SET crashes = ? WHERE id = ?", (crashes, row["job"]))
                 if outcome is Outcome.CRASHED and crashes >= max_crashes:
                     times = "once" if crashes == 1 else f"{crashes} times"
-                    ledger.fail(db, row["job"], f"{cause}, {times}")
+                    transitions.fail(db, row["job"], f"{cause}, {times}")
                 else:
-                    ledger.put_back(db, row["job"])
+                    transitions.put_back(db, row["job"])
             db.execute("UPDATE workers SET ended = ? WHERE token = ?", (time.time(), token))
             return [row["job"] for row in rows]
 
@@ -310,7 +310,7 @@ class Claims:
                 yield row
 
     def _close(self, db: sqlite3.Connection, claim: Claim, outcome: Outcome, cause: str | None) -> None:
-        if not ledger.close_attempt(db, claim.attempt, outcome, cause):
+        if not transitions.close_attempt(db, claim.attempt, outcome, cause):
             raise QueueError(
                 f"Attempt {claim.number} of job #{claim.job} ({claim.name}) was given to another worker.",
                 "Its result is dropped; the other attempt counts (epilayer jobs show).",

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from fireworks import FWAction, FWorker
 
-from epilayer.launch import batch, ledger, processes, recovery
+from epilayer.launch import batch, processes, recovery, transitions
 from epilayer.launch.base import JobState, Outcome
 from epilayer.launch.chains import Chains
 from epilayer.launch.failures import classify
+from epilayer.launch.heartbeat import SILENCE_S, Sign
 from epilayer.launch.processes import job_id_of
 from epilayer.launch.scheduler import SchedulerState
-from epilayer.launch.signs import SILENCE_S, Sign
 from epilayer.model.cluster import Resources
 from epilayer.model.errors import QueueError
 from epilayer.model.files import write_atomic
@@ -178,7 +178,7 @@ class ClusterLauncher:
     def _size(self, number: int) -> tuple[str, int, Resources]:
         """Return name, atoms and resources of a job; refused where its partition cannot give them."""
         with self.queue.file.reading() as db:
-            name = str(ledger.select(db, "name", [number])[0]["name"])
+            name = str(transitions.select(db, "name", [number])[0]["name"])
             spec = db.execute("SELECT spec FROM specs WHERE job = ?", (number,)).fetchone()[0]
             wish = recovery.wish_of(db, number)
         atoms = batch.atoms_of(spec, self.output_of)
@@ -346,7 +346,7 @@ class ClusterLauncher:
 
     def _name_of(self, row: Launched, launch_id: int) -> str:
         with self.queue.file.reading() as db:
-            job = ledger.select(db, "name", [row.job])[0]["name"]
+            job = transitions.select(db, "name", [row.job])[0]["name"]
         return batch.job_name(job, self.queue.file.identity, row.fw_id, launch_id)
 
     def _open_attempts(self) -> dict[str, str]:
@@ -432,7 +432,7 @@ class ClusterLauncher:
         with self.queue.file.reading() as db:
             states = {
                 row["id"]: JobState(row["state"])
-                for row in ledger.select(db, "id, state", {one.row.job for one in launches})
+                for row in transitions.select(db, "id, state", {one.row.job for one in launches})
             }
         for one in launches:
             if one.scheduler_id is None or one.scheduler_id in queued or one.scheduler_id not in over:
@@ -460,11 +460,11 @@ class ClusterLauncher:
         """Let a job fail whose batch job ended before it began."""
         verdict = classify(None, job, raised=False)
         with self.queue.file.writing() as db:
-            row = ledger.select(db, "state", [one.row.job])[0]
+            row = transitions.select(db, "state", [one.row.job])[0]
             if row["state"] != JobState.READY:
                 return
             cause = f"{verdict.kind.value}: {verdict.why}, before the job began"
-            ledger.fail(db, one.row.job, cause)
+            transitions.fail(db, one.row.job, cause)
         report.ended.append((one.row.job, verdict.why))
         if one.row.state == "RUNNING":
             self.board.launchpad.mark_fizzled(one.launch_id)

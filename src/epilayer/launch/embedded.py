@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from epilayer import __version__
-from epilayer.launch import ledger, reruns
+from epilayer.launch import reruns, transitions
 from epilayer.launch.base import (
     Attempt,
     ChangeReport,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from epilayer.launch.identity import NormalFlow
 
-_OPEN = ", ".join(f"'{state}'" for state in ledger.OPEN)
+_OPEN = ", ".join(f"'{state}'" for state in transitions.OPEN)
 _SHOWN_LIMIT = 20
 _LEAST_PREFIX = 4
 
@@ -105,11 +105,11 @@ class EmbeddedQueue:
             if not allow_external_references:
                 self._refuse_unknown_references(db, normal)
             flow_id = self._flow_row(db, normal, priority, dumps(dict(metadata or {})))
-            ids, new = ledger.insert(
+            ids, new = transitions.insert(
                 db, normal, flows=[flow_id], priority=priority, salt=salt, code_version=self.code_version
             )
             old = sorted(set(ids.values()) - set(new))
-            states = {row["id"]: row["state"] for row in ledger.select(db, "id, state", old)}
+            states = {row["id"]: row["state"] for row in transitions.select(db, "id, state", old)}
             revived = self._revive(db, flow_id)
             return SubmitReport(
                 flow=normal.uuid,
@@ -170,7 +170,7 @@ class EmbeddedQueue:
             "UPDATE jobs SET state = 'WAITING', dead = 0, cause = NULL, ended = NULL WHERE id = ?",
             [(job,) for job in jobs],
         )
-        ledger.settle(db, jobs)
+        transitions.settle(db, jobs)
         return jobs
 
     # Looking
@@ -207,7 +207,7 @@ class EmbeddedQueue:
     def job(self, ref: Ref) -> JobInfo:
         """Return one job."""
         with self._file.reading() as db:
-            return self._infos(db, ledger.select(db, "*", [self._job_id(db, ref)]))[0]
+            return self._infos(db, transitions.select(db, "*", [self._job_id(db, ref)]))[0]
 
     def attempts(self, ref: Ref) -> list[Attempt]:
         """Return every execution of a job, oldest first."""
@@ -329,7 +329,7 @@ class EmbeddedQueue:
             if flow is not None:
                 db.execute("UPDATE flows SET paused = 0 WHERE id = ?", (flow,))
             report = self._change(db, jobs, (JobState.PAUSED,), JobState.WAITING)
-            ledger.settle(db, report.changed)
+            transitions.settle(db, report.changed)
             return report
 
     def cancel(self, ref: Ref) -> ChangeReport:
@@ -341,15 +341,15 @@ class EmbeddedQueue:
                 db.execute("UPDATE flows SET cancelled = 1 WHERE id = ?", (flow,))
                 jobs = self._only_of(db, jobs, "cancelled")
             shared -= len(jobs)
-            rows = ledger.select(db, "id, state", jobs)
+            rows = transitions.select(db, "id, state", jobs)
             running = [row["id"] for row in rows if row["state"] == JobState.RUNNING]
-            open_ = [row["id"] for row in rows if row["state"] in ledger.OPEN]
+            open_ = [row["id"] for row in rows if row["state"] in transitions.OPEN]
             db.executemany("UPDATE jobs SET cancel = 1 WHERE id = ?", [(job,) for job in running])
             db.executemany(
                 "UPDATE jobs SET state = 'CANCELLED', dead = 1, ended = ?, cause = 'cancelled' WHERE id = ?",
                 [(time.time(), job) for job in open_],
             )
-            ledger.settle(db, ledger.descendants(db, open_))
+            transitions.settle(db, transitions.descendants(db, open_))
             changed = tuple(sorted(running + open_))
             note = f"{_jobs(shared)} shared with other flows left alone" if shared else ""
             return ChangeReport(changed, tuple(sorted(set(jobs) - set(changed))), note)
@@ -360,7 +360,7 @@ class EmbeddedQueue:
             flow, jobs = self._target(db, ref)
             if flow is not None:
                 db.execute("UPDATE flows SET priority = ? WHERE id = ?", (priority, flow))
-            rows = ledger.select(db, "id, state", jobs)
+            rows = transitions.select(db, "id, state", jobs)
             changed = [row["id"] for row in rows if not JobState(row["state"]).finished]
             db.executemany("UPDATE jobs SET priority = ? WHERE id = ?", [(priority, job) for job in changed])
             return ChangeReport(tuple(sorted(changed)), tuple(sorted(set(jobs) - set(changed))))
@@ -403,7 +403,7 @@ class EmbeddedQueue:
     def _change(
         db: sqlite3.Connection, jobs: Iterable[int], old: tuple[JobState, ...], new: JobState
     ) -> ChangeReport:
-        rows = ledger.select(db, "id, state", jobs)
+        rows = transitions.select(db, "id, state", jobs)
         changed = [row["id"] for row in rows if row["state"] in old]
         db.executemany("UPDATE jobs SET state = ? WHERE id = ?", [(new, job) for job in changed])
         others = {row["id"] for row in rows} - set(changed)
@@ -413,7 +413,7 @@ class EmbeddedQueue:
     def _only_of(db: sqlite3.Connection, jobs: list[int], halted: str) -> list[int]:
         """Return those jobs that no other flow, one that goes on, wants as well."""
         wanted: set[int] = set()
-        for part in ledger.chunks(jobs):
+        for part in transitions.chunks(jobs):
             rows = db.execute(
                 f"SELECT job FROM members JOIN flows ON id = flow WHERE NOT {halted} AND job IN ({part})"
             )
@@ -501,7 +501,7 @@ class EmbeddedQueue:
     @staticmethod
     def _infos(db: sqlite3.Connection, rows: list[sqlite3.Row]) -> list[JobInfo]:
         flows: dict[int, list[str]] = {}
-        for part in ledger.chunks(row["id"] for row in rows):
+        for part in transitions.chunks(row["id"] for row in rows):
             for job, flow in db.execute(f"SELECT job, flow FROM members WHERE job IN ({part}) ORDER BY flow"):
                 flows.setdefault(job, []).append(f"f{flow}")
         return [

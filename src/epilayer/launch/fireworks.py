@@ -32,7 +32,7 @@ from fireworks.core.rocket_launcher import launch_rocket
 from pymongo import UpdateOne
 
 from epilayer import __version__
-from epilayer.launch import ledger
+from epilayer.launch import transitions
 from epilayer.launch.base import JobState, Outcome
 from epilayer.launch.claims import Claim, Claims, Done
 from epilayer.launch.embedded import EmbeddedQueue
@@ -152,7 +152,7 @@ class Board:
         by_job = {row.job: row for row in active}
         with self.file.reading() as db:
             ready = {row["id"]: row for row in db.execute("SELECT * FROM jobs WHERE state = 'READY'")}
-            others = {row["id"]: row for row in ledger.select(db, "*", set(by_job) - set(ready))}
+            others = {row["id"]: row for row in transitions.select(db, "*", set(by_job) - set(ready))}
         missing = sorted(set(ready) - set(by_job))
         old = {row.job: row for row in self.find({"spec.epilayer.job": {"$in": missing}})} if missing else {}
         for row in (old[job] for job in missing if job in old):
@@ -229,7 +229,7 @@ class Board:
         with self.file.reading() as db:
             wishes = {
                 row[0]: json.loads(row[1] or "{}")
-                for part in ledger.chunks(row["id"] for row in rows)
+                for part in transitions.chunks(row["id"] for row in rows)
                 for row in db.execute(
                     "SELECT job, json_extract(spec, '$.config.manager_config') FROM specs"
                     f" WHERE job IN ({part})"
@@ -297,8 +297,8 @@ class BoardClaims(Claims):
                 outcome, state = Outcome.INTERRUPTED, JobState.FAILED
                 if row["cancel"]:
                     outcome, state, cause = Outcome.CANCELLED, JobState.CANCELLED, "cancelled while it ran"
-                ledger.close_attempt(db, row["id"], outcome, cause)
-                ledger.fail(db, row["job"], cause, state)
+                transitions.close_attempt(db, row["id"], outcome, cause)
+                transitions.fail(db, row["job"], cause, state)
             if rows:
                 db.execute("UPDATE workers SET ended = ? WHERE token = ?", (time.time(), token))
         jobs = [row["job"] for row in rows]

@@ -32,6 +32,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from epilayer.model.errors import InputError
+from epilayer.model.moved import first_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -317,10 +318,16 @@ def _result_update(update: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_versions(value: Any) -> Any:  # noqa: ANN401
-    """Drop the package versions monty adds, and the schemas of references (these only check attributes)."""
+    """Drop the package versions monty adds, and the schemas of references (these only check attributes).
+
+    Modules are called by the names under which they were first known, so that a move changes no identity.
+    """
     if isinstance(value, dict):
         schema = "output_schema" if value.get("@class") == "OutputReference" else None
-        return {k: _without_versions(v) for k, v in value.items() if k not in {"@version", schema}}
+        kept = {k: _without_versions(v) for k, v in value.items() if k not in {"@version", schema}}
+        return (
+            {**kept, "@module": first_name(kept["@module"])} if isinstance(kept.get("@module"), str) else kept
+        )
     if isinstance(value, list | tuple):
         return [_without_versions(item) for item in value]
     return value

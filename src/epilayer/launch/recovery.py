@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, assert_never
 
-from epilayer.launch import ledger, reruns
+from epilayer.launch import reruns, transitions
 from epilayer.launch.base import JobState, Outcome
 from epilayer.launch.failures import TOLD_TO_STOP, classify
 from epilayer.model.cluster import Action, FailureClass, Resources, walltime_text
@@ -71,7 +71,7 @@ def classes(queue: EmbeddedQueue, jobs: Sequence[JobInfo]) -> dict[int, FailureC
     numbers = [job.number for job in jobs]
     judged: dict[tuple[int, str], FailureClass] = {}
     with queue.claims.file.reading() as db:
-        for part in ledger.chunks(numbers):
+        for part in transitions.chunks(numbers):
             query = f"SELECT job, why, class FROM verdicts WHERE job IN ({part}) ORDER BY id"  # noqa: S608
             judged |= {(row["job"], row["why"]): FailureClass(row["class"]) for row in db.execute(query)}
     return {
@@ -142,7 +142,7 @@ def judge(
     """
     policy = policies.policies[verdict.kind]
     with queue.claims.file.writing() as db:
-        now = ledger.select(db, "state, attempts", [case.job])[0]
+        now = transitions.select(db, "state, attempts", [case.job])[0]
         if now["state"] != JobState.FAILED or now["attempts"] != case.attempt:
             return "it has changed meanwhile"
         before = db.execute(

@@ -9,7 +9,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from epilayer.launch import ledger
+from epilayer.launch import transitions
 from epilayer.launch.base import JobState, RerunReport
 from epilayer.model.errors import InputError, QueueError
 
@@ -46,7 +46,7 @@ def rerun(db: sqlite3.Connection, chosen: Sequence[int], *, force: bool) -> Reru
     """
     skipped: list[tuple[int, str]] = []
     jobs: list[int] = []
-    for row in ledger.select(db, "id, state", chosen):
+    for row in transitions.select(db, "id, state", chosen):
         state = JobState(row["state"])
         if state in {JobState.FAILED, JobState.CANCELLED, JobState.STOPPED} or (
             state is JobState.COMPLETED and force
@@ -58,11 +58,11 @@ def rerun(db: sqlite3.Connection, chosen: Sequence[int], *, force: bool) -> Reru
             skipped.append((row["id"], f"{state.lower()}: it will run anyway"))
     if not jobs:
         return RerunReport(None, (), (), tuple(skipped))
-    after = ledger.descendants(db, jobs)
+    after = transitions.descendants(db, jobs)
     stopped = _stopped_by(db, {*jobs, *after})
-    after |= stopped | ledger.descendants(db, stopped)
+    after |= stopped | transitions.descendants(db, stopped)
     after -= set(jobs)
-    rows = ledger.select(db, "id, name, " + ", ".join(_KEPT), {*jobs, *after})
+    rows = transitions.select(db, "id, name, " + ", ".join(_KEPT), {*jobs, *after})
     running = [row for row in rows if row["state"] == JobState.RUNNING]
     if running:
         names = ", ".join(f"#{row['id']} {row['name']}" for row in running[:3])
@@ -78,7 +78,7 @@ def rerun(db: sqlite3.Connection, chosen: Sequence[int], *, force: bool) -> Reru
         "INSERT INTO rerun_items VALUES (?, ?, ?, ?)",
         [(number, row["id"], row["id"] in jobs, json.dumps({k: row[k] for k in _KEPT})) for row in rows],
     )
-    for part in ledger.chunks(reset):
+    for part in transitions.chunks(reset):
         db.execute(
             "UPDATE jobs SET state = 'WAITING', dead = 0, cancel = 0, crashes = 0, stops = 0,"
             f" stopped_by = NULL, cause = NULL, ended = NULL WHERE id IN ({part})"
@@ -86,7 +86,7 @@ def rerun(db: sqlite3.Connection, chosen: Sequence[int], *, force: bool) -> Reru
         db.execute(
             f"UPDATE flows SET cancelled = 0 WHERE id IN (SELECT flow FROM members WHERE job IN ({part}))"
         )
-    ledger.settle(db, {*jobs, *reset})
+    transitions.settle(db, {*jobs, *reset})
     return RerunReport(
         number, tuple(sorted(jobs)), tuple(sorted(reset - set(jobs))), tuple(skipped), _moment(now)
     )
@@ -95,7 +95,7 @@ def rerun(db: sqlite3.Connection, chosen: Sequence[int], *, force: bool) -> Reru
 def _stopped_by(db: sqlite3.Connection, jobs: set[int]) -> set[int]:
     """Return the jobs that any of these stopped (``stop_jobflow`` reaches beyond descendants)."""
     found: set[int] = set()
-    for part in ledger.chunks(jobs):
+    for part in transitions.chunks(jobs):
         found.update(
             row[0]
             for row in db.execute(f"SELECT id FROM jobs WHERE state = 'STOPPED' AND stopped_by IN ({part})")
@@ -152,7 +152,7 @@ def undo(db: sqlite3.Connection, number: int | None) -> RerunReport:
     db.execute("UPDATE reruns SET undone = ? WHERE id = ?", (now, number))
     # Jobs that were submitted in between see their parents changed.
     touched = {item["job"] for item in items}
-    ledger.settle(db, ledger.descendants(db, touched) - touched)
+    transitions.settle(db, transitions.descendants(db, touched) - touched)
     return RerunReport(
         number,
         tuple(item["job"] for item in items if item["chosen"]),

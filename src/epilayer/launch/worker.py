@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from epilayer.launch import ledger, processes
+from epilayer.launch import processes, transitions
 from epilayer.launch.allocation import Allocation
 from epilayer.launch.claims import Claim, Claims, Done
 from epilayer.launch.identity import content_uuid, dumps, normalise, references, rewrite_value
@@ -212,8 +212,8 @@ class Worker:
         store.flush(mapping)
         mentions = sorted({r["uuid"] for r in references(store.held.output)}) if grown else []
         stored = None if response.stored_data is None else dumps(_sanitised(response.stored_data))
-        stops = ledger.STOP_CHILDREN if response.stop_children else 0
-        return Done(grown, mentions, stored, ledger.STOP_JOBFLOW if response.stop_jobflow else stops)
+        stops = transitions.STOP_CHILDREN if response.stop_children else 0
+        return Done(grown, mentions, stored, transitions.STOP_JOBFLOW if response.stop_jobflow else stops)
 
     @property
     def disk(self) -> Path:

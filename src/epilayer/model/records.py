@@ -176,7 +176,8 @@ class SearchConfidence(Frozen):
     lowest_hits
         How many starts ended in the lowest of them.
     missed_probability
-        That the lowest minimum of all is not among them; how, says :mod:`epilayer.analysis.stopping`.
+        That the lowest minimum of all is not among them; see
+        :mod:`epilayer.analysis.search_confidence`.
     unseen_probability
         That one more start would end in a minimum not seen so far.
     force_calls

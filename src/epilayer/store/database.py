@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from epilayer.model.errors import NewerSchemaError, StoreError
-from epilayer.store.seals import new_stamp
+from epilayer.store.checksums import new_stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +25,7 @@ SHARED_MARK = "used-by-several-machines"
 STAMPED = (
     "CREATE TABLE written (one INTEGER PRIMARY KEY CHECK (one = 1), token TEXT NOT NULL, proof TEXT NOT NULL)"
 )
-"""For the schema of a file that is to be sealed: the mark of the last write (:mod:`epilayer.store.seals`)."""
+"""For the schema of a file with checksums: the mark of the last write (:mod:`epilayer.store.checksums`)."""
 
 # A forked child inherits connections it may neither use nor close (closing would disturb the
 # parent's write-ahead log); they are kept here so that no destructor runs in the child.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from scipy.optimize import minimize
 
-from epilayer.structures.growth import BONDED_REACH, CATIONS, MIN_HEAVY_ANG, MIN_HYDROGEN_ANG
+from epilayer.structures.chain_growth import BONDED_REACH, CATIONS, MIN_HEAVY_ANG, MIN_HYDROGEN_ANG
 from epilayer.structures.molecules import force_field
 from epilayer.structures.sites import ACCEPTORS, contact_target_ang
 from epilayer.structures.void import widths_ang
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pymatgen.core.structure import Structure
 
-    from epilayer.structures.growth import Guest
+    from epilayer.structures.chain_growth import Guest
 
     Floats = NDArray[np.float64]
 

@@ -15,10 +15,10 @@ from epilayer.model.base import Frozen
 from epilayer.model.errors import InputError, StructureError, UnknownNameError
 from epilayer.model.ligand import Ligand
 from epilayer.model.units import Ang, EvPerAng, Fraction
-from epilayer.structures.growth import CATIONS, Guest, contact_limit_ang, grow, refuse_narrow
-from epilayer.structures.judging import Check, Contact, Donor, closest_contacts, donors_near, judge
+from epilayer.structures.chain_growth import CATIONS, Guest, contact_limit_ang, grow, refuse_narrow
 from epilayer.structures.molecules import chain
 from epilayer.structures.packing import relax
+from epilayer.structures.pore_checks import Check, Contact, Donor, closest_contacts, donors_near, judge
 from epilayer.structures.sites import ACCEPTORS
 from epilayer.structures.void import DistanceField, Voids, analyse, free_fraction
 
@@ -239,9 +239,9 @@ def load(
     """Load a framework: salt first, each cation beside its anion, then the chains, longest first.
 
     Each guest is grown by its torsions beside what is there already
-    (:mod:`~epilayer.structures.growth`), all are relaxed together in the fixed host
+    (:mod:`~epilayer.structures.chain_growth`), all are relaxed together in the fixed host
     (:mod:`~epilayer.structures.packing`), and what comes out is judged
-    (:func:`~epilayer.structures.judging.judge`). An attempt that does not fit, or is judged invalid, is
+    (:func:`~epilayer.structures.pore_checks.judge`). An attempt that does not fit, or is judged invalid, is
     made again with other random numbers, up to ``attempts`` times, later ones packed more tightly.
 
     Parameters

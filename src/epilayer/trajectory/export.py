@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from epilayer.trajectory.frames import Block
+    from epilayer.outputs.trajectories.frames import Block
     from epilayer.trajectory.store import Trajectory
 
 Format = Literal["extxyz", "xdatcar", "lammps"]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import h5py
 
-    from epilayer.trajectory.frames import Block, Header
+    from epilayer.outputs.trajectories.frames import Block, Header
 
 SCHEMA = 1
 _CHUNK_BYTES = 100_000  # of one chunk of positions: a random frame costs one chunk

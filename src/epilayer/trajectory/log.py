@@ -12,8 +12,8 @@ from monty.json import MSONable
 from epilayer.model.dynamics import FileReference
 from epilayer.model.errors import StoreError
 from epilayer.model.files import sha256_file
-from epilayer.trajectory.frames import Block, Header
-from epilayer.trajectory.sources import open_source
+from epilayer.outputs.trajectories.frames import Block, Header
+from epilayer.outputs.trajectories.sources import open_source
 from epilayer.trajectory.store import Trajectory, TrajectoryWriter
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from epilayer.model.errors import InputError, NewerSchemaError, StoreError
-from epilayer.trajectory.frames import Block, Header, NotFixedPointError
+from epilayer.outputs.trajectories.frames import Block, Header, NotFixedPointError
 from epilayer.trajectory.hdf5 import SCHEMA, RawFile, create, extend, open_file, replace_file, write_new
 from epilayer.trajectory.tail import COLUMNS, HEAD_BYTES, dump_record, load_record, scan_tail, tail_path
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from epilayer.trajectory.frames import Source
+    from epilayer.outputs.trajectories.frames import Source
 
 _FOLD_BYTES = 1 << 27  # a tail this long is folded in without waiting for the end
 _WRITE_BYTES = 1 << 24  # frames gathered before they are handed to HDF5

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from epilayer.trajectory.frames import Block
+from epilayer.outputs.trajectories.frames import Block
 
 if TYPE_CHECKING:
     from pathlib import Path

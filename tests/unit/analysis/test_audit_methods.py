@@ -16,11 +16,11 @@ from epilayer.analysis.audit import audit_methods, needed_diffusivity_cm2_per_s
 from epilayer.analysis.audit_texts import TEXTS
 from epilayer.analysis.formulas import candidates, parse_formula
 from epilayer.analysis.prose import LONGEST_TEXT, holds_facts, normalised, read_methods, sentences
-from epilayer.config import read_yaml
 from epilayer.model.audit import AuditCode as Code
 from epilayer.model.audit import AuditSeverity, MethodsFacts
 from epilayer.model.base import parse
 from epilayer.model.vasp import SystemKind
+from epilayer.study.config import read_yaml
 
 FIXTURES = Path(__file__).parents[2] / "data" / "audit"
 MOLECULES = {

@@ -9,11 +9,11 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from epilayer.analysis.sensitivity import sensitivity
-from epilayer.config import Catalogue, shipped
-from epilayer.engines.vasp_inputs import start_moments
+from epilayer.engines.vasp.inputs import start_moments
 from epilayer.model.errors import InputError
 from epilayer.model.level import EngineKind, LevelOfTheory
 from epilayer.model.records import AdsorptionEnergy, Refusal, RefusalCode, Status
+from epilayer.study.config import Catalogue, shipped
 
 if TYPE_CHECKING:
     from epilayer.model.sensitivity import Sensitivity

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import gammaln
 
-from epilayer.analysis.stopping import missed_probability, stale_batches, unseen_probability
+from epilayer.analysis.search_confidence import missed_probability, stale_batches, unseen_probability
 
 
 @pytest.mark.parametrize(("starts", "minima"), [(8, 3), (20, 4), (30, 1), (60, 25)])

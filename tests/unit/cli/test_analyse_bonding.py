@@ -235,7 +235,7 @@ def test_bonds_that_cannot_be_told_apart_are_named_and_the_others_compared(tmp_p
 
 def stretched(folder: Path, count: int, *, spilling: tuple[str, str] = ("0.80", "0.90")) -> list[Path]:
     """Write runs on an ether of longer and longer C-O, whose -ICOHP is 1 eV + 0.7 of the index."""
-    from epilayer.engines.xtb import bond_indices
+    from epilayer.engines.xtb.bond_indices import bond_indices
 
     made = []
     for k in range(count):

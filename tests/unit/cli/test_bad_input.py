@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from command import Said, runner
-from epilayer.config import open_study, shipped
 from epilayer.model.errors import InputError
+from epilayer.study.config import open_study, shipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -337,9 +337,9 @@ def test_a_folder_that_may_not_be_written(
 def test_shipped_material_that_is_missing_is_said(
     run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from epilayer import config
+    from epilayer.study import config
 
-    monkeypatch.setattr(config, "__file__", str(tmp_path / "a" / "b" / "config.py"))
+    monkeypatch.setattr(config, "__file__", str(tmp_path / "a" / "b" / "c" / "config.py"))
     assert_clear(run("list", "ligands"), "lacks its", remedy="Reinstall")
     monkeypatch.undo()
     assert shipped("configs").is_dir()

@@ -15,13 +15,13 @@ from typer.testing import CliRunner
 from bound_water import bound_water
 from epilayer.cli.common import jobstore_of, results_of
 from epilayer.cli.root import app
-from epilayer.cli.stored import seal_study
-from epilayer.config import Study, open_study
 from epilayer.model.errors import InputError
 from epilayer.model.files import sha256_file
 from epilayer.model.records import Provenance
-from epilayer.store.crate import CHECKSUMS, METADATA
 from epilayer.store.records import document_of
+from epilayer.store.ro_crate import CHECKSUMS, METADATA
+from epilayer.study.config import Study, open_study
+from epilayer.study.stored_files import seal_study
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,9 +15,6 @@ from typer.testing import CliRunner
 from bound_water import bound_water
 from epilayer.cli.common import jobstore_of, results_of
 from epilayer.cli.root import app
-from epilayer.cli.stored import seal_study
-from epilayer.cli.verifying import verify
-from epilayer.config import Study, open_study
 from epilayer.model.errors import InputError
 from epilayer.model.files import sha256_file
 from epilayer.model.records import Provenance
@@ -25,6 +22,9 @@ from epilayer.store import records as store_records
 from epilayer.store.archive import close_with_digest, open_archive
 from epilayer.store.records import document_of, record_of
 from epilayer.store.results import SqliteResults
+from epilayer.study.config import Study, open_study
+from epilayer.study.stored_files import seal_study
+from epilayer.study.verifying import verify
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -21,16 +21,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "dashboard"))
 from record_kinds import lobster_run
 
 from epilayer.cli.common import jobstore_of
-from epilayer.cli.desk import _REMEDIES, StudyDesk
-from epilayer.config import open_study
+from epilayer.dashboard.monitor import Verb
 from epilayer.launch.embedded import EmbeddedQueue
 from epilayer.model.cluster import FailureClass
 from epilayer.model.errors import InputError
-from epilayer.report.dashboard.desk import Verb
+from epilayer.study.config import open_study
+from epilayer.study.monitor import _REMEDIES, StudyDesk
 
 if TYPE_CHECKING:
-    from epilayer.config import Study
-    from epilayer.report.dashboard.desk import JobView
+    from epilayer.dashboard.monitor import JobView
+    from epilayer.study.config import Study
 
 pytest.importorskip("starlette", reason="the dashboard's extra is not installed")
 
@@ -154,7 +154,7 @@ def test_the_lobster_runs_behind_a_record_are_found_by_what_built_on_what(study:
 def test_ten_thousand_jobs_are_paged_and_filtered_quickly(study: Study) -> None:
     from starlette.testclient import TestClient
 
-    from epilayer.report.dashboard.app import create_app
+    from epilayer.dashboard.app import create_app
 
     number = 10_000
     jobs = [Job(function=add, function_args=(k, 1), name=f"relax slab {k}") for k in range(number)]

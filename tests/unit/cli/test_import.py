@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from command import runner
-from epilayer.engines.outputs import import_many
+from epilayer.outputs import import_many
 from epilayer.store.records import record_of
 from epilayer.store.results import open_results
 from single_points import OXYGEN, SLAB, single_point
@@ -225,7 +225,7 @@ def test_a_killed_import_goes_on_and_the_second_call_reads_nothing_again(
     lines = [json.loads(line)["path"] for line in ledger.read_text().splitlines() if line.endswith("}")]
     assert len(lines) == len(set(lines)) == 300
     # A second call opens no file of theirs.
-    monkeypatch.setattr("epilayer.engines.outputs.batch.import_files", pytest.fail)
+    monkeypatch.setattr("epilayer.outputs.bulk_import.import_files", pytest.fail)
     seen: list[tuple[int, int]] = []
     again = import_many([many], resume_from=ledger, on_record=lambda done, total: seen.append((done, total)))
     assert again == records

@@ -11,14 +11,14 @@ import pytest
 from pymatgen.core import Lattice, Structure
 from typer.testing import CliRunner
 
-import epilayer.results
+import epilayer.study.results
 from epilayer.cli.common import results_of
 from epilayer.cli.root import app
-from epilayer.config import open_study
 from epilayer.model.errors import InputError, UnknownNameError
 from epilayer.model.level import EngineKind, LevelOfTheory
 from epilayer.model.records import AdsorptionEnergy, Leg, Provenance, Status
 from epilayer.store.records import document_of
+from epilayer.study.config import open_study
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -149,7 +149,7 @@ def test_jobs_of_a_study_without_a_queue_are_none(study: Path) -> None:
 
 
 def test_python_gets_a_table(study: Path) -> None:
-    with epilayer.results.open(study) as results:
+    with epilayer.study.results.open(study) as results:
         table = results.query("adsorption", "facet=100", sort="adsorption_energy_ev")
         assert list(table.ligand) == ["dmf", "water"]
         assert table.adsorption_energy_ev.mean() == pytest.approx(-0.7)
@@ -157,7 +157,7 @@ def test_python_gets_a_table(study: Path) -> None:
         assert results.kinds() == {"adsorption": 4}
         assert results.query("adsorption", "facet=111").empty
     with pytest.raises(InputError, match="holds no results"):
-        epilayer.results.open(study / "nowhere")
+        epilayer.study.results.open(study / "nowhere")
 
 
 def test_a_number_opens_to_its_runs_and_a_run_to_its_results(study: Path) -> None:

@@ -19,9 +19,6 @@ from typer.testing import CliRunner
 
 from epilayer.cli.common import jobstore_of, results_of
 from epilayer.cli.root import app
-from epilayer.cli.stored import seal_study
-from epilayer.cli.verifying import verify
-from epilayer.config import Study, open_study
 from epilayer.model.dynamics import DynamicsSettings, FileReference
 from epilayer.model.files import sha256_file
 from epilayer.model.imported import CalculationKind, Code, ImportedCalculation, ImportStatus
@@ -30,6 +27,9 @@ from epilayer.model.level import EngineKind, LevelOfTheory
 from epilayer.model.records import AdsorptionEnergy, Calculation, Leg, Provenance, Status
 from epilayer.model.transport import DiffusionEstimate, TransportReport, Verdict
 from epilayer.store.records import document_of
+from epilayer.study.config import Study, open_study
+from epilayer.study.stored_files import seal_study
+from epilayer.study.verifying import verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

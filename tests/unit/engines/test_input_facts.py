@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from epilayer.analysis.audit_inputs import audit_inputs
-from epilayer.config import Catalogue, shipped
-from epilayer.engines.input_facts import bands_needed, basis_given, read_inputs, thermostat
+from epilayer.engines.vasp.input_facts import bands_needed, basis_given, read_inputs, thermostat
 from epilayer.model.audit import AuditCode as Code
 from epilayer.model.audit import AuditSeverity, InputFacts
 from epilayer.model.vasp import SystemKind
+from epilayer.study.config import Catalogue, shipped
 
 if TYPE_CHECKING:
     from epilayer.model.level import Level

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from epilayer.engines.integrators import EV_PER_AMU_ANG2_PER_FS2, Integrator, State
+from epilayer.engines.dynamics.integrators import EV_PER_AMU_ANG2_PER_FS2, Integrator, State
 from epilayer.model.dynamics import DynamicsSettings, Ensemble, Thermostat
 from epilayer.model.units import K_B_EV_PER_K
 

@@ -9,7 +9,7 @@ from rdkit import Chem
 from rdkit.Chem import AllChem
 from scipy.spatial.transform import Rotation
 
-from epilayer.engines.xtb import bond_indices
+from epilayer.engines.xtb.bond_indices import bond_indices
 from epilayer.model.bonding import BondIndex, BondMeasure
 from epilayer.model.errors import EngineError, InputError, StructureError
 

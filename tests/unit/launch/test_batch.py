@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from epilayer.config import Catalogue, read_yaml, shipped
 from epilayer.launch import batch
 from epilayer.model.base import parse
 from epilayer.model.cluster import (
@@ -23,6 +22,7 @@ from epilayer.model.cluster import (
     walltime_text,
 )
 from epilayer.model.errors import InputError
+from epilayer.study.config import Catalogue, read_yaml, shipped
 
 
 @pytest.fixture

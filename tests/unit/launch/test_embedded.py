@@ -12,7 +12,7 @@ from jobflow import Flow, OutputReference, Response
 
 import toy_jobs as toy
 from epilayer import launch
-from epilayer.launch import EmbeddedQueue, JobState, claims, ledger, worker
+from epilayer.launch import EmbeddedQueue, JobState, claims, transitions, worker
 from epilayer.launch.base import EdgeKind
 from epilayer.launch.claims import Claim, Done, slug
 from epilayer.launch.identity import HARD
@@ -45,15 +45,15 @@ def finish(queue: EmbeddedQueue, claim: Claim, response: Response | None = None)
 
 
 def consistent(queue: EmbeddedQueue) -> None:
-    """Check the rules of `epilayer.launch.ledger` on the whole file."""
+    """Check the rules of `epilayer.launch.transitions` on the whole file."""
     with queue._file.reading() as db:
         for row in db.execute("SELECT * FROM jobs").fetchall():
             above = db.execute(
                 "SELECT state, dead FROM jobs JOIN edges ON id = parent WHERE child = ?", (row["id"],)
             ).fetchall()
             hard = row["soft"] == HARD
-            holding = sum(not ledger.satisfied(p["state"], p["dead"], hard=hard) for p in above)
-            if row["state"] in ledger.OPEN:
+            holding = sum(not transitions.satisfied(p["state"], p["dead"], hard=hard) for p in above)
+            if row["state"] in transitions.OPEN:
                 assert row["blockers"] == holding, dict(row)
             if row["state"] == JobState.READY:
                 assert holding == 0

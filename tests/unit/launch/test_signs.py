@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from epilayer.launch import processes, signs
-from epilayer.launch.signs import Sign
+from epilayer.launch import heartbeat, processes
+from epilayer.launch.heartbeat import Sign
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,9 +23,9 @@ def test_a_sign_has_an_age_while_it_is_given(tmp_path: Path) -> None:
     theirs.give()
     age_s = mine.age_s()
     assert age_s is not None
-    assert 0 <= age_s < signs.SILENCE_S
+    assert 0 <= age_s < heartbeat.SILENCE_S
     os.utime(theirs.path, (0, 0))
-    assert (mine.age_s() or 0) > signs.SILENCE_S
+    assert (mine.age_s() or 0) > heartbeat.SILENCE_S
     theirs.give_up()
     assert mine.age_s() is None
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from epilayer.config import read_yaml, shipped
 from epilayer.model.base import parse
 from epilayer.model.errors import InputError
 from epilayer.model.records import GrowthMode
 from epilayer.model.reference import Reference
+from epilayer.study.config import read_yaml, shipped
 
 FILE = shipped("configs") / "references" / "isotropic-epilayer-2025.yaml"
 

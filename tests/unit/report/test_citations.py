@@ -9,9 +9,9 @@ import bibtexparser
 import pytest
 from pybtex.database import parse_string
 
-from epilayer.config import Catalogue, shipped
 from epilayer.report.citations import bibtex, entries_by_doi
 from epilayer.report.paper_table import Found
+from epilayer.study.config import Catalogue, shipped
 
 CATALOGUE = Catalogue((shipped("configs"),))
 TEXT = (shipped("configs") / "citations.bib").read_text()

@@ -11,12 +11,12 @@ import typer
 from click.testing import CliRunner
 
 from epilayer.cli.root import app
-from epilayer.config import Catalogue, shipped
 from epilayer.model.level import EngineKind
 from epilayer.report.figures import study_figures
 from epilayer.report.html import render_html
 from epilayer.report.methods import methods_text
 from epilayer.report.paper_table import COMPUTED, NOT_RUN, REFUSED, Found, paper_table
+from epilayer.study.config import Catalogue, shipped
 
 if TYPE_CHECKING:
     from epilayer.model.reference import Reference

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from epilayer.model.errors import InputError, StoreError
+from epilayer.store.checksums import check_database
 from epilayer.store.filters import parse_filter
 from epilayer.store.mongo_results import MongoResults
 from epilayer.store.results import _MIGRATIONS, APPLICATION_ID, SqliteResults, open_results
-from epilayer.store.seals import check_database
 
 if TYPE_CHECKING:
     from types import ModuleType

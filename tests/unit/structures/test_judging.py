@@ -7,8 +7,8 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from epilayer.model.ligand import Ligand
-from epilayer.structures import judging, molecules
-from epilayer.structures.growth import Guest
+from epilayer.structures import molecules, pore_checks
+from epilayer.structures.chain_growth import Guest
 
 HOST = Structure(
     Lattice.cubic(16), ["Zn", "N", "C", "H"], [[0, 0, 0], [0.13, 0, 0], [0.2, 0.05, 0], [0.2, 0.12, 0]]
@@ -32,13 +32,13 @@ def built(guests: tuple[Guest, ...] = GUESTS) -> tuple[list[str], np.ndarray]:
 
 def verdict(symbols: list[str], coords: np.ndarray, guests: tuple[Guest, ...] = GUESTS) -> set[str]:
     structure = Structure(HOST.lattice, symbols, coords, coords_are_cartesian=True)
-    return {c.name for c in judging.judge(structure, HOST, guests) if not c.holds}
+    return {c.name for c in pore_checks.judge(structure, HOST, guests) if not c.holds}
 
 
 def test_a_sound_one_passes_every_item() -> None:
     symbols, coords = built()
     structure = Structure(HOST.lattice, symbols, coords, coords_are_cartesian=True)
-    checks = judging.judge(structure, HOST, GUESTS)
+    checks = pore_checks.judge(structure, HOST, GUESTS)
     assert {c.name: c.holds for c in checks} == dict.fromkeys([c.name for c in checks], True)
     names = "formula;neutral;host unmoved;bonds kept;no new bonds;heavy-heavy;H-heavy;H-H;Na4 held"
     assert [c.name for c in checks] == names.split(";")
@@ -132,14 +132,14 @@ def test_a_chain_that_meets_its_own_image_is_found() -> None:
     coords = np.vstack([[0, 0, 0], line @ axes.T + [4.6, 8, 8]])
     structure = Structure(narrow.lattice, ["Zn", *guest.symbols], coords, coords_are_cartesian=True)
     length_ang = np.ptp(coords[1:, 0])
-    failed = {c.name for c in judging.judge(structure, narrow, (guest,)) if not c.holds}
+    failed = {c.name for c in pore_checks.judge(structure, narrow, (guest,)) if not c.holds}
     assert bool(failed) == (length_ang > 9.2 - 2.0)
 
 
 def test_contacts_do_not_depend_on_the_order_of_the_host() -> None:
     symbols, coords = built()
     order = [2, 0, 3, 1, *range(4, len(symbols))]
-    first = judging.closest_contacts(
+    first = pore_checks.closest_contacts(
         Structure(HOST.lattice, symbols, coords, coords_are_cartesian=True), 4, GUESTS
     )
     shuffled = Structure(
@@ -148,7 +148,7 @@ def test_contacts_do_not_depend_on_the_order_of_the_host() -> None:
         coords[order] + [1.7, -20.3, 33.0],
         coords_are_cartesian=True,
     )
-    second = judging.closest_contacts(shuffled, 4, GUESTS)
+    second = pore_checks.closest_contacts(shuffled, 4, GUESTS)
     assert [(c.kind, round(c.distance_ang, 6)) for c in first] == [
         (c.kind, round(c.distance_ang, 6)) for c in second
     ]

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from epilayer.config import Catalogue, shipped
 from epilayer.flows.adsorption import facet_slab
 from epilayer.model.errors import StructureError
 from epilayer.structures import molecules
 from epilayer.structures.orientations import scan
+from epilayer.study.config import Catalogue, shipped
 
 SEGMENT = molecules.build(molecules.chain("peo", 1, ends="methyl"))
 SLAB = facet_slab(Catalogue([shipped("configs")]).cathode("nvopf"), "001", "charged").structure

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from epilayer.config import Catalogue, shipped
 from epilayer.model.errors import InputError, StructureError, UnknownNameError
 from epilayer.model.ligand import Ligand
 from epilayer.structures import crystals, pores
-from epilayer.structures.growth import Guest
-from epilayer.structures.judging import judge
+from epilayer.structures.chain_growth import Guest
+from epilayer.structures.pore_checks import judge
+from epilayer.study.config import Catalogue, shipped
 
 CATALOGUE = Catalogue((shipped("configs"),))
 ANIONS = {name: CATALOGUE.ligand(name) for name in ("fsi", "acetate")}

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from epilayer.config import Catalogue, shipped
 from epilayer.flows.adsorption import facet_slabs
 from epilayer.model.cathode import Cathode, Miller, RecordedSurfaceEnergy
 from epilayer.model.errors import InputError, StructureError
 from epilayer.structures import orderings, slabs, surfaces
+from epilayer.study.config import Catalogue, shipped
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure

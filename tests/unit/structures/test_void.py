@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from epilayer.config import Catalogue, shipped
 from epilayer.model.errors import StructureError
 from epilayer.structures import crystals, void
+from epilayer.study.config import Catalogue, shipped
 
 A_ANG = 10.0
 R_C_ANG = 1.7

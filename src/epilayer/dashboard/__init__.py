@@ -1,0 +1,6 @@
+"""The dashboard: a study's campaigns, jobs and results in a browser of this machine; read-only unless told.
+
+:mod:`~epilayer.dashboard.app` holds the pages, :mod:`~epilayer.dashboard.guard` who may ask,
+:mod:`~epilayer.dashboard.listing` the table of results, :mod:`~epilayer.dashboard.result` what
+a page shows of one record, and :mod:`~epilayer.dashboard.monitor` what the pages are shown from.
+"""

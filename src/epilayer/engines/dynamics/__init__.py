@@ -1,0 +1,1 @@
+"""Molecular dynamics in segments, with the embedded engines."""

@@ -1,0 +1,11 @@
+"""Machine-learned potentials on this machine."""
+
+from __future__ import annotations
+
+from epilayer.model.moved import lazy_names
+
+_HOMES = {"MlipEngine": "engine", "PotentialMaker": "engine"}
+
+
+def __getattr__(name: str) -> object:
+    return lazy_names(__name__, _HOMES, name)

@@ -1,0 +1,11 @@
+"""VASP through atomate2's input sets and custodian."""
+
+from __future__ import annotations
+
+from epilayer.model.moved import lazy_names
+
+_HOMES = {"VaspEngine": "engine", "VaspMaker": "engine"}
+
+
+def __getattr__(name: str) -> object:
+    return lazy_names(__name__, _HOMES, name)

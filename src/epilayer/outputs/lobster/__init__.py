@@ -1,0 +1,1 @@
+"""What LOBSTER writes: integrals and curves of named bonds, spilling, and how a run ended."""

@@ -1,0 +1,1 @@
+"""Streaming readers of the trajectories that other programs write."""

@@ -1,0 +1,1 @@
+"""What VASP writes: every file read once, assessed, and held against the others."""

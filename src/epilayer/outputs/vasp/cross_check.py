@@ -1,0 +1,149 @@
+"""Do the files of one run tell the same story? Step by step, and file by file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from epilayer.model.imported import Agreement, EnergyWitness, Finding, Reason, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from epilayer.outputs.vasp.oszicar import Oszicar
+    from epilayer.outputs.vasp.outcar import Outcar
+    from epilayer.outputs.vasp.vasprun import Vasprun
+
+# Each file rounds; a difference of sums of rounded numbers stays below this many last digits.
+_ROUNDINGS = 1.25
+
+
+@dataclass(frozen=True)
+class Testimony:
+    """The energies that one file gives.
+
+    Attributes
+    ----------
+    complete
+        The file runs to its proper end (OSZICAR has none, so it never vouches for completeness).
+    sound
+        Nothing in the file is damaged.
+    ends
+        Whether this kind of file has a proper end at all.
+    """
+
+    file: str
+    source: str
+    energies_ev: tuple[float, ...]
+    resolutions_ev: tuple[float, ...]
+    complete: bool
+    sound: bool
+    ends: bool
+
+
+def of_vasprun(run: Vasprun) -> Testimony:
+    """Return what a vasprun.xml says."""
+    return Testimony(
+        file=run.name,
+        source="free energy of the step + (E0 - F) of its last electronic step",
+        energies_ev=tuple(float(value) for value in run.energies_ev),
+        resolutions_ev=(run.resolution_ev,) * len(run.energies_ev),
+        complete=run.closed and run.broken_step is None,
+        sound=not run.damage and run.broken_step is None,
+        ends=True,
+    )
+
+
+def of_outcar(out: Outcar) -> Testimony:
+    """Return what an OUTCAR says."""
+    return Testimony(
+        file=out.name,
+        source="energy(sigma->0)",
+        energies_ev=tuple(step.energy_ev for step in out.steps),
+        resolutions_ev=tuple(step.resolution_ev for step in out.steps),
+        complete=out.finished and not out.broken and out.iterations_begun in (0, len(out.steps)),
+        sound=not out.damage and not out.broken,
+        ends=True,
+    )
+
+
+def of_oszicar(out: Oszicar) -> Testimony:
+    """Return what an OSZICAR, or a standard output, says."""
+    return Testimony(
+        file=out.name,
+        source="E0",
+        energies_ev=tuple(step.energy_ev for step in out.steps),
+        resolutions_ev=tuple(step.resolution_ev for step in out.steps),
+        complete=False,
+        sound=not out.damage,
+        ends=False,
+    )
+
+
+def hear(
+    testimonies: Sequence[Testimony],
+) -> tuple[Agreement, tuple[EnergyWitness, ...], list[Reason]]:
+    """Return whether the files agree, who gives the energy of the last whole step, and what is wrong.
+
+    Every step that two files share must have the same energy in both, within their rounding: so files
+    of different runs in one folder are found, and a digit that changed in one of them too.
+    """
+    heard = [one for one in testimonies if one.energies_ev]
+    if not heard:
+        return Agreement.NO_WITNESS, (), []
+    reasons = [*_clashes(heard), *_counts(heard)]
+    steps = max(len(one.energies_ev) for one in heard)
+    witnesses = tuple(
+        EnergyWitness(
+            file=one.file,
+            source=one.source,
+            energy_ev=one.energies_ev[-1],
+            resolution_ev=one.resolutions_ev[-1],
+            ionic_step=steps,
+            complete=one.complete,
+        )
+        for one in heard
+        if len(one.energies_ev) == steps and one.sound
+    )
+    if reasons:
+        return Agreement.DISAGREE, witnesses, reasons
+    if not witnesses:
+        return Agreement.NO_WITNESS, (), []
+    return (Agreement.AGREE if len(witnesses) > 1 else Agreement.SINGLE_WITNESS), witnesses, []
+
+
+def _clashes(heard: list[Testimony]) -> list[Reason]:
+    out = []
+    for i, one in enumerate(heard):
+        for two in heard[i + 1 :]:
+            shared = zip(
+                one.energies_ev, two.energies_ev, one.resolutions_ev, two.resolutions_ev, strict=False
+            )
+            for step, (left, right, fine, coarse) in enumerate(shared, start=1):
+                if abs(left - right) > _ROUNDINGS * (fine + coarse):
+                    what = f"{one.file} and {two.file} give step {step} {left:.8f} and {right:.8f} eV"
+                    out.append(_disagree(what))
+                    break
+    return out
+
+
+def _counts(heard: list[Testimony]) -> list[Reason]:
+    """Find files that claim to be complete and hold fewer steps than another has."""
+    most = max(heard, key=lambda one: len(one.energies_ev))
+    return [
+        _disagree(
+            f"{one.file} ends properly after {len(one.energies_ev)} ionic steps, {most.file} has "
+            f"{len(most.energies_ev)}"
+        )
+        for one in heard
+        if one.complete and len(one.energies_ev) < len(most.energies_ev)
+    ]
+
+
+def _disagree(what: str) -> Reason:
+    return Reason(
+        code=Finding.FILES_DISAGREE,
+        severity=Severity.FATAL,
+        what=f"{what}: a file is damaged, or the files are of different runs",
+        remedy="Keep the files of one run in one folder; rerun if a file is damaged.",
+    )

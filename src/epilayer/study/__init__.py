@@ -1,0 +1,1 @@
+"""The application: open a study, submit, run, query, verify, report; the only reader of configuration."""

@@ -1,0 +1,277 @@
+"""``epilayer cluster doctor``: what a job will meet on the cluster, asked before a job meets it."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+import shutil
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+
+from epilayer.cli.common import Check, cluster_queue_of
+from epilayer.cli.pilots import program_in, prove
+from epilayer.model.cluster import walltime_text
+from epilayer.model.errors import EpilayerError, InputError
+from epilayer.model.files import write_atomic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from epilayer.launch.slurm import Slurm
+    from epilayer.model.cluster import Cluster, Resources
+    from epilayer.study.config import Study
+
+_ANSWER_WITHIN_S = 120.0
+_NODE_WITHIN_S = 20
+_LEAST_FREE_GB = 1.0
+_MOST_SKEW_S = 60.0
+_PROGRAMS = ("sbatch", "squeue", "sacct", "scancel", "scontrol", "srun")
+# What the preamble's own commands return, then what they leave behind; the marks tell our lines from theirs.
+_PROBE = """\
+#!/bin/bash
+trap 'echo "@failed $LINENO $? $BASH_COMMAND"' ERR
+. {preamble}
+trap - ERR
+echo "@end of the preamble" >&2
+scratch=${{SCRATCH:-${{TMPDIR:-/tmp}}}}
+echo "@node $(hostname)"
+echo "@clock $(date +%s)"
+free_kb=$(df -Pk "$scratch" | awk 'NR == 2 {{print $4}}')
+if [ -w "$scratch" ]; then writable=yes; else writable=no; fi
+echo "@scratch $free_kb $writable $scratch"
+echo "@doctor"
+{program} doctor --json
+"""
+
+
+def checks(used: Study, cluster: Cluster, *, pilots: bool) -> Iterator[Check]:
+    """Yield what was checked: its name, whether it is well, what was found, and how to mend it.
+
+    Parameters
+    ----------
+    used
+        The study.
+    cluster
+        The profile that its jobs, or its pilots, use.
+    pilots
+        Whether pilots shall work on the embedded queue: locks count then, and no database.
+    """
+    from epilayer.launch.slurm import Slurm
+
+    for program in _PROGRAMS:
+        found = shutil.which(program)
+        if not found:
+            yield program, False, "not found", "Run this on a login node of the cluster."
+            return
+    yield "SLURM's commands", True, ", ".join(_PROGRAMS), ""
+    slurm = Slurm(timeout_s=_ANSWER_WITHIN_S)
+    yield _answer(
+        "scheduler", slurm, ["scontrol", "ping"], "Ask the cluster's operators: the controller is down."
+    )
+    yield _answer("accounting", slurm, ["sacct", "-n", "-X"], "Ask the operators: slurmdbd does not answer.")
+    used.runs.mkdir(parents=True, exist_ok=True)
+    free_gb = shutil.disk_usage(used.runs).free / 1e9
+    yield (
+        "runs folder",
+        free_gb > _LEAST_FREE_GB,
+        f"{free_gb:.0f} GB free at {used.runs}",
+        "Free at least 1 GB.",
+    )
+    yield _locks(used, slurm) if pilots else _database(used)
+    try:
+        template, preamble = used.batch_text("job.sh.j2"), used.batch_text(cluster.preamble)
+    except EpilayerError as error:
+        yield "slurm/", False, error.what, error.remedy
+        return
+    yield from _accepted(used, cluster, slurm, template, preamble)
+    yield from _after_preamble(used, cluster, slurm, preamble)
+
+
+def _accepted(used: Study, cluster: Cluster, slurm: Slurm, template: str, preamble: str) -> Iterator[Check]:
+    """Have the scheduler test, and not queue, a script for each size of job in the profile."""
+    from epilayer.launch import batch
+
+    sizes = {"any job": cluster.resources}
+    sizes |= {
+        f"{rule.jobs} from {rule.atoms_from} atoms": cluster.resources.overlaid(rule.resources)
+        for rule in cluster.rules
+    }
+    if cluster.pilot.model_fields_set:
+        sizes["pilots"] = cluster.resources.overlaid(cluster.pilot)
+    folder = used.runs / "batch"
+    limits_s = slurm.time_limits()
+    tested = 0
+    for what, asked in sizes.items():
+        title = f"accepted: {what}"
+        try:
+            batch.check_fits(cluster, asked, what)
+            _check_allowed(asked, limits_s, slurm)
+            text = batch.render(
+                template,
+                title="a test of the doctor's",
+                works_on="nothing",
+                options=batch.options(asked, "epilayer-doctor", folder, cluster.signal_ahead_s),
+                preamble=preamble,
+                preamble_name=cluster.preamble,
+                signal_ahead_s=cluster.signal_ahead_s,
+                command="true",
+            )
+            slurm.test(write_atomic(folder / "doctor.sh", text))
+        except EpilayerError as error:
+            yield title, False, f"{_asked(asked)}: {error.what}", error.remedy
+        else:
+            tested += 1
+    if tested:
+        where = cluster.resources.partition or "the default partition"
+        yield "partition, account, limits", True, f"{tested} sizes of job accepted, {where}", ""
+
+
+def _check_allowed(asked: Resources, limits_s: dict[str, float], slurm: Slurm) -> None:
+    """Refuse what the scheduler takes and then lets wait for ever, or takes where its checks are lax."""
+    most_s = limits_s.get(asked.partition or "", math.inf)
+    if asked.walltime is not None and asked.walltime > most_s:
+        raise InputError(
+            f"walltime {walltime_text(asked.walltime)} is over the {walltime_text(round(most_s))} of"
+            f" partition {asked.partition!r}",
+            "Ask for less, or name a longer partition, in the cluster's YAML: it would wait for ever.",
+        )
+    if asked.qos is not None and asked.qos not in (known := slurm.qualities()):
+        raise InputError(
+            f"there is no qos {asked.qos!r}", f"Name one of {', '.join(known)} in the cluster's YAML (qos)."
+        )
+
+
+def _asked(resources: Resources) -> str:
+    stated = resources.model_dump(exclude_unset=True, exclude_none=True)
+    return ", ".join(f"{key} {value}" for key, value in stated.items() if key != "extra") or "nothing stated"
+
+
+def _after_preamble(used: Study, cluster: Cluster, slurm: Slurm, preamble: str) -> Iterator[Check]:
+    """Say what the preamble does, and what epilayer finds after it, on a compute node if one is free."""
+    folder = used.runs / "batch"
+    own = write_atomic(folder / "doctor-preamble.sh", preamble)
+    probe = write_atomic(
+        folder / "doctor.sh",
+        _PROBE.format(preamble=shlex.quote(str(own)), program=program_in(used, cluster)),
+    )
+    began_s = time.time()
+    said, wrong, note = _run_probe(cluster, slurm, probe)
+    before, _, answer = said.partition("@doctor\n")
+    told = dict(
+        line[1:].split(" ", 1) for line in before.splitlines() if line.startswith("@") and " " in line
+    )
+    where = told.get("node", "this machine")
+    fix = f"Correct slurm/{cluster.preamble}; try its lines by hand on a compute node (srun --pty bash)."
+    title = f"preamble {cluster.preamble}"
+    complained = _last(wrong.partition("@end of the preamble")[0])
+    if "failed" in told:
+        line, code, command = told["failed"].split(" ", 2)
+        yield title, False, f"line {line}: {command!r} ended with {code} on {where} ({complained})", fix
+    elif "node" not in told:
+        yield title, False, f"does not run to its end ({complained})", fix
+        return
+    else:
+        yield title, True, f"runs on {where}{note}", ""
+    yield _clock(told, where, began_s)
+    yield _scratch(told, where)
+    yield from _epilayer_there(cluster, where, answer, wrong, fix)
+
+
+def _run_probe(cluster: Cluster, slurm: Slurm, probe: Path) -> tuple[str, str, str]:
+    """Run it on a compute node, or here where none is free; return its two outputs, and a note."""
+    asked = cluster.resources
+    options = {"partition": asked.partition, "account": asked.account, "qos": asked.qos}
+    node = [f"--{key}={value}" for key, value in options.items() if value]
+    command = ["srun", "--quiet", "--ntasks=1", "--time=5", f"--immediate={_NODE_WITHIN_S}", *node]
+    try:
+        code, _, _ = slurm.ask([*command, "true"])
+        if code == 0:
+            _, said, wrong = slurm.ask([*command, "bash", str(probe)])
+            return said, wrong, ""
+    except EpilayerError:
+        pass  # no answer in time is told below as no free node
+    done = subprocess.run(  # noqa: S603  (our own script)
+        ["/bin/bash", str(probe)], capture_output=True, text=True, check=False, timeout=_ANSWER_WITHIN_S
+    )
+    return done.stdout, done.stderr, f" (no compute node was free within {_NODE_WITHIN_S} s)"
+
+
+def _clock(told: dict[str, str], where: str, began_s: float) -> Check:
+    there_s = float(told.get("clock", "0"))  # read somewhere between the beginning and now
+    skew_s = max(0.0, began_s - there_s - 1, there_s - time.time())
+    fix = "Ask the operators to set the clock (NTP): times in reports would mislead."
+    return "clock", skew_s < _MOST_SKEW_S, f"{where} and this machine differ by {skew_s:.0f} s", fix
+
+
+def _scratch(told: dict[str, str], where: str) -> Check:
+    free, writable, folder = [*told.get("scratch", "0 no nothing").split(" ", 2)][:3]
+    free_gb = float(free or 0) * 1024 / 1e9
+    well = writable == "yes" and free_gb > _LEAST_FREE_GB
+    found = f"{free_gb:.0f} GB free at {folder} on {where}" + ("" if writable == "yes" else ", not writable")
+    return "scratch", well, found, "Set SCRATCH or TMPDIR in the preamble to a folder with space."
+
+
+def _epilayer_there(cluster: Cluster, where: str, answer: str, wrong: str, fix: str) -> Iterator[Check]:
+    """Yield what the doctor of a job's own environment says of VASP, LOBSTER and POTCARs."""
+    from epilayer import __version__
+
+    try:
+        rows: list[dict[str, Any]] = json.loads(answer)
+    except ValueError:
+        yield "epilayer after the preamble", False, f"does not run on {where} ({_last(wrong)})", fix
+        return
+    yield "epilayer after the preamble", True, f"{__version__} runs on {where} as {cluster.epilayer!r}", ""
+    for row in rows:
+        if row["check"].startswith(("engine vasp", "LOBSTER")):
+            yield f"{row['check']}, on {where}", row["ok"], row["found"], row["fix"]
+
+
+def _last(said: str) -> str:
+    """Return the last line that is not the scheduler's own."""
+    lines = [line.strip() for line in said.splitlines() if line.strip() and not line.startswith("srun: ")]
+    return lines[-1] if lines else "it said nothing"
+
+
+def _locks(used: Study, slurm: Slurm) -> Check:
+    used.state.mkdir(parents=True, exist_ok=True)
+    try:
+        return "file locks", True, prove(used.state, slurm), ""
+    except EpilayerError as error:
+        return "file locks", False, error.what, error.remedy
+
+
+def _answer(title: str, slurm: Slurm, command: Sequence[str], fix: str) -> Check:
+    try:
+        code, said, wrong = slurm.ask(command)
+    except EpilayerError as error:
+        return title, False, error.what, error.remedy
+    first = ((said or wrong).strip().splitlines() or ["answers"])[0]
+    return title, code == 0, first[:80] if code or title == "scheduler" else "answers", fix
+
+
+def _database(used: Study) -> Check:
+    from epilayer.store.jobs import without_password
+
+    try:
+        queue = cluster_queue_of(used, patience_s=3.0)
+        database = queue.board.journal.database
+        there = database.client.admin.command("hello")["localTime"].timestamp()
+    except EpilayerError as error:
+        return "database", False, error.what, error.remedy
+    skew_s = abs(there - _utc_s())
+    note = f"{without_password(queue.uri)} answers; clocks differ by {skew_s:.0f} s"
+    return (
+        "database",
+        skew_s < _MOST_SKEW_S,
+        note,
+        "Set the clock (NTP): times in reports would mislead.",
+    )
+
+
+def _utc_s() -> float:
+    from datetime import UTC, datetime
+
+    return datetime.now(tz=UTC).replace(tzinfo=None).timestamp()

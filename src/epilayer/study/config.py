@@ -1,0 +1,434 @@
+"""Configuration: the only reader of YAML and of the environment.
+
+A *study directory* holds ``epilayer.yaml``, its own ``configs/`` and ``workflows/`` where a user
+puts what they add, and ``.epilayer/`` with the queue, the outputs and the results. What a study
+does not hold itself is taken from the material that ships with the package.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Hashable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+from pydantic import Field
+
+from epilayer.model.base import Frozen, parse
+from epilayer.model.errors import InputError, UnknownNameError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from epilayer.engines.base import Engine
+    from epilayer.model.cathode import Cathode
+    from epilayer.model.cluster import Cluster, Recovery
+    from epilayer.model.level import EngineSpec, Level
+    from epilayer.model.ligand import Ligand
+    from epilayer.model.mof import Mof
+    from epilayer.model.reference import Reference
+
+STUDY_FILE = "epilayer.yaml"
+STUDY_VARIABLE = "EPILAYER_STUDY"
+EMBEDDED = "embedded"
+
+FrozenT = TypeVar("FrozenT", bound=Frozen)
+
+
+class Author(Frozen):
+    """Who answers for a study's results when they are handed on."""
+
+    name: str = Field(min_length=2)
+    orcid: Annotated[str, Field(pattern=r"^\d{4}-\d{4}-\d{4}-\d{3}[\dX]$")] | None = None
+    affiliation: str | None = None
+
+
+class Settings(Frozen):
+    """A study's ``epilayer.yaml``: where its jobs run and where its results are kept.
+
+    Attributes
+    ----------
+    level
+        Level of theory that workflows use unless told otherwise; unset, each workflow's own.
+    queue
+        ``embedded``: a SQLite file and worker processes on this machine; or the name of a cluster
+        (``configs/clusters``): FireWorks and a MongoDB, with the outputs there too.
+    store
+        Where the records are kept that one queries: ``embedded``, a SQLite file inside the study, or
+        ``mongodb://`` address with the name of a database; ``${VARIABLE}`` is filled in from the environment.
+    workers
+        Worker processes of ``epilayer run``; unset, one a core up to four.
+    title, authors, licence
+        For what is handed on (``epilayer db crate``); the licence by its SPDX name, such as ``CC-BY-4.0``.
+    """
+
+    level: str | None = None
+    queue: str = EMBEDDED
+    store: str = EMBEDDED
+    workers: int | None = Field(default=None, gt=0)
+    title: str | None = None
+    authors: tuple[Author, ...] = ()
+    licence: Annotated[str, Field(pattern=r"^[A-Za-z0-9.+-]+$")] | None = None
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study directory and what it is configured to use."""
+
+    root: Path
+    settings: Settings
+
+    @property
+    def state(self) -> Path:
+        """The folder of everything that epilayer writes by itself."""
+        return self.root / ".epilayer"
+
+    @property
+    def queue_file(self) -> Path:
+        """The embedded queue."""
+        return self.state / "queue.sqlite"
+
+    @property
+    def outputs_file(self) -> Path:
+        """The embedded job store: every job's output document."""
+        return self.state / "outputs.sqlite"
+
+    @property
+    def results_file(self) -> Path:
+        """The embedded results store: typed records."""
+        return self.state / "results.sqlite"
+
+    @property
+    def results(self) -> Path | str:
+        """Where the typed records are: the embedded store, or the address of a database."""
+        store = self.settings.store
+        return self.results_file if store == EMBEDDED else _filled(store, f"store: in {STUDY_FILE}")
+
+    @property
+    def runs(self) -> Path:
+        """The run directories, one an attempt."""
+        return self.root / "runs"
+
+    @property
+    def workers(self) -> int:
+        """Worker processes to start unless told otherwise."""
+        return self.settings.workers or min(4, os.cpu_count() or 1)
+
+    @cached_property
+    def cluster(self) -> Cluster | None:
+        """The cluster that the study's queue is on; None for the embedded queue."""
+        return None if self.settings.queue == EMBEDDED else self.catalogue.cluster(self.settings.queue)
+
+    def batch_text(self, name: str) -> str:
+        """Return a file of the study's ``slurm/``, or the shipped one.
+
+        Raises
+        ------
+        InputError
+            If there is no such file.
+        """
+        for folder in (self.root / "slurm", shipped("slurm")):
+            if (folder / name).is_file():
+                return (folder / name).read_text(encoding="utf-8")
+        raise InputError(
+            f"There is no {name} in the study's slurm/ folder.", f"Write {self.root / 'slurm' / name}."
+        )
+
+    def recovery(self) -> Recovery:
+        """Return what happens to failed jobs: the study's ``configs/recovery.yaml``, or the shipped one."""
+        from epilayer.model.cluster import Recovery
+
+        own = self.root / "configs" / "recovery.yaml"
+        file = own if own.is_file() else shipped("configs") / "recovery.yaml"
+        return parse(Recovery, read_yaml(file), str(file))
+
+    def citations(self) -> list[str]:
+        """Return the BibTeX of what may be cited: ``configs/citations.bib`` of the study, and as shipped."""
+        files = [folder / "citations.bib" for folder in (self.root / "configs", shipped("configs"))]
+        return [file.read_text(encoding="utf-8") for file in files if file.is_file()]
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The inputs that this study can name."""
+        return Catalogue((self.root / "configs", shipped("configs")))
+
+    def workflow(self, name: str) -> Path:
+        """Return the file of a workflow given by path or by name."""
+        given = Path(name)
+        if given.suffix == ".py":
+            for path in (given, self.root / given):
+                if path.is_file():
+                    return path.resolve()
+            raise UnknownNameError("workflow file", name, [str(p) for p in self.workflows().values()])
+        known = self.workflows()
+        if name not in known:
+            raise UnknownNameError("workflow", name, known)
+        return known[name]
+
+    def workflows(self) -> dict[str, Path]:
+        """Return the workflows that can be named; the study's own shadow the shipped ones."""
+        found: dict[str, Path] = {}
+        for folder in (shipped("workflows"), self.root / "workflows"):
+            found |= {p.stem: p for p in sorted(folder.glob("[!_]*.py"))}
+        return found
+
+
+def open_study(path: Path | None = None) -> Study:
+    """Return the study at ``path``, at ``$EPILAYER_STUDY``, or the nearest one above the current folder.
+
+    Without any, the current folder is one with default settings.
+
+    Raises
+    ------
+    InputError
+        If a named study does not exist, or its ``epilayer.yaml`` is wrong.
+    """
+    named = path or (Path(os.environ[STUDY_VARIABLE]) if os.environ.get(STUDY_VARIABLE) else None)
+    if named is not None and not named.is_dir():
+        raise InputError(f"There is no study directory {named}.", f"Lay one out: epilayer init {named}")
+    here = Path.cwd()
+    root = named or next((p for p in (here, *here.parents) if (p / STUDY_FILE).is_file()), here)
+    file = root / STUDY_FILE
+    settings = parse(Settings, read_yaml(file), str(file)) if file.is_file() else Settings()
+    if settings.store != EMBEDDED and not settings.store.startswith(("mongodb://", "mongodb+srv://")):
+        # Only the beginning is shown: the rest may hold a password.
+        raise InputError(
+            f"{file}: results cannot be kept in {settings.store.split('://')[0]!r}.",
+            "Write store: embedded, or store: mongodb://HOST/DATABASE.",
+        )
+    return Study(root.resolve(), settings)
+
+
+def shipped(folder: str) -> Path:
+    """Return a folder of the material that ships with the package: configs, workflows or slurm."""
+    package = Path(__file__).resolve().parents[1]
+    for base in (package / "_shipped", package.parents[1]):
+        if (base / folder).is_dir():
+            return base / folder
+    raise InputError(f"The installed epilayer lacks its {folder}/ folder.", "Reinstall epilayer.")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML file; refuse what is not one, and keys that stand twice."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """Refuses a repeated key, which YAML's own loader lets the last one win."""
+
+    def mapping(loader: Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+        keys = [loader.construct_object(k) for k, _ in node.value]
+        repeated = next((k for k in keys if keys.count(k) > 1), None)
+        if repeated is not None:
+            raise InputError(f"{path}: the key {repeated!r} stands twice.", "Keep one of the two.")
+        if not all(isinstance(k, Hashable) for k in keys):
+            raise InputError(f"{path}: a key is a list or a mapping.", "Give it a name.")
+        return dict(loader.construct_pairs(node, deep=True))
+
+    Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
+    try:
+        data = yaml.load(path.read_text(encoding="utf-8"), Loader=Loader)  # noqa: S506  (a SafeLoader)
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" line {where.line + 1}" if where is not None else ""
+        problem = getattr(error, "problem", None) or "it is not valid YAML"
+        raise InputError(f"{path}{line}: {problem}.", "Correct the file.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path} cannot be read ({error}).", "Check the file and its permissions."
+        ) from error
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: expected a mapping of keys to values.", "See the files in configs/.")
+    return data
+
+
+class Catalogue:
+    """Everything that can be named in a workflow, one YAML file a thing.
+
+    Parameters
+    ----------
+    folders
+        ``configs/`` folders; a name in an earlier one shadows the same name in a later one.
+    """
+
+    KINDS = ("cathodes", "ligands", "levels", "engines", "mofs", "electrolytes", "clusters", "references")
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self.folders = tuple(folders)
+
+    def names(self, kind: str) -> dict[str, Path]:
+        """Return the names of one kind and the file that each stands in."""
+        found: dict[str, Path] = {}
+        for folder in reversed(self.folders):
+            found |= {p.stem: p for p in sorted((folder / kind).glob("*.yaml"))}
+        return dict(sorted(found.items()))
+
+    def cathode(self, name: str) -> Cathode:
+        """Return a cathode, the text of its CIF files in place."""
+        from epilayer.model.cathode import Cathode
+
+        return self._load(Cathode, "cathodes", name, _with_cif_text)
+
+    def mof(self, name: str) -> Mof:
+        """Return a metal-organic framework, the text of its CIF file in place."""
+        from epilayer.model.mof import Mof
+
+        return self._load(Mof, "mofs", name, _with_cif_text)
+
+    def ligand(self, name: str) -> Ligand:
+        """Return a ligand, the text of its xyz or mol file in place."""
+        from epilayer.model.ligand import Ligand, inline_files
+
+        def with_text(data: dict[str, Any], folder: Path) -> dict[str, Any]:
+            return inline_files(data, lambda file: _read_beside(folder, file))
+
+        return self._load(Ligand, "ligands", name, with_text)
+
+    def level(self, name: str) -> Level:
+        """Return a level of theory, with what it inherits from its parents."""
+        from epilayer.model.level import Level
+
+        def with_parents(data: dict[str, Any], _folder: Path) -> dict[str, Any]:
+            return self._inherited("levels", data, (name,))
+
+        return self._load(Level, "levels", name, with_parents)
+
+    def _inherited(self, kind: str, data: dict[str, Any], chain: tuple[str, ...]) -> dict[str, Any]:
+        """Lay a file over its parent's; mappings merge key by key, everything else replaces."""
+        parent = data.get("parent")
+        if parent is None:
+            return data
+        known = self.names(kind)
+        if parent not in known:
+            raise UnknownNameError(kind.removesuffix("s"), str(parent), known)
+        if parent in chain:
+            raise InputError(
+                f"The level {chain[0]!r} inherits from itself ({' -> '.join((*chain, parent))}).",
+                "Remove one parent.",
+            )
+        base = self._inherited(kind, read_yaml(known[parent]), (*chain, parent))
+        for own in ("name", "title", "source", "variations"):  # a level says for itself what it is
+            base.pop(own, None)
+        return _laid_over(base, data)
+
+    def engine_spec(self, name: str) -> EngineSpec:
+        """Return the description of an engine; a path of weights counts from the folder of its YAML."""
+        from epilayer.model.level import EngineSpec
+
+        def beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:
+            weights = data.get("weights")
+            if isinstance(weights, dict) and weights.get("package") is None and "path" in weights:
+                # Not resolved, so that jobs in directories of their own still find the file.
+                data["weights"] = weights | {"path": str(folder.absolute() / str(weights["path"]))}
+            return data
+
+        return self._load(EngineSpec, "engines", name, beside)
+
+    def cluster(self, name: str, *, pilot: bool = False) -> Cluster:
+        """Return a cluster's profile, its database's address completed from the environment.
+
+        Parameters
+        ----------
+        pilot
+            Whether it is for pilots, which need no database.
+        """
+        from epilayer.model.cluster import Cluster
+
+        def filled(data: dict[str, Any], _folder: Path) -> dict[str, Any]:
+            if isinstance(data.get("database"), str) and not pilot:
+                data["database"] = _filled(data["database"], f"the cluster {name!r}")
+            return data
+
+        return self._load(Cluster, "clusters", name, filled)
+
+    def reference(self, name: str) -> Reference:
+        """Return the published values of one paper."""
+        from epilayer.model.reference import Reference
+
+        return self._load(Reference, "references", name)
+
+    def engine(self, level_name: str, cathode: Cathode | None = None, **convergence: float) -> Engine:
+        """Return the engine of a level of theory.
+
+        Parameters
+        ----------
+        cathode
+            What is computed: an engine may need its U values and start moments.
+        convergence
+            Replaces single settings of the level's convergence, e.g. ``max_steps=800``.
+        """
+        from epilayer.model.level import Convergence, EngineKind
+
+        level = self.level(level_name)
+        if convergence:
+            asked = {**level.convergence.model_dump(), **convergence}
+            checked = parse(Convergence, asked, f"the convergence of level {level_name!r}")
+            level = level.model_copy(update={"convergence": checked})
+        spec = self.engine_spec(level.engine)
+        if spec.kind is EngineKind.DFT:
+            from epilayer.engines.vasp.engine import VaspEngine
+
+            return VaspEngine.for_cathode(spec, level, cathode)
+        from epilayer.engines.mlip.engine import MlipEngine
+
+        return MlipEngine(spec, level)
+
+    def _load(
+        self,
+        model: type[FrozenT],
+        kind: str,
+        name: str,
+        prepare: Callable[[dict[str, Any], Path], dict[str, Any]] | None = None,
+    ) -> FrozenT:
+        known = self.names(kind)
+        if name not in known:
+            raise UnknownNameError(kind.removesuffix("s"), name, known)
+        path = known[name]
+        data = read_yaml(path)
+        value = parse(model, prepare(data, path.parent) if prepare else data, str(path))
+        if getattr(value, "name", name) != name:
+            raise InputError(
+                f"{path}: its name is {value.name!r}, the file's is {name!r}.",  # type: ignore[attr-defined]
+                "Give both the same name.",
+            )
+        return value
+
+
+def _filled(text: str, where: str) -> str:
+    """Fill ``${VARIABLE}`` in from the environment."""
+    found = re.findall(r"\$\{(\w+)\}", text)
+    missing = next((name for name in found if not os.environ.get(name)), None)
+    if missing is not None:
+        raise InputError(f"The variable {missing} of {where} is not set.", f"export {missing}=...")
+    return re.sub(r"\$\{(\w+)\}", lambda match: os.environ[match[1]], text)
+
+
+def _laid_over(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in top.items():
+        below = merged.get(key)
+        both = isinstance(below, dict) and isinstance(value, dict)
+        merged[key] = _laid_over(below, value) if both else value  # type: ignore[arg-type]  # both are dicts
+    return merged
+
+
+def _with_cif_text(data: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Replace the name of every crystal's CIF file by its text."""
+    for crystal in (data.get("crystal"), *(data.get("variants") or {}).values()):
+        if isinstance(crystal, dict) and isinstance(crystal.get("cif"), str):
+            crystal["cif"] = _read_beside(folder, crystal["cif"])
+    return data
+
+
+def _read_beside(folder: Path, name: str) -> str:
+    path = folder / name
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}).", f"Put {name} beside the YAML."
+        ) from error

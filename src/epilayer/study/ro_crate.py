@@ -1,0 +1,292 @@
+"""Gather what goes into an RO-Crate: results, the jobs behind them, files, levels, methods, citations."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from epilayer import __version__
+from epilayer.cli.common import jobstore_of, queue_of, results_of
+from epilayer.cli.results import sources_of, things_of
+from epilayer.model.errors import InputError
+from epilayer.store.ro_crate import Crate, CrateAction, CrateAuthor, CrateFile, CrateLevel, CrateNumber
+from epilayer.study.stored_files import located, provenances, run_files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from epilayer.launch.base import JobInfo
+    from epilayer.report.paper_table import Found
+    from epilayer.store.results import Record
+    from epilayer.study.config import Study
+
+_ADDRESSES = {
+    "vasp": "https://www.vasp.at",
+    "lobster": "http://www.cohp.de",
+}
+_NUMBERS = {
+    "adsorption": "adsorption_energy_ev",
+    "growth": "margin_ev",
+    "surface": "surface_energy_j_per_m2",
+    "wulff": "mean_surface_energy_j_per_m2",
+    "epitaxy": "deformation_energy_ev",
+    "transport": "diffusion_cm2_per_s",
+    "arrhenius": "activation_energy_ev",
+    "bond_strength": "strongest_weakening_ratio",
+    "sensitivity": "base_ev",
+    "calculation": "energy_ev",
+    "imported_adsorption": "adsorption_energy_ev",
+}
+"""The number of a kind that is its answer."""
+_WORD = re.compile(r"[^A-Za-z0-9]+")
+
+
+def crate_of(used: Study, identity: str | None = None) -> Crate:
+    """Return one result (by id, or its beginning), or all, with everything they rest on.
+
+    Raises
+    ------
+    InputError
+        If the study names no authors or licence, or has no results.
+    """
+    from epilayer.model.level import LevelOfTheory
+    from epilayer.report.citations import bibtex, entries_by_doi
+    from epilayer.report.methods import methods_text
+
+    settings = used.settings
+    if not settings.authors or settings.licence is None:
+        raise InputError(
+            f"{used.root / 'epilayer.yaml'} names no {'licence' if settings.authors else 'authors'}.",
+            "Add authors: [{name: ...}] and licence: CC-BY-4.0; a crate states both.",
+        )
+    records = _records(used, identity)
+    found = _by_kind(records)
+    values = [one.record for group in found.values() for one in group]
+    given, actions = _jobs(
+        used, _jobs_behind(used, records), {r["fields"].get("job"): _path(r) for r in records}
+    )
+    texts = {
+        "methods.txt": ("\n\n".join(methods_text(found)), "Methods, as executed"),
+        "citations.bib": (
+            bibtex(found, sources_of(used, values), entries_by_doi(used.citations())),
+            "Codes, potentials, methods and data to cite",
+        ),
+    }
+    files = [
+        *(CrateFile(_path(r), _json(r), f"Result: {r['kind']} {r['id'][:12]}") for r in records),
+        *given,
+        *_inside(used, run_files(used, records)),
+        *(CrateFile(path, text, what) for path, (text, what) in texts.items() if text),
+        *_configs(used, values),
+    ]
+    stated = [v.level for v in values if isinstance(getattr(v, "level", None), LevelOfTheory)]
+    levels = {level.fingerprint: _level(used, level) for level in stated}
+    return Crate(
+        title=settings.title or f"Results of the study {used.root.name}",
+        description=(
+            f"{len(records)} results of epilayer ({', '.join(sorted(found))}) with what they rest on: jobs "
+            "as submitted and put out, files with hashes, versions, levels of theory, methods and citations."
+        ),
+        licence=f"https://spdx.org/licenses/{settings.licence}",
+        published=max(r["created"] for r in records)[:10],
+        authors=tuple(_author(a.name, a.orcid, a.affiliation) for a in settings.authors),
+        files=list({file.path: file for file in files}.values()),
+        actions=actions,
+        numbers=[_number(r) for r in records],
+        levels=list(levels.values()),
+        addresses=_ADDRESSES,
+    )
+
+
+def _records(used: Study, identity: str | None) -> list[Record]:
+    results = results_of(used)
+    try:
+        if identity is not None:
+            return [results.get(identity)]
+        found = [r for kind in results.kinds() for r in results.query(kind, limit=None, body=True)]
+    finally:
+        results.close()
+    if not found:
+        raise InputError(f"{used.root} has no results.", "Compute some: epilayer run paper_adsorption")
+    return found
+
+
+def _by_kind(records: Sequence[Record]) -> dict[str, list[Found]]:
+    from epilayer.report.paper_table import Found
+    from epilayer.store.records import KINDS, record_of
+
+    found: dict[str, list[Found]] = {}
+    for record in records:
+        if record["kind"] in KINDS:
+            found.setdefault(record["kind"], []).append(Found(record["id"], record_of(record)))
+    return found
+
+
+def _path(record: Record) -> str:
+    return f"results/{record['kind']}-{record['id'][:12]}.json"
+
+
+def _json(value: Any) -> str:  # noqa: ANN401  (any JSON)
+    return json.dumps(value, indent=1, sort_keys=True, default=str) + "\n"
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """Completed jobs, and for each (by number) those whose outcome it needed."""
+
+    jobs: tuple[JobInfo, ...] = ()
+    before: Mapping[int, frozenset[int]] = field(default_factory=dict)
+
+
+def _jobs_behind(used: Study, records: Sequence[Record]) -> _Chain:
+    """Return the completed jobs that made the records and those before them; none without the queue."""
+    from epilayer.launch.base import JobState
+
+    if used.cluster is None and not used.queue_file.exists():
+        return _Chain()
+    queue = queue_of(used)
+    known = {job.number: job for job in queue.jobs(state=JobState.COMPLETED)}
+    makers = {r["fields"].get("job") for r in records}
+    before: dict[int, set[int]] = {}
+    for edge in queue.edges():
+        before.setdefault(edge.child, set()).add(edge.parent)
+    wanted: set[int] = set()
+    pending = [number for number, job in known.items() if job.uuid in makers]
+    while pending:
+        number = pending.pop()
+        if number not in wanted:
+            wanted.add(number)
+            pending += before.get(number, ())
+    chosen = wanted & set(known)
+    return _Chain(
+        tuple(known[number] for number in sorted(chosen)),
+        {number: frozenset(before.get(number, ())) & chosen for number in chosen},
+    )
+
+
+def _jobs(used: Study, chain: _Chain, made: Mapping[Any, str]) -> tuple[list[CrateFile], list[CrateAction]]:
+    """Return input, output and left files of each job, and the jobs as actions."""
+    from monty.json import jsanitize
+
+    if not chain.jobs:
+        return [], []
+    queue = queue_of(used)
+    names = {job.number: f"{job.number}-{_slug(job.name)}.json" for job in chain.jobs}
+    files, actions = [], []
+    with jobstore_of(used) as outputs:
+        for job in chain.jobs:
+            name, spec = names[job.number], queue.spec(job.id)
+            document = outputs.query_one({"uuid": job.uuid, "index": job.index}, load=True)
+            output = jsanitize((document or {}).get("output"), strict=False, enum_values=True)
+            own = (
+                []
+                if spec is None
+                else [CrateFile(f"inputs/{name}", _json(json.loads(spec)), f"{job.name}: input")]
+            )
+            left = [CrateFile(f"outputs/{name}", _json(output), f"{job.name}: output"), *_left(used, output)]
+            files += [*own, *left]
+            record = (
+                [made[job.uuid]] if job.uuid in made and not job.function.endswith("store_inputs") else []
+            )
+            actions.append(
+                CrateAction(
+                    id=f"{job.uuid}-{job.index}",
+                    name=job.name,
+                    started=job.started.isoformat() if job.started else None,
+                    ended=job.ended.isoformat() if job.ended else None,
+                    programs=_versions(output) or {"epilayer": __version__},
+                    given=(
+                        *(f.path for f in own),
+                        *(f"outputs/{names[n]}" for n in sorted(chain.before[job.number])),
+                    ),
+                    left=(*(f.path for f in left), *record),
+                )
+            )
+    return files, actions
+
+
+def _left(used: Study, output: Any) -> list[CrateFile]:  # noqa: ANN401  (any JSON)
+    """Return the files that the output of a calculation names as left by itself."""
+    origin = output.get("provenance") if isinstance(output, dict) else None
+    if not origin or output.get("@class") == "Segment":  # a trajectory's files are those of its last segment
+        return []
+    return list(_inside(used, {located(used, origin["run_directory"]): origin.get("files") or {}}))
+
+
+def _versions(output: Any) -> dict[str, str]:  # noqa: ANN401  (any JSON)
+    return {n: v for origin in provenances(output) for n, v in (origin.get("versions") or {}).items()}
+
+
+def _inside(used: Study, folders: Mapping[Path, Mapping[str, str]]) -> Iterator[CrateFile]:
+    for folder, files in folders.items():
+        if folder.is_relative_to(used.root):  # imported files stay where they are
+            for name, sha256 in files.items():
+                place = (folder / name).relative_to(used.root).as_posix()
+                yield CrateFile(place, folder / name, "Left by a job, as it ran", sha256)
+
+
+def _configs(used: Study, values: list[Any]) -> Iterator[CrateFile]:
+    for kind, name in things_of(used, values):
+        path: Path = used.catalogue.names(kind)[name]
+        yield CrateFile(f"configs/{kind}/{path.name}", path, f"{kind.removesuffix('s').capitalize()} {name}")
+
+
+def _level(used: Study, level: Any) -> CrateLevel:  # noqa: ANN401  (LevelOfTheory)
+    named = used.catalogue.names("levels")
+    licence = "not stated"
+    if level.name in named:
+        licence = used.catalogue.engine_spec(used.catalogue.level(level.name).engine).licence
+    settings = ", ".join(f"{key} = {value}" for key, value in level.numerics.items())
+    return CrateLevel(
+        fingerprint=level.fingerprint,
+        name=level.label,
+        description=f"{level.method}; dispersion {level.dispersion or 'none'}"
+        + (f"; {settings}" if settings else ""),
+        weights_sha256=level.weights_sha256,
+        licence=licence,
+    )
+
+
+def _number(record: Record) -> CrateNumber:
+    from epilayer.report.html import words
+
+    fields = record["fields"]
+    name = _NUMBERS.get(record["kind"], "")
+    value, half = (
+        _float(fields.get(name)),
+        _float(fields.get("uncertainty_ev", fields.get("uncertainty_j_per_m2"))),
+    )
+    low, high = (_float(fields.get(f"{end}_{name.split('_', 1)[-1]}")) for end in ("lower", "upper"))
+    if value is not None and half is not None:
+        low, high = value - half, value + half
+    label, _, unit = words(name or record["kind"]).partition(", ")
+    subject = [
+        str(fields[n]) for n in ("ligand", "molecule", "system", "mof", "cathode", "facet") if fields.get(n)
+    ]
+    said = next((str(fields[n]) for n in ("refusal", "statement", "reason") if fields.get(n)), "")
+    return CrateNumber(
+        id=record["id"][:12],
+        name=f"{label}: {', '.join(subject)}",
+        unit=unit,
+        value=value,
+        low=low,
+        high=high,
+        level=str(fields.get("level_fingerprint") or ""),
+        file=_path(record),
+        description=said,
+    )
+
+
+def _float(value: Any) -> float | None:  # noqa: ANN401  (any scalar)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _author(name: str, orcid: str | None, affiliation: str | None) -> CrateAuthor:
+    return CrateAuthor(f"https://orcid.org/{orcid}" if orcid else f"#{_slug(name)}", name, affiliation)
+
+
+def _slug(text: str) -> str:
+    return _WORD.sub("-", text).strip("-")[:60].lower()

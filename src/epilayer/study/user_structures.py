@@ -1,0 +1,180 @@
+"""What the build commands are given: a name of the catalogue, a file, or a line of text."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from epilayer.cli.common import study
+from epilayer.model.errors import InputError, StructureError, UnknownNameError, suggest
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+    from epilayer.model.cathode import Cathode, Facet
+    from epilayer.model.ligand import Ligand
+    from epilayer.model.mof import Mof
+
+MillerOption = Annotated[
+    str, typer.Option("--miller", "-m", metavar="H K L", help="Miller index: 0 0 1, or 001, or 1-10.")
+]
+OutputOption = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="File to write; its ending tells the format (.cif, .vasp, POSCAR)."),
+]
+
+
+class MillerCommand(TyperCommand):
+    """A command whose ``--miller`` takes three numbers as well as one word."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401  (typer's own click)
+        """Join the three numbers that follow ``--miller`` into one word."""
+        joined = list(args)
+        for k, word in enumerate(joined):
+            following = joined[k + 1 : k + 4]
+            if word in {"--miller", "-m"} and len(following) == 3:  # noqa: PLR2004  (h, k, l)
+                if all(re.fullmatch(r"-?\d+", n) for n in following):
+                    joined[k + 1 : k + 4] = [" ".join(following)]
+                break
+        return super().parse_args(ctx, joined)
+
+
+def is_file(name: str) -> bool:
+    """Say whether a word names a structure file rather than a thing of the catalogue."""
+    lower = name.lower()
+    file_name = lower.rpartition("/")[2]
+    return lower.endswith((".cif", ".vasp", ".poscar", ".xyz", ".mol", ".sdf")) or file_name.startswith(
+        ("poscar", "contcar")
+    )
+
+
+def check_format(path: Path | None) -> None:
+    """Refuse a file name of no known format before anything is built."""
+    if path is not None and (not is_file(str(path)) or path.suffix.lower() in {".xyz", ".mol", ".sdf"}):
+        raise InputError(f"{path}: cannot tell the format.", "Name it .cif, .vasp or POSCAR.")
+
+
+def cathode_of(source: str, oxidation: str | None, keep: str | None) -> Cathode:
+    """Return a cathode of the catalogue, or one made of a user's crystal."""
+    from epilayer.structures import user_structures
+
+    bonds = user_structures.kept_bonds(keep) if keep else None
+    if is_file(source):
+        states = user_structures.oxidation_states(oxidation) if oxidation else None
+        return user_structures.cathode(
+            _text(source), source, _form(source), oxidation_states=states, keep=bonds
+        )
+    known = study().catalogue.names("cathodes")
+    if source not in known:
+        raise UnknownNameError("cathode", source, known)
+    if oxidation:
+        raise InputError(
+            f"--oxidation is for a crystal of your own; {source} states its own oxidation states.",
+            "Leave --oxidation out, or give a CIF.",
+        )
+    material = study().catalogue.cathode(source)
+    return material if bonds is None else material.model_copy(update={"keep_bonds": bonds})
+
+
+def mof_of(source: str) -> Mof:
+    """Return a framework of the catalogue, or one made of a user's crystal."""
+    from epilayer.model.mof import Mof
+    from epilayer.structures import user_structures
+
+    if not is_file(source):
+        return study().catalogue.mof(source)
+    structure = user_structures.ordered(_text(source), source, _form(source))
+    note = f"The crystal in {source}, as its user gave it."
+    return Mof.model_validate(
+        {
+            "name": user_structures.slug(source),
+            "formula": structure.composition.reduced_formula,
+            "source": note,
+            "crystal": {"source": note, "cif": structure.to(fmt="cif", significant_figures=10)},
+        }
+    )
+
+
+def facet_of(
+    material: Cathode,
+    miller: str,
+    *,
+    thickness_ang: float | None = None,
+    vacuum_ang: float | None = None,
+    hold_ang: float | None = None,
+) -> Facet:
+    """Return a facet as the cathode configures it, with the sizes that the user gives instead."""
+    from epilayer.model.base import parse
+    from epilayer.model.cathode import Facet, miller_index
+
+    asked = {
+        "thickness_ang": thickness_ang,
+        "vacuum_ang": vacuum_ang,
+        "hold_thickness_ang": hold_ang,
+    }
+    index = miller_index(miller)
+    if index == (0, 0, 0):
+        raise InputError("The Miller index (0 0 0) names no plane.", "Give three integers, not all 0.")
+    changed: dict[str, Any] = {k: v for k, v in asked.items() if v is not None}
+    return parse(Facet, {**material.facet(index).model_dump(), **changed}, "the size of the slab")
+
+
+def slab_of(source: str) -> Structure:
+    """Return a user's slab from a file."""
+    from epilayer.structures import user_structures
+
+    return user_structures.slab(_text(source), source, _form(source))
+
+
+def ligand_of(source: str, charge: int | None, multiplicity: int | None) -> Ligand:
+    """Return a ligand of the catalogue, of an xyz or mol file, or of a line of SMILES."""
+    from epilayer.structures import molecules
+
+    lower = source.lower()
+    if lower.endswith((".xyz", ".mol", ".sdf")):
+        form = "xyz" if lower.endswith(".xyz") else "mol"
+        stem = Path(source).stem
+        return molecules.from_text(
+            _text(source),
+            form,  # type: ignore[arg-type]  # one of the two
+            name=stem,
+            charge=charge,
+            multiplicity=multiplicity,
+        )
+    catalogue = study().catalogue
+    known = catalogue.names("ligands")
+    if source in known:
+        if charge is not None or multiplicity is not None:
+            raise InputError(
+                f"--charge and --multiplicity are for a molecule of your own; {source} states its own.",
+                "Leave them out, or give SMILES or an xyz or mol file.",
+            )
+        return catalogue.ligand(source)
+    try:
+        return molecules.from_text(source, "smiles", charge=charge, multiplicity=multiplicity)
+    except StructureError as error:
+        if "not parse" not in error.what:
+            raise
+        raise InputError(
+            f"{source!r} is no ligand of the catalogue, no .xyz or .mol file, and no SMILES that parses.",
+            suggest(source, known),
+        ) from error
+
+
+def _form(source: str) -> Any:  # noqa: ANN401  (one of two words)
+    return "cif" if source.lower().endswith(".cif") else "poscar"
+
+
+def _text(source: str) -> str:
+    try:
+        return Path(source).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{source} is no text file.", "Give a CIF, POSCAR, xyz or mol file.") from error
+    except OSError as error:
+        raise InputError(
+            f"{source} cannot be read ({error.strerror}).", "Check the path and its permissions."
+        ) from error

@@ -1,0 +1,126 @@
+"""Check stored results against their bytes: hashes of every file, and each number from its raw energies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from epilayer.cli.common import jobstore_of, results_of
+from epilayer.model.errors import InputError
+from epilayer.model.files import sha256_file
+from epilayer.store.checksums import RUN_SEAL, Damage, check_database, compare, sealed_sha256
+from epilayer.study.recomputing import check_numbers
+from epilayer.study.stored_files import run_files, sealed_entries
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from epilayer.study.config import Study
+
+
+@dataclass
+class Verification:
+    """What a check looked at, and what it found.
+
+    Attributes
+    ----------
+    records, files, numbers
+        How many records, files (seals included) and numbers computed again were looked at.
+    damages
+        Everything that is not as it was written.
+    notes
+        What could not be checked as thoroughly, and why.
+    """
+
+    records: int = 0
+    files: int = 0
+    numbers: int = 0
+    damages: list[Damage] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def verify(used: Study, identity: str | None = None) -> Verification:
+    """Check one record (by id, or its beginning), or all of a study.
+
+    The databases are checked first: of a damaged one nothing else is read.
+    """
+    found = Verification()
+    embedded = used.results == used.results_file
+    if embedded and not used.results_file.is_file():
+        raise InputError(f"{used.root} has no results.", "Compute some: epilayer run paper_adsorption")
+    for path in (used.results_file, used.outputs_file):
+        if path.is_file():
+            found.files += 1
+            _check_database(used, path, found)
+    if found.damages:
+        return found
+    results = results_of(used)
+    try:
+        if not embedded:
+            found.notes.append("The results are in a database: its documents were checked by their hashes.")
+            found.damages += [Damage("the results database", what) for what in results.damaged()]
+            if found.damages:
+                return found
+        if identity is None:
+            records = [r for kind in results.kinds() for r in results.query(kind, limit=None, body=True)]
+        else:
+            records = [results.get(identity)]
+    finally:
+        results.close()
+    found.records = len(records)
+    _check_files(run_files(used, records, everything=identity is None), found)
+    if found.damages:
+        found.notes.append("The numbers were not computed again: first mend the files.")
+    else:
+        check_numbers(used, records, found)
+    return found
+
+
+def _check_database(used: Study, path: Path, found: Verification) -> None:
+    state = check_database(path)
+    if state.damage is not None:
+        found.damages.append(state.damage)
+    elif not state.as_sealed:
+        found.notes.append(
+            f"{path.name} was written to since it was sealed: its documents were checked by their hashes."
+        )
+        found.damages += [Damage(str(path), what) for what in _damaged_documents(used, path)]
+
+
+def _damaged_documents(used: Study, path: Path) -> list[str]:
+    if path == used.results_file:
+        from epilayer.store.results import SqliteResults
+
+        results = SqliteResults(path)
+        try:
+            return results.damaged()
+        finally:
+            results.close()
+    with jobstore_of(used) as outputs:
+        stores = (outputs.docs_store, *outputs.additional_stores.values())
+        return [what for store in stores for what in store.damaged()]
+
+
+def _check_files(files: Mapping[Path, Mapping[str, str]], found: Verification) -> None:
+    for folder, named in files.items():
+        sealed = sealed_entries(folder)
+        if sealed is None:
+            found.damages.append(Damage(str(folder / RUN_SEAL), "the seal itself is not as it was written"))
+            sealed = {}
+        elif sealed:
+            found.files += 1
+        for name in (*named, *(n for n in sealed if n not in named)):
+            found.files += 1
+            damage = _damage(folder / name, named.get(name), sealed.get(name))
+            if damage is not None:
+                found.damages.append(damage)
+
+
+def _damage(path: Path, sha256: str | None, entry: dict[str, Any] | None) -> Damage | None:
+    """Return how a file differs from its entry in a seal, else from the hash that a record names."""
+    if entry is not None and sha256 in (None, sealed_sha256(entry)):
+        return compare(path, entry)
+    if not path.is_file():
+        return Damage(str(path), "the file is missing")
+    return None if sha256_file(path) == sha256 else Damage(str(path), "its hash is not the one in the record")

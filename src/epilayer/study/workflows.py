@@ -1,0 +1,154 @@
+"""Load a workflow file and build its flow, with settings given on the command line."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import inspect
+import sys
+import traceback
+import types
+import typing
+from typing import TYPE_CHECKING, Any
+
+from epilayer.model.errors import EpilayerError, InputError, UnknownNameError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from jobflow import Flow
+
+    from epilayer.study.config import Study
+
+CATALOGUE = "catalogue"
+
+
+def build_flow(study: Study, name: str, settings: Sequence[str], level: str | None) -> Flow:
+    """Load the workflow ``name`` and call its ``build`` with the given settings.
+
+    Parameters
+    ----------
+    settings
+        ``key=value`` texts; a key must be a parameter of ``build``.
+    level
+        Level of theory; replaces the workflow's default and the study's.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be loaded, has no ``build``, raises, or does not know a setting.
+    """
+    path = study.workflow(name)
+    build = _load(path)
+    parameters = _parameters(build)
+    values = _settings(build, parameters, settings)
+    chosen = level or (study.settings.level if "level" not in values else None)
+    if chosen is not None:
+        if "level" not in parameters:
+            raise InputError(f"{path.name} takes no level.", "Leave --level out.")
+        values["level"] = chosen
+    from jobflow import Flow, Job
+
+    try:
+        flow = build(study.catalogue, **values)
+    except EpilayerError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise _raised(path, error) from error
+    if not isinstance(flow, Flow | Job):
+        raise InputError(
+            f"{path}: build returned {type(flow).__name__}, not a jobflow Flow.",
+            "End build with: return Flow([...]), or return what a maker's make gives.",
+        )
+    return flow if isinstance(flow, Flow) else Flow([flow], name=flow.name)
+
+
+def describe(path: Path) -> tuple[str, dict[str, Any]]:
+    """Return a workflow's first line of documentation and its settings with their defaults."""
+    build = _load(path)
+    parameters = _parameters(build)
+    doc = (inspect.getdoc(sys.modules[_module_name(path)]) or inspect.getdoc(build) or "").split("\n")[0]
+    return doc, {k: p.default for k, p in parameters.items()}
+
+
+def _module_name(path: Path) -> str:
+    return f"epilayer_workflow_{path.stem}"
+
+
+def _load(path: Path) -> Callable[..., Any]:
+    spec = importlib.util.spec_from_file_location(_module_name(path), path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path} is not a Python file.", "Give a file of the workflows folder.")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except EpilayerError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise _raised(path, error) from error
+    build = getattr(module, "build", None)
+    if not callable(build):
+        raise InputError(
+            f"{path} has no function build.", "Define build(catalogue, ...) that returns a jobflow Flow."
+        )
+    # The module stays reachable for its documentation and for typing.get_type_hints.
+    sys.modules[spec.name] = module
+    return typing.cast("Callable[..., Any]", build)
+
+
+def _parameters(build: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    return {k: p for k, p in inspect.signature(build).parameters.items() if k != CATALOGUE}
+
+
+def _settings(
+    build: Callable[..., Any], parameters: dict[str, inspect.Parameter], settings: Sequence[str]
+) -> dict[str, Any]:
+    from pydantic import TypeAdapter, ValidationError
+
+    values: dict[str, Any] = {}
+    for text in settings:
+        key, sign, value = text.partition("=")
+        if not sign:
+            raise InputError(f"--set {text!r} has no '='.", "Write --set key=value.")
+        if key not in parameters:
+            raise UnknownNameError("setting", key, parameters)
+        hint = _hint(build, parameters[key])
+        is_sequence = typing.get_origin(hint) in (tuple, list)
+        given: Any = [v.strip() for v in value.split(",") if v.strip()] if is_sequence else value
+        try:
+            values[key] = TypeAdapter(hint).validate_python(given)
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"]
+            raise InputError(f"--set {key}: {reason} (given: {value!r}).", "Correct the value.") from error
+    return values
+
+
+def _hint(build: Callable[..., Any], parameter: inspect.Parameter) -> Any:  # noqa: ANN401  (a type expression)
+    """Type of one parameter; the others may name what is imported for type checkers only."""
+    if parameter.annotation is inspect.Parameter.empty:
+        return str
+    one = types.SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
+    written = build.func if isinstance(build, functools.partial) else build
+    return typing.get_type_hints(one, globalns=inspect.unwrap(written).__globals__)[parameter.name]
+
+
+def _raised(path: Path, error: Exception | SystemExit) -> InputError:
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+    line = frames[-1].lineno if frames else getattr(error, "lineno", None)
+    where = f"{path} line {line}" if line else str(path)
+    return InputError(
+        f"{where}: {_in_one_line(error)}.",
+        "Correct the workflow file; --debug shows the whole traceback.",
+    )
+
+
+def _in_one_line(error: Exception | SystemExit) -> str:
+    from pydantic import ValidationError
+
+    if isinstance(error, ValidationError):  # its own text is a paragraph
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"])) or error.title
+        return f"{key}: {first['msg']} (given: {first['input']!r})"
+    said = " ".join(str(error).split()).rstrip(".")
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
