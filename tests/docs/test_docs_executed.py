@@ -26,7 +26,8 @@ PAGES = [
     ROOT / "README.md",
     *sorted((DOCS / "how-to").glob("*.md")),
     DOCS / "science.md",
-    DOCS / "developing.md",
+    DOCS / "one-ligand.md",
+    ROOT / "CONTRIBUTING.md",
 ]
 DEMO = ("query.md", "pandas.md")
 """Pages that read the results of a real ``make demo``; the others have those of the tutorial's rehearsal."""
