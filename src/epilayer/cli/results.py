@@ -33,12 +33,13 @@ def report(
 
     Example: [cyan]epilayer report --figures figures/[/]
     """
+    from epilayer.cli.tables import comparison_table, paper_rows_table
     from epilayer.model.files import write_atomic
     from epilayer.report.citations import entries_by_doi
     from epilayer.report.figures import study_figures
     from epilayer.report.html import render_html
-    from epilayer.report.paper_table import paper_table, rows_to_json, rows_to_rich
-    from epilayer.report.tables import compare, to_json, to_rich
+    from epilayer.report.paper_table import paper_table, rows_to_json
+    from epilayer.report.tables import compare, to_json
 
     used = study()
     if used.queue_file.exists():
@@ -52,9 +53,9 @@ def report(
     if as_json:
         print_json({**to_json(comparison), "transport": ions, "paper": rows_to_json(rows)})
         return
-    out.print(to_rich(comparison))
+    out.print(comparison_table(comparison))
     out.print()
-    out.print(rows_to_rich(rows))
+    out.print(paper_rows_table(rows))
     show_transport(ions)
     bond_studies = _records(found, "bond_strength")
     for one in bond_studies:

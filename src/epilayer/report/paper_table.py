@@ -12,8 +12,6 @@ from epilayer.report import tables
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from rich.table import Table
-
     from epilayer.model.bonding import BondStudy
     from epilayer.model.epitaxy import EpitaxialMatch
     from epilayer.model.ion_transport import IonTransport
@@ -103,32 +101,6 @@ def paper_table(found: Mapping[str, Sequence[Found]], reference: Reference) -> t
 def rows_to_json(rows: Sequence[PaperRow]) -> list[dict[str, Any]]:
     """Return the rows as JSON-ready values."""
     return [asdict(row) for row in rows]
-
-
-def rows_to_rich(rows: Sequence[PaperRow]) -> Table:
-    """Return the rows for a terminal of 100 columns."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(
-        box=box.SIMPLE_HEAD, title="The paper, row by row", title_justify="left", show_edge=False,
-        pad_edge=False,
-    )  # fmt: skip
-    for heading, width in (("", 3), ("what", 26), ("paper", 24), ("here", None)):
-        table.add_column(heading, max_width=width, overflow="fold")
-    for row in rows:
-        what = Text.assemble((row.quantity, "bold"), "\n", row.system)
-        here = Text()
-        for number, one in enumerate(row.ours):
-            here.append("\n" if number else "")
-            here.append(one.text, "" if one.certified else "red")
-            here.append(f"  {one.level}" if one.level else "", "dim")
-            here.append(f"  deviation {one.deviation}" if one.deviation else "")
-        if not row.ours:
-            here.append("not run: ", "yellow").append(row.command)
-        table.add_row(row.id, what, row.paper, here, end_section=True)
-    return table
 
 
 def _real(found: Mapping[str, Sequence[Found]], kind: str) -> Iterator[Found]:

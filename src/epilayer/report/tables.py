@@ -1,24 +1,20 @@
-"""The comparison with a publication as plain rows, and its forms for terminal, JSON and CSV.
+"""The comparison with a publication as plain rows.
 
 Records of a stand-in engine are no results: they are named, and kept out of every row.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import re
-from dataclasses import asdict, dataclass
-from enum import Enum
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from pydantic_core import to_jsonable_python
 
 from epilayer.model.level import EngineKind
 from epilayer.model.records import GrowthMode, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from rich.console import Group
+    from collections.abc import Sequence
 
     from epilayer.model.records import AdsorptionEnergy, GrowthVerdict, PoseOutcome, SearchConfidence
     from epilayer.model.reference import Reference
@@ -223,148 +219,7 @@ def agreement(row: GrowthRow) -> str:
 
 def to_json(comparison: Comparison) -> dict[str, Any]:
     """Return the comparison as a JSON-ready value."""
-    return {"unit": "eV", **_plain(asdict(comparison))}
-
-
-_LIKELY = 0.5
-
-_COLUMNS = (
-    "id", "cathode", "facet", "ligand", "termination", "level", "kind", "status", "adsorption_energy_ev",
-    "uncertainty_ev", "without_dispersion_ev", "published_ev", "deviation_ev", "low_ev", "high_ev", "anchor",
-    "site", "closest_contact", "closest_contact_ang", "search_starts", "search_minima",
-    "search_missed_probability", "reason",
-)  # fmt: skip
-
-
-def to_csv(comparison: Comparison) -> str:
-    """Return one line per ligand, facet and level of theory, with a heading; empty cells mean none."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for row in comparison.adsorption:
-        shared = {
-            "id": row.id, "cathode": row.cathode, "facet": row.facet, "ligand": row.ligand,
-            "published_ev": row.published_ev, "low_ev": row.low_ev, "high_ev": row.high_ev,
-        }  # fmt: skip
-        if not row.levels:
-            writer.writerow(shared | {"status": "not computed"})
-        for level in row.levels:
-            writer.writerow(
-                shared
-                | {
-                    "termination": level.termination,
-                    "level": level.level,
-                    "kind": KIND_LABELS[level.kind],
-                    "status": level.status.value,
-                    "adsorption_energy_ev": level.value_ev,
-                    "uncertainty_ev": level.uncertainty_ev,
-                    "without_dispersion_ev": level.without_dispersion_ev,
-                    "deviation_ev": level.deviation_ev,
-                    "anchor": level.anchor,
-                    "site": level.site,
-                    "closest_contact": level.contact,
-                    "closest_contact_ang": level.contact_ang,
-                    "search_starts": level.search_starts,
-                    "search_minima": level.search_minima,
-                    "search_missed_probability": level.search_missed_probability,
-                    "reason": level.reason,
-                }
-            )
-    return text.getvalue()
-
-
-def to_rich(comparison: Comparison) -> Group:
-    """Return the comparison for a terminal of 100 columns; every mark is a word, colour only helps."""
-    from rich.console import Group
-    from rich.text import Text
-
-    parts: list[Any] = [_rich_adsorption(comparison)]
-    numbered = _reasons(comparison)
-    for number, level in numbered.items():
-        parts.append(Text(f"[{number}] {level[0]} Remedy: {level[1]}.", style="yellow"))
-    if comparison.growth:
-        parts += [Text(), _rich_growth(comparison)]
-    notes = [f"Computed with: {', '.join(comparison.kinds)}."] if comparison.kinds else []
-    notes.append(
-        "E_ads is negative when bound; \N{PLUS-MINUS SIGN} is numerical (convergence) only, the interval "
-        "spans levels and dispersion. Deviation: computed minus published."
-    )
-    if any(level.search_starts is not None for row in comparison.adsorption for level in row.levels):
-        notes.append(
-            "Search: starts placed, distinct minima they fell into; unsettled where a lower one was as "
-            "likely missed as not (a cautious estimate; --set thorough=true searches on)."
-        )
-    if comparison.stand_ins:
-        notes.append(f"Left out ({STAND_IN}): {'; '.join(comparison.stand_ins)}.")
-    if comparison.citation:
-        notes.append(f"Paper: {comparison.citation}, doi {comparison.doi}")
-    parts += [Text(), *(Text(note, style="dim") for note in notes)]
-    return Group(*parts)
-
-
-def _rich_adsorption(comparison: Comparison) -> Any:  # noqa: ANN401  (rich is imported where it is used)
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        title="Adsorption energies, eV",
-        title_justify="left",
-        show_edge=False,
-        pad_edge=False,
-        padding=0,
-    )
-    table.add_column("ligand, facet", no_wrap=True)
-    table.add_column("level of theory", max_width=18, overflow="fold")
-    for heading in ("E_ads", "no D3", "dev."):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("status", no_wrap=True)
-    table.add_column("contact, anchor")
-    numbers = {id(level): n for n, level in _numbered(comparison)}
-    for row in comparison.adsorption:
-        lines: list[list[Any]] = []
-        for level in row.levels:
-            certified = level.status is Status.CERTIFIED
-            mark = (
-                Text("certified", "green")
-                if certified
-                else Text(f"refused [{numbers[id(level)]}]", "bold red")
-            )
-            value = Text(ev_with_uncertainty(level.value_ev, level.uncertainty_ev), "bold")
-            less, deviation = ev(level.without_dispersion_ev), ev(level.deviation_ev)
-            lines.append([Text(level.label), value, less, deviation, mark, Text(_contact(level))])
-        if len(row.levels) > 1 or row.spread_ev:
-            lines.append([Text("interval", "italic"), interval(row.low_ev, row.high_ev)])
-        if not row.levels:
-            lines.append([Text("not computed", "italic"), ""])
-        searched = next((level for level in row.levels if level.search_starts is not None), None)
-        if searched is not None:  # the checks start from what the first level's search found
-            lines.append([Text("search", "italic"), "", "", "", "", Text(_searched(searched))])
-        if row.published_ev is not None:
-            lines.append([Text("paper", "italic"), ev(row.published_ev)])
-        heads = [
-            Text(f"{row.id or ''} {row.ligand}".strip(), "bold"),
-            Text(f"on {row.cathode} ({row.facet})"),
-        ]
-        heads += [Text()] * len(lines)
-        lines += [[]] * (2 - len(lines))
-        for number, line in enumerate(lines):
-            table.add_row(heads[number], *line, end_section=number == len(lines) - 1)
-    return table
-
-
-def _contact(level: LevelResult) -> str:
-    elements = re.findall(r"[A-Z][a-z]?", level.contact)
-    pair = "\N{EN DASH}".join(elements) or level.contact
-    return f"{pair} {level.contact_ang:.2f} Å, {level.anchor or 'no pose'}"
-
-
-def _searched(level: LevelResult) -> str:
-    chance = level.search_missed_probability
-    settled = chance is None or chance < _LIKELY
-    tail = "" if chance is None else f", {chance:.0%} missed" if settled else ", unsettled"
-    return f"{level.search_starts} starts, {level.search_minima} minima{tail}"
+    return {"unit": "eV", **to_jsonable_python(comparison)}
 
 
 def search_words(sure: SearchConfidence) -> str:
@@ -378,56 +233,6 @@ def search_words(sure: SearchConfidence) -> str:
         f"{sure.starts} starts ended in {sure.minima} distinct minima, {sure.lowest_hits} of them in the "
         f"lowest; chance that a lower minimum was missed {sure.missed_probability:.0%}; {why}"
     )
-
-
-def _rich_growth(comparison: Comparison) -> Any:  # noqa: ANN401  (rich is imported where it is used)
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, title="Growth", title_justify="left", show_edge=False, pad_edge=False)
-    for heading in (
-        "ligand (MOF)",
-        "verdict",
-        "margin, eV",
-        "interval on each facet, eV",
-        "paper",
-        "agreement",
-    ):
-        table.add_column(heading, justify="right" if heading.startswith("margin") else "left")
-    for row in comparison.growth:
-        name = f"{row.id or ''} {row.ligand}{f' ({row.mof})' if row.mof else ''}".strip()
-        table.add_row(
-            Text(name, style="bold"),
-            Text(growth_words(row.mode, row.binding_facets)),
-            ev(row.margin_ev),
-            Text("\n".join(f"({f.facet}) {interval(f.low_ev, f.high_ev)}" for f in row.facets)),
-            Text(
-                growth_words(row.published_mode, row.published_facets)
-                if row.published_mode
-                else "\N{EN DASH}"
-            ),
-            Text(
-                agreement(row), style={"agrees": "green", "differs": "bold red"}.get(agreement(row), "yellow")
-            ),
-        )
-    return table
-
-
-def _numbered(comparison: Comparison) -> Iterable[tuple[int, LevelResult]]:
-    refused = (v for row in comparison.adsorption for v in row.levels if v.status is Status.REFUSED)
-    return enumerate(refused, 1)
-
-
-def _reasons(comparison: Comparison) -> dict[int, tuple[str, str]]:
-    return {
-        n: (_sentence(v.reason or "no reason was recorded"), (v.remedy or "see the record").rstrip("."))
-        for n, v in _numbered(comparison)
-    }
-
-
-def _sentence(text: str) -> str:
-    return text if text.endswith(".") else f"{text}."
 
 
 def _adsorption_row(
@@ -524,14 +329,3 @@ def _facets(key: tuple[str, str], reference: Reference | None) -> set[str]:
     return {v.facet for v in reference.values if (v.cathode, v.ligand) == key} | set(
         published.facets if published else ()
     )
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401  (any JSON value)
-    """Return enums as their values and tuples as lists."""
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    return value

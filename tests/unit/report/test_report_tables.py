@@ -1,8 +1,7 @@
-"""Rows of the comparison: numbers, refusals, stand-ins, and their three forms."""
+"""Rows of the comparison: numbers, refusals, stand-ins, and their forms for terminal and JSON."""
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from typing import Any
@@ -12,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from epilayer.cli.tables import comparison_table
 from epilayer.model.anomaly import Anomaly, AnomalyKind
 from epilayer.model.level import EngineKind
 from epilayer.model.records import GrowthMode, PoseOutcome, SearchConfidence, Status
@@ -44,7 +44,7 @@ def test_a_refused_value_is_never_shown_though_the_record_holds_one(make: Any) -
     level = comparison.adsorption[0].levels[0]
     assert level.value_ev is None
     assert level.without_dispersion_ev is None
-    assert "9.9" not in printed(tables.to_rich(comparison)) + tables.to_csv(comparison)
+    assert "9.9" not in printed(comparison_table(comparison)) + json.dumps(tables.to_json(comparison))
     assert level.reason is not None
     assert level.reason.startswith("slab: largest force")
 
@@ -53,7 +53,7 @@ def test_stand_ins_are_named_and_left_out(make: Any) -> None:  # noqa: ANN401
     toy = make.adsorption(-7.77, at=make.level("toy", EngineKind.TOY))
     verdict = make.growth([toy], -0.2)
     comparison = tables.compare([toy, make.adsorption()], [verdict], make.paper())
-    text = printed(tables.to_rich(comparison))
+    text = printed(comparison_table(comparison))
     assert "stand-in, not a result" in text
     assert "7.77" not in text
     assert comparison.stand_ins == ("triazole on nvopf (001), toy", "growth of triazole on nvopf")
@@ -64,8 +64,7 @@ def test_stand_ins_are_named_and_left_out(make: Any) -> None:  # noqa: ANN401
 def test_published_values_without_a_result_keep_their_row(make: Any) -> None:  # noqa: ANN401
     comparison = tables.compare([], (), make.paper())
     assert [row.levels for row in comparison.adsorption] == [(), ()]
-    assert "not computed" in printed(tables.to_rich(comparison))
-    assert tables.to_csv(comparison).count("not computed") == 2
+    assert "not computed" in printed(comparison_table(comparison))
 
 
 def test_unpublished_results_follow_the_published(make: Any) -> None:  # noqa: ANN401
@@ -79,7 +78,7 @@ def test_without_a_reference(make: Any) -> None:  # noqa: ANN401
     comparison = tables.compare(make.study())
     assert len(comparison.adsorption) == 2
     assert comparison.citation is None
-    printed(tables.to_rich(comparison))
+    printed(comparison_table(comparison))
 
 
 @pytest.mark.parametrize(
@@ -116,7 +115,7 @@ def test_the_report_says_how_sure_the_search_is(make: Any) -> None:  # noqa: ANN
         ended="settled",
     )
     comparison = tables.compare([make.adsorption(search=sure)])
-    assert "9 starts, 4 minima, unsettled" in " ".join(printed(tables.to_rich(comparison)).split())
+    assert "9 starts, 4 minima, unsettled" in " ".join(printed(comparison_table(comparison)).split())
     (row,) = tables.to_json(comparison)["adsorption"]
     assert row["levels"][0]["search_missed_probability"] == 0.5
     assert "4 distinct minima, 3 of them in the lowest" in tables.search_words(sure)
@@ -152,7 +151,7 @@ def test_minimum_is_the_lowest_pose_that_is_still_the_molecule(make: Any) -> Non
 def test_rich_table_fits_100_columns(make: Any) -> None:  # noqa: ANN401
     records = make.study()
     comparison = tables.compare(records, [make.growth(records, -0.2)], make.paper())
-    text = printed(tables.to_rich(comparison))
+    text = printed(comparison_table(comparison))
     assert max(len(line) for line in text.splitlines()) <= 100
     for word in (
         "-0.39 ± 0.01",
@@ -176,7 +175,7 @@ def test_terminations_of_one_facet_are_told_apart(make: Any) -> None:  # noqa: A
         "chgnet+d3, Na-F, shift 0.25",
         "chgnet+d3, V-O, shift 0.75, as cut from the bulk",
     ]
-    text = printed(tables.to_rich(comparison))
+    text = printed(comparison_table(comparison))
     assert max(len(line) for line in text.splitlines()) <= 100
     assert "shift 0.75" in " ".join(text.split())
 
@@ -185,20 +184,15 @@ def test_names_are_no_markup(make: Any) -> None:  # noqa: ANN401
     name = "[red]x[/] [/nope]"
     record = make.adsorption(ligand=name)
     comparison = tables.compare([record], [make.growth([record], -0.2)])
-    assert name in printed(tables.to_rich(comparison), width=200)
+    assert name in printed(comparison_table(comparison), width=200)
 
 
-def test_json_is_plain_and_csv_reads_back(make: Any) -> None:  # noqa: ANN401
+def test_json_is_plain(make: Any) -> None:  # noqa: ANN401
     records = make.study()
     comparison = tables.compare(records, [make.growth(records, -0.2)], make.paper())
     again = json.loads(json.dumps(tables.to_json(comparison), allow_nan=False))
     assert again["adsorption"][0]["levels"][0]["value_ev"] == -0.39
     assert again["adsorption"][1]["levels"][1]["status"] == Status.REFUSED.value
-    rows = list(csv.DictReader(io.StringIO(tables.to_csv(comparison))))
-    assert len(rows) == 4
-    assert float(rows[0]["deviation_ev"]) == pytest.approx(0.12)
-    assert rows[3]["adsorption_energy_ev"] == ""
-    assert rows[0]["kind"] == "machine-learned potential, not DFT"
 
 
 @given(st.floats(-1e3, 1e3), st.floats(0, 1e3))
