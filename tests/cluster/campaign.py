@@ -26,7 +26,6 @@ import drill_jobs
 from cluster_rig import ClusterStudy, Running
 from jobflow import Flow
 
-from epilayer.cli.common import jobstore_of
 from epilayer.launch.base import JobState
 from epilayer.model.files import write_atomic
 
@@ -277,7 +276,7 @@ class Campaign:
 
     def values(self) -> tuple[dict[str, str], list[str]]:
         """Return the value of each job by label, and the jobs that have more than one document."""
-        store = jobstore_of(self.study.study)
+        store = self.study.study.jobstore()
         store.connect()
         labels = self.study.labels()
         own = {job.uuid: labels[job.number] for job in self.study.queue.jobs() if job.index == 1}

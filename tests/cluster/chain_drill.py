@@ -41,15 +41,15 @@ import numpy as np
 import pymatgen.core
 from monty.json import MontyDecoder
 
+from epilayer import Study
 from epilayer.cli.cluster import _launcher
-from epilayer.cli.common import cluster_queue_of, jobstore_of, out
+from epilayer.cli.common import out
 from epilayer.cli.links import chains_of, show_chain
+from epilayer.cli.progress import trajectory_table
 from epilayer.cli.rehearsal import set_up
 from epilayer.flows.transport import TransportMaker, TransportPlan, begun, hold_host
 from epilayer.model.dynamics import DynamicsSettings
-from epilayer.study.config import open_study
-from epilayer.study.trajectories import table as trajectory_table
-from epilayer.study.trajectories import trajectories
+from epilayer.study.trajectories import in_progress
 from epilayer.trajectory.log import TRAJECTORY, TrajectoryFolder
 from epilayer.trajectory.store import Trajectory
 
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from jobflow import Flow
 
     from epilayer.model.dynamics import Segment
-    from epilayer.study.trajectories import Headway
+    from epilayer.study.trajectories import Progress
 
 LOADED = runpy.run_path(str(ROOT / "tests" / "workflows" / "test_transport_flow.py"))
 PROFILE = """\
@@ -121,8 +121,8 @@ class Drill:
         told = {**self.environment, "VASP_STANDIN_STEP_S": str(step_s)}
         preamble = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in told.items())
         (folder / "slurm" / "drill" / "preamble.sh").write_text(preamble, encoding="utf-8")
-        self.study = open_study(folder)
-        self.queue = cluster_queue_of(self.study, patience_s=120.0)
+        self.study = Study.open(folder)
+        self.queue = self.study.cluster_queue(patience_s=120.0)
         self.launcher = _launcher(self.study, self.queue)
         self.flow = self._flow(steps)
         self.seen: list[int] = []
@@ -168,7 +168,7 @@ class Drill:
         self.launcher.launch()
 
     def _begun(self) -> bool:
-        return bool(trajectories(self.folder))
+        return bool(in_progress(self.folder))
 
     def _done(self) -> bool:
         return self.trajectory().complete
@@ -177,8 +177,8 @@ class Drill:
         now = self.trajectory()
         return len(now.runs) > links_before and now.step > int(now.runs[-1]["first_step"]) + 5
 
-    def trajectory(self) -> Headway:
-        return trajectories(self.folder)[0]
+    def trajectory(self) -> Progress:
+        return in_progress(self.folder)[0]
 
     def links_there(self) -> int:
         chains = self.launcher.chains
@@ -195,7 +195,7 @@ class Drill:
         where = self.folder / "uncut"
         where.mkdir()
         (minimise,) = self.queue.jobs(name="minimise *")
-        with jobstore_of(self.study) as outputs:
+        with self.study.jobstore() as outputs:
             found = outputs.get_output(minimise.uuid, load=True)
         start = begun(hold_host(LOADED["pore"](), self.plan), MontyDecoder().process_decoded(found))
         settings = self.plan.settings(self.plan.temperatures_k[0], 0)

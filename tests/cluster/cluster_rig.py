@@ -25,13 +25,12 @@ ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE), str(ROOT / "src")]
 os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), str(ROOT / "src")])
 
+from epilayer import Study
 from epilayer.cli.cluster import _launcher
-from epilayer.cli.common import cluster_queue_of
 from epilayer.launch import processes
 from epilayer.launch.base import JobState, Outcome
 from epilayer.launch.processes import job_id_of
 from epilayer.model.errors import QueueError
-from epilayer.study.config import open_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -96,8 +95,8 @@ class ClusterStudy:
             database = f"{os.environ['EPILAYER_DEV_MONGO']}drill_{uuid.uuid4().hex[:10]}"
             profile.write_text(PROFILE.format(database=database, more=more), encoding="utf-8")
             (folder / "epilayer.yaml").write_text("queue: drill\n", encoding="utf-8")
-        self.study = open_study(folder)
-        self.queue = cluster_queue_of(self.study, patience_s=120.0)
+        self.study = Study.open(folder)
+        self.queue = self.study.cluster_queue(patience_s=120.0)
         self.launcher = _launcher(self.study, self.queue)
         self.policies = self.study.recovery()
         self.first: dict[int, str] = {}

@@ -12,9 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 import toy_jobs as toy
-from epilayer.cli.common import cluster_queue_of
+from epilayer import Study
 from epilayer.cli.root import app
-from epilayer.study.config import Study, open_study
 from queue_rig import database_server
 
 PROFILE = """\
@@ -37,7 +36,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
     (root / "epilayer.yaml").write_text("queue: here\n")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2] / "src"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    return open_study(root)
+    return Study.open(root)
 
 
 def recipe(study: Study, *words: str) -> str:
@@ -52,7 +51,7 @@ def test_the_line_for_cron_submits_what_is_ready(study: Study) -> None:
     database_server()
     if not (shutil.which("sbatch") and os.environ.get("SLURM_CONF")):
         pytest.skip("no one-machine SLURM: make test-cluster brings it up")
-    queue = cluster_queue_of(study)
+    queue = study.cluster_queue()
     queue.submit(toy.add(1, 2))
     line = recipe(study, "cron", "--every", "7").splitlines()[-1]
     assert line.startswith("*/7 * * * * ")

@@ -67,10 +67,10 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     try:
         import failing
 
+        from epilayer import Study
         from epilayer.launch.embedded import EmbeddedQueue
-        from epilayer.study.config import open_study
 
-        used = open_study(folder)
+        used = Study.open(folder)
         EmbeddedQueue(used.queue_file, runs=used.runs).submit(failing.build("relax dmf"))
     finally:
         sys.path.remove(str(folder))

@@ -11,9 +11,9 @@ import numpy as np
 from ase import Atoms
 from ase.io.vasp import write_vasp_xdatcar
 
+from epilayer import Study
 from epilayer.structures import molecules
 from epilayer.structures.crystals import framework
-from epilayer.study.config import open_study
 from epilayer.trajectory.log import TrajectoryFolder
 from lobster_runs import ether, lobster, on_magnesia
 from single_points import OXYGEN, SLAB, single_point
@@ -33,7 +33,7 @@ def lay_out(folder: Path) -> None:
     (folder / "methods.txt").write_text(published, encoding="utf-8")
     shutil.copy(TESTS / "data" / "audit" / "as_published.yaml", folder / "facts.yaml")
     shutil.copytree(TESTS / "data" / "golden" / "paper+u+d3", folder / "inputs")
-    framework(open_study(folder).catalogue.mof("met6")).to(folder / "mof.cif")
+    framework(Study.open(folder).catalogue.mof("met6")).to(folder / "mof.cif")
     _bonds(folder)
     _calculations(folder)
     _dynamics(folder)
@@ -76,7 +76,7 @@ def _calculations(folder: Path) -> None:
 def _dynamics(folder: Path) -> None:
     """Write sodium that walks past two FSI anions, as an XDATCAR, and a run of our own that goes on."""
     rng = np.random.default_rng(8)
-    anion = molecules.build(open_study(folder).catalogue.ligand("fsi"), 0)
+    anion = molecules.build(Study.open(folder).catalogue.ligand("fsi"), 0)
     species = [site.specie.symbol for site in anion]
     symbols = ["Na", "Na", *species, *species, "Zn", "Zn"]
     places = anion.cart_coords - anion.cart_coords.mean(axis=0)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from epilayer import Study
 from epilayer.model.errors import EngineError, InputError, UnknownNameError
-from epilayer.study.config import STUDY_FILE, Catalogue, Settings, open_study, read_yaml, shipped
+from epilayer.study.config import STUDY_FILE, Catalogue, Settings, read_yaml, shipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,15 +55,15 @@ class TestWhichStudy:
         deep = study / "runs" / "a" / "b"
         deep.mkdir(parents=True)
         monkeypatch.chdir(deep)
-        assert open_study().root == study.resolve()
-        assert open_study().settings == Settings(workers=1)
+        assert Study.open().root == study.resolve()
+        assert Study.open().settings == Settings(workers=1)
 
     def test_the_one_that_the_environment_names(
         self, study: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
         monkeypatch.setenv("EPILAYER_STUDY", str(study))
-        assert open_study().root == study.resolve()
+        assert Study.open().root == study.resolve()
 
     def test_the_one_that_is_named_wins(
         self, study: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
@@ -70,14 +71,14 @@ class TestWhichStudy:
         other = tmp_path_factory.mktemp("other")
         monkeypatch.chdir(study)
         monkeypatch.setenv("EPILAYER_STUDY", str(study))
-        assert open_study(other).root == other.resolve()
+        assert Study.open(other).root == other.resolve()
 
     def test_without_any_the_current_folder_with_default_settings(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.delenv("EPILAYER_STUDY", raising=False)
         monkeypatch.chdir(tmp_path)
-        found = open_study()
+        found = Study.open()
         assert (found.root, found.settings) == (tmp_path.resolve(), Settings())
         assert 1 <= found.workers <= min(4, os.cpu_count() or 1)
         assert list(tmp_path.iterdir()) == []  # looking leaves no trace
@@ -89,20 +90,20 @@ class TestWhichStudy:
         missing = tmp_path / "missing"
         monkeypatch.setenv("EPILAYER_STUDY", str(missing) if through == "environment" else "")
         with pytest.raises(InputError, match="no study directory") as caught:
-            open_study(missing if through == "argument" else None)
+            Study.open(missing if through == "argument" else None)
         assert "epilayer init" in caught.value.remedy
 
     def test_a_misspelt_setting(self, study: Path) -> None:
         write(study, STUDY_FILE, "worker: 2\n")
         with pytest.raises(InputError, match="unknown key 'worker'") as caught:
-            open_study(study)
+            Study.open(study)
         assert "Did you mean 'workers'?" in caught.value.remedy
 
     @pytest.mark.parametrize("text", ["workers: 0\n", "workers: many\n", "queue: []\n"])
     def test_a_wrong_setting_names_its_key(self, study: Path, text: str) -> None:
         write(study, STUDY_FILE, text)
         with pytest.raises(InputError, match=text.partition(":")[0]):
-            open_study(study)
+            Study.open(study)
 
 
 class TestYaml:
@@ -180,7 +181,7 @@ class TestOwnFiles:
     def test_a_ligand_takes_one_short_file(self, study: Path) -> None:
         assert len(TETRAZOLE.splitlines()) <= 12
         write(study, "configs/ligands/tetrazole.yaml", TETRAZOLE)
-        catalogue = open_study(study).catalogue
+        catalogue = Study.open(study).catalogue
         assert "tetrazole" in catalogue.names("ligands")
         assert "triazole" in catalogue.names("ligands")  # what is shipped stays
         assert catalogue.ligand("tetrazole").smiles == "c1nnn[nH]1"
@@ -188,14 +189,14 @@ class TestOwnFiles:
     def test_an_own_file_shadows_the_shipped_one(self, study: Path) -> None:
         text = TETRAZOLE.replace("tetrazole", "triazole").replace("1H-triazole", "mine")
         write(study, "configs/ligands/triazole.yaml", text)
-        catalogue = open_study(study).catalogue
+        catalogue = Study.open(study).catalogue
         assert catalogue.ligand("triazole").title == "mine"
         assert catalogue.names("ligands")["triazole"].is_relative_to(study)
 
     def test_a_file_and_its_name_agree(self, study: Path) -> None:
         write(study, "configs/ligands/another.yaml", TETRAZOLE)
         with pytest.raises(InputError, match="its name is 'tetrazole', the file's is 'another'"):
-            open_study(study).catalogue.ligand("another")
+            Study.open(study).catalogue.ligand("another")
 
     @pytest.mark.parametrize(
         ("line", "wrong", "suggestion"),
@@ -204,7 +205,7 @@ class TestOwnFiles:
     def test_a_misspelt_key(self, study: Path, line: str, wrong: str, suggestion: str) -> None:
         path = write(study, "configs/ligands/tetrazole.yaml", TETRAZOLE.replace(line, wrong))
         with pytest.raises(InputError) as caught:
-            open_study(study).catalogue.ligand("tetrazole")
+            Study.open(study).catalogue.ligand("tetrazole")
         assert str(path) in caught.value.what
         assert f"Did you mean {suggestion}?" in caught.value.remedy
 
@@ -212,14 +213,14 @@ class TestOwnFiles:
         text = (CONFIGS / "levels" / "toy.yaml").read_text().replace("max_steps", "maxsteps")
         write(study, "configs/levels/toy.yaml", text)
         with pytest.raises(InputError, match=r"unknown key 'convergence\.maxsteps'") as caught:
-            open_study(study).catalogue.level("toy")
+            Study.open(study).catalogue.level("toy")
         assert "Did you mean 'max_steps'?" in caught.value.remedy
 
     def test_a_missing_source_is_asked_for(self, study: Path) -> None:
         text = "\n".join(x for x in TETRAZOLE.splitlines() if not x.startswith("source"))
         write(study, "configs/ligands/tetrazole.yaml", text)
         with pytest.raises(InputError, match="'source' is missing"):
-            open_study(study).catalogue.ligand("tetrazole")
+            Study.open(study).catalogue.ligand("tetrazole")
 
     @pytest.mark.parametrize(
         ("ask", "kind", "name", "meant"),
@@ -233,7 +234,7 @@ class TestOwnFiles:
     )
     def test_an_unknown_name(self, study: Path, ask: str, kind: str, name: str, meant: str) -> None:
         with pytest.raises(UnknownNameError, match=re.escape(f"Unknown {kind} '{name}'")) as caught:
-            getattr(open_study(study).catalogue, ask)(name)
+            getattr(Study.open(study).catalogue, ask)(name)
         assert f"Did you mean {meant}?" in caught.value.remedy
 
     def test_weights_lie_beside_the_yaml_that_names_them(self, study: Path) -> None:
@@ -244,7 +245,7 @@ class TestOwnFiles:
             "configs/engines/mine.yaml",
             "name: mine\ntitle: mine\nkind: toy\nmethod: mine\nsource: me\nweights: {path: mine.pt}\n",
         )
-        spec = open_study(study).catalogue.engine_spec("mine")
+        spec = Study.open(study).catalogue.engine_spec("mine")
         with pytest.raises(EngineError, match="no weights at"):
             calculators.weights_file(spec)
         file = write(study, "configs/engines/mine.pt", "weights")
@@ -259,12 +260,12 @@ class TestOwnFiles:
             "crystal: {source: a file of my own making, cif: mine.cif}\n",
         )
         with pytest.raises(InputError, match=r"mine\.cif cannot be read"):
-            open_study(study).catalogue.mof("mine")
+            Study.open(study).catalogue.mof("mine")
         write(study, "configs/mofs/mine.cif", cif)
-        assert open_study(study).catalogue.mof("mine").crystal.cif == cif
+        assert Study.open(study).catalogue.mof("mine").crystal.cif == cif
 
     def test_convergence_given_in_passing_is_checked(self, study: Path) -> None:
-        catalogue = open_study(study).catalogue
+        catalogue = Study.open(study).catalogue
         assert catalogue.engine("toy", max_steps=7).level.convergence.max_steps == 7
         for wrong in ({"max_steps": 0}, {"max_force_ev_per_ang": -1.0}, {"max_stepz": 3}):
             with pytest.raises(InputError, match=next(iter(wrong))):
@@ -276,7 +277,7 @@ class TestWorkflows:
         mine = write(study, "workflows/mine.py", "")
         write(study, "workflows/_helper.py", "")
         own = write(study, "workflows/paper_adsorption.py", "")
-        found = open_study(study)
+        found = Study.open(study)
         assert found.workflow("mine") == mine
         assert found.workflow("paper_adsorption") == own
         assert "_helper" not in found.workflows()
@@ -288,7 +289,7 @@ class TestWorkflows:
         here = write(elsewhere, "here.py", "")
         there = write(study, "workflows/there.py", "")
         monkeypatch.chdir(elsewhere)
-        found = open_study(study)
+        found = Study.open(study)
         assert found.workflow("here.py") == here.resolve()
         assert found.workflow("workflows/there.py") == there.resolve()
         with pytest.raises(UnknownNameError, match="workflow file"):
@@ -296,5 +297,5 @@ class TestWorkflows:
 
     def test_an_unknown_workflow(self, study: Path) -> None:
         with pytest.raises(UnknownNameError) as caught:
-            open_study(study).workflow("paper_adsorbtion")
+            Study.open(study).workflow("paper_adsorbtion")
         assert "Did you mean 'paper_adsorption'?" in caught.value.remedy

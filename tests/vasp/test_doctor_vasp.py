@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from epilayer.study.config import Settings, Study
+from epilayer import Study
+from epilayer.study.config import Settings
 
 EPILAYER = Path(sys.executable).parent / "epilayer"
 

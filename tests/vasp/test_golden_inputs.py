@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from epilayer import Study
 from epilayer.cli.inputs import write_inputs
-from epilayer.study.config import Settings, Study
+from epilayer.study.config import Settings
 from golden import lines, unreviewed, written_beside
 
 ROOT = Path(__file__).parents[2]

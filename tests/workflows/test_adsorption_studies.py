@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from epilayer import Study
 from epilayer.model.errors import InputError
-from epilayer.study.config import Settings, Study
+from epilayer.study.config import Settings
 from epilayer.study.workflows import build_flow
 
 if TYPE_CHECKING:

@@ -9,10 +9,11 @@ import pytest
 from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
 
+from epilayer import Study
 from epilayer.model.epitaxy import EpitaxialMatch
 from epilayer.model.errors import InputError, StructureError
 from epilayer.model.records import RefusalCode, Status
-from epilayer.study.config import Settings, Study
+from epilayer.study.config import Settings
 from epilayer.study.workflows import build_flow
 
 if TYPE_CHECKING:

@@ -10,9 +10,8 @@ import pytest
 from rocrate.rocrate import ROCrate
 from typer.testing import CliRunner
 
-from epilayer.cli.common import results_of
+from epilayer import Study
 from epilayer.cli.root import app
-from epilayer.study.config import open_study
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +46,7 @@ def _made_again_from_its_frames(root: Path) -> None:
     sound = json.loads(CliRunner().invoke(app, ["verify", "--all", "--json"]).stdout)
     assert (sound["sound"], sound["records"], sound["numbers"]) == (True, 1, 1)
     _handed_on_with_its_jobs(root)
-    results = results_of(open_study(root))
+    results = Study.open(root).results()
     try:
         (record,) = results.query("transport", body=True)
         record["body"]["solvation"]["cutoff_ang"] += 1e-3

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
+from epilayer import Study
 from epilayer.cli import main
 from epilayer.model.records import AdsorptionEnergy, GrowthMode, GrowthVerdict, Status
 from epilayer.store.records import record_of
 from epilayer.store.results import open_results
-from epilayer.study.config import open_study
 
 HERE = Path(__file__).parent
 PROGRAM = [sys.executable, "-c", "from epilayer.cli import main; main()"]
@@ -100,7 +100,7 @@ def as_json(study: Path, *arguments: str, code: int = 0) -> Any:  # noqa: ANN401
 
 def records(study: Path, kind: str) -> list[dict[str, Any]]:
     """Whole documents, sorted, without what tells one run of the same work from another."""
-    results = open_results(open_study(study).results_file)
+    results = open_results(Study.open(study).results_file)
     try:
         found = results.query(kind, limit=None, body=True)
     finally:
@@ -125,7 +125,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def assert_every_number_is_certified_or_refused(study: Path, adsorptions: int, verdicts: int) -> None:
-    results = open_results(open_study(study).results_file)
+    results = open_results(Study.open(study).results_file)
     try:
         energies = [record_of(r) for r in results.query("adsorption", limit=None, body=True)]
         growth = [record_of(r) for r in results.query("growth", limit=None, body=True)]

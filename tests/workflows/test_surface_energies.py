@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from epilayer import Study
 from epilayer.model.records import Status
 from epilayer.store.records import record_of
 from epilayer.store.results import open_results
-from epilayer.study.config import open_study
 
 HERE = Path(__file__).parent
 PROGRAM = [sys.executable, "-c", "from epilayer.cli import main; main()"]
@@ -60,7 +60,7 @@ def epilayer(study: Path, *arguments: str, code: int = 0) -> str:
 
 
 def records(study: Path, kind: str) -> list[Any]:
-    results = open_results(open_study(study).results_file)
+    results = open_results(Study.open(study).results_file)
     try:
         return [record_of(r) for r in results.query(kind, limit=None, body=True)]
     finally:

@@ -40,7 +40,7 @@ class Warned:
         One line with the numbers.
     """
 
-    kind: Literal["exploding", "frozen", "broken guest", "reaction"]
+    kind: Literal["exploding", "frozen", "broken guest", "reaction", "silent"]
     text: str
 
 

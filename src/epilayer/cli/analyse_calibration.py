@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from epilayer.cli.analyse_bonding import LobsterRun, read_run
-from epilayer.cli.common import JsonOption, err, out, print_json, results_of, study
+from epilayer.cli.common import JsonOption, err, out, print_json, study
 from epilayer.model.errors import EngineError, EpilayerError, InputError
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _imported() -> list[Path]:
     """Return the directories of the LOBSTER runs that were imported into the study."""
     from epilayer.store.filters import parse_filter
 
-    results = results_of(study())
+    results = study().results()
     if "calculation" not in results.kinds():
         return []
     found = results.query("calculation", [parse_filter("code=lobster")], limit=None)
@@ -150,7 +150,7 @@ def _store(made: Sequence[BondCalibration]) -> None:
     from epilayer.study.stored_files import seal_study
 
     used, now = study(), datetime.now(UTC).isoformat()
-    results = results_of(used)
+    results = used.results()
     try:
         results.put(document_of(one, created=now) for one in made)
     finally:

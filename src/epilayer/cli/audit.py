@@ -17,9 +17,10 @@ from epilayer.model.errors import InputError, UnknownNameError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from epilayer import Study
     from epilayer.model.audit import AuditFinding, InputFacts, MethodsFacts
     from epilayer.model.level import Level
-    from epilayer.study.config import Catalogue, Study
+    from epilayer.study.config import Catalogue
 
 ERRORS_EXIT = 1
 _TEXTS = {".txt", ".md", ".rst", ".tex", ".text", ""}

@@ -12,27 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from epilayer.cli.common import (
-    JsonOption,
-    cluster_queue_of,
-    jobstore_of,
-    out,
-    print_json,
-    report_checks,
-    study,
-)
+from epilayer.cli.common import JsonOption, out, print_json, report_checks, study
 from epilayer.cli.pilots import launch_pilots, pilot, program_in
 from epilayer.cli.recipe import recipe
 from epilayer.model.errors import EpilayerError, InputError
-from epilayer.study.harvest import harvest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from epilayer import Study
     from epilayer.launch.cluster import ClusterLauncher, Submission, SyncReport
     from epilayer.launch.fireworks import FireworksQueue
     from epilayer.model.cluster import Recovery
-    from epilayer.study.config import Study
 
 app = typer.Typer(help="Run the queue on a SLURM cluster: launch, watch, sync, doctor.", no_args_is_help=True)
 app.command()(recipe)
@@ -77,7 +68,7 @@ def launch(
     if pilot_on is not None:
         launch_pilots(used, pilot_on, pilots, workers, dry_run=dry_run, as_json=as_json)
         return
-    launcher = _launcher(used, cluster_queue_of(used))
+    launcher = _launcher(used, used.cluster_queue())
     if dry_run:
         _show_scripts(launcher.plan(limit), as_json=as_json)
         return
@@ -107,7 +98,7 @@ def watch(
     Example: [cyan]epilayer cluster watch[/]
     """
     used = study()
-    queue = cluster_queue_of(used, patience_s=_PATIENCE_S)
+    queue = used.cluster_queue(patience_s=_PATIENCE_S)
     launcher = _launcher(used, queue)
     policies = used.recovery() if recover else None
     shown, failures = "", _Failures(queue)
@@ -122,7 +113,7 @@ def watch(
         if not counts.get("READY") and not counts.get("RUNNING"):
             break
         time.sleep(poll_s or launcher.cluster.poll_s)
-    stored = harvest(used, queue)
+    stored = used.harvest(queue)
     if as_json:
         print_json({"counts": counts, "records_stored": stored})
     else:
@@ -197,9 +188,9 @@ def sync(*, recover: RecoverOption = True, as_json: JsonOption = False) -> None:
     Example: [cyan]epilayer cluster sync[/]
     """
     used = study()
-    queue = cluster_queue_of(used)
+    queue = used.cluster_queue()
     report = _launcher(used, queue).sync(used.recovery() if recover else None)
-    stored = harvest(used, queue)
+    stored = used.harvest(queue)
     if as_json:
         print_json({**dataclasses.asdict(report), "records_stored": stored})
         return
@@ -220,7 +211,7 @@ def links(
     from epilayer.cli.links import chains_of, show_chain
 
     used = study()
-    found = chains_of(_launcher(used, cluster_queue_of(used)), used.root, job)
+    found = chains_of(_launcher(used, used.cluster_queue()), used.root, job)
     if as_json:
         print_json(found)
         return
@@ -273,8 +264,8 @@ def rocket(
     from epilayer.launch.batch_worker import Place, Rocket, fly
 
     used = study()
-    queue = cluster_queue_of(used, patience_s=_PATIENCE_S)
-    if used.cluster is None:  # said by cluster_queue_of; for the type checker
+    queue = used.cluster_queue(patience_s=_PATIENCE_S)
+    if used.cluster is None:  # said by cluster_queue; for the type checker
         raise typer.Exit(2)
     own: Iterable[int] = () if fw_id is None else (fw_id,)
     if chain is not None:
@@ -285,7 +276,7 @@ def rocket(
         used.cluster.pack,
         restarts=int(os.environ.get("SLURM_RESTART_COUNT", "0")),
     )
-    code, said = fly(Rocket(queue, jobstore_of(used).as_dict(), place, own, _ask_to_stop))
+    code, said = fly(Rocket(queue, used.jobstore().as_dict(), place, own, _ask_to_stop))
     sys.stdout.write(said + "\n")
     raise typer.Exit(code)
 
@@ -342,7 +333,7 @@ def _outputs(used: Study) -> Callable[[str], Any]:
 
     def output_of(uuid: str) -> Any:  # noqa: ANN401  (whatever a job put out)
         if not stores:
-            stores.append(jobstore_of(used))
+            stores.append(used.jobstore())
             stores[0].connect()
         found = stores[0].query_one({"uuid": uuid}, ["output"], sort={"index": -1})
         return found["output"] if found else None

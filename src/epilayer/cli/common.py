@@ -12,19 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from epilayer.model.errors import InputError
-from epilayer.study.config import open_study
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from jobflow import JobStore
-
-    from epilayer.launch.embedded import EmbeddedQueue
-    from epilayer.launch.fireworks import FireworksQueue
+    from epilayer import Study
     from epilayer.model.errors import EpilayerError
-    from epilayer.store.results import ResultsStore
-    from epilayer.study.config import Study
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -59,59 +51,9 @@ state = State()
 
 def study() -> Study:
     """Return the study in use."""
-    return open_study(state.study_path)
+    from epilayer import Study
 
-
-def queue_of(used: Study) -> EmbeddedQueue:
-    """Open (or create) the queue of a study: the embedded one, or a cluster's."""
-    if used.cluster is not None:
-        return cluster_queue_of(used)
-    from epilayer.launch.embedded import EmbeddedQueue
-
-    used.state.mkdir(parents=True, exist_ok=True)
-    return EmbeddedQueue(used.queue_file, runs=used.runs)
-
-
-def cluster_queue_of(used: Study, *, patience_s: float | None = None) -> FireworksQueue:
-    """Open (or create) the queue of a study that is on a cluster.
-
-    Raises
-    ------
-    InputError
-        If the study's queue is the embedded one.
-    """
-    if used.cluster is None:
-        raise InputError(
-            "This study's queue is the embedded one, of this machine.",
-            "Name a cluster in epilayer.yaml (queue: NAME; epilayer list clusters shows them).",
-        )
-    if not used.cluster.database:
-        raise InputError(
-            f"The cluster {used.cluster.name!r} names no database.",
-            "Add database: mongodb://..., or use pilots (epilayer cluster launch --pilot).",
-        )
-    from epilayer.launch.fireworks import FireworksQueue
-    from epilayer.store.journal import PATIENCE_S
-
-    return FireworksQueue(used.cluster.database, runs=used.runs, patience_s=patience_s or PATIENCE_S)
-
-
-def jobstore_of(used: Study) -> JobStore:
-    """Open (or create) the store of a study's job outputs."""
-    from epilayer.store.jobs import embedded_jobstore, mongo_jobstore
-
-    if used.cluster is not None:
-        return mongo_jobstore(used.cluster.database)
-    used.state.mkdir(parents=True, exist_ok=True)
-    return embedded_jobstore(used.outputs_file)
-
-
-def results_of(used: Study) -> ResultsStore:
-    """Open (or create) the results store of a study."""
-    from epilayer.store.results import open_results
-
-    used.state.mkdir(parents=True, exist_ok=True)
-    return open_results(used.results)
+    return Study.open(state.study_path)
 
 
 def print_json(value: Any) -> None:  # noqa: ANN401  (any JSON value)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from epilayer.cli.common import JsonOption, err, jobstore_of, out, print_json, results_of, study
+from epilayer.cli.common import JsonOption, err, out, print_json, study
 from epilayer.model.errors import InputError
 from epilayer.study.stored_files import run_files, seal_study
 from epilayer.study.verifying import verify
@@ -15,8 +15,8 @@ from epilayer.study.verifying import verify
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from epilayer import Study
     from epilayer.store.archive import Archive
-    from epilayer.study.config import Study
 
 app = typer.Typer(no_args_is_help=True, help="Move results between studies as one checked file.")
 _BATCH = 200
@@ -41,7 +41,7 @@ def export(file: FileArgument, *, as_json: JsonOption = False) -> None:
     if found.damages:
         first = found.damages[0]
         raise InputError(f"{first.path}: {first.what}.", "Restore it, or compute it again; then export.")
-    results = results_of(used)
+    results = used.results()
     try:
         records = [dict(r) for kind in results.kinds() for r in results.query(kind, limit=None, body=True)]
     finally:
@@ -84,7 +84,7 @@ def import_(file: FileArgument, *, as_json: JsonOption = False) -> None:
         records: list[Any] = list(archive.table("records"))
         written = _bring_files(used, archive)
         _bring_documents(used, archive)
-        results = results_of(used)
+        results = used.results()
         try:
             count = results.put(records)
         finally:
@@ -165,7 +165,7 @@ def _documents(used: Study, store: str) -> Iterator[dict[str, Any]]:
     """Yield the documents of the job store (or of its store of large objects), times and bytes kept."""
     from epilayer.store.encoding import encode
 
-    with jobstore_of(used) as outputs:
+    with used.jobstore() as outputs:
         chosen = outputs.additional_stores[store] if store else outputs.docs_store
         for document in chosen.query():
             text, _, beyond = encode(document)
@@ -175,7 +175,7 @@ def _documents(used: Study, store: str) -> Iterator[dict[str, Any]]:
 def _bring_documents(used: Study, archive: Archive) -> None:
     from epilayer.store.encoding import decode
 
-    with jobstore_of(used) as outputs:
+    with used.jobstore() as outputs:
         for table, store, key in (
             ("data", outputs.additional_stores["data"], ["blob_uuid"]),
             ("outputs", outputs.docs_store, ["uuid", "index"]),

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from epilayer.cli.common import JsonOption, err, out, print_json, results_of, study
+from epilayer.cli.common import JsonOption, err, out, print_json, study
 from epilayer.model.errors import InputError
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ def _store(records: Sequence[ImportedCalculation], made: Sequence[ImportedAdsorp
     now = datetime.now(UTC).isoformat()
     known = [record for record in records if record.code.value != "unknown"]
     used = study()
-    results = results_of(used)
+    results = used.results()
     try:
         results.put(document_of(one, created=now) for one in known)
         results.put(document_of(one, created=now) for one in made)

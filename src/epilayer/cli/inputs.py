@@ -15,11 +15,12 @@ from rich.table import Table
 from epilayer.cli.common import JsonOption, err, out, print_json, study
 from epilayer.cli.runs import LevelOption, QuickOption, SetOption, WorkflowArgument
 from epilayer.model.errors import InputError
-from epilayer.study.config import Catalogue, Study
+from epilayer.study.config import Catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from epilayer import Study
     from epilayer.engines.base import Engine
     from epilayer.model.cathode import Cathode
 

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from epilayer.cli.common import JsonOption, out, print_json, queue_of, study
+from epilayer.cli.common import JsonOption, out, print_json, study
 from epilayer.model.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def list_jobs(
 
     Example: [cyan]epilayer jobs list --state failed[/]
     """
-    jobs = queue_of(study()).jobs(state=_state(state), flow=flow, name=name, limit=limit)
+    jobs = study().queue().jobs(state=_state(state), flow=flow, name=name, limit=limit)
     if as_json:
         print_json([_plain(j) for j in jobs])
         return
@@ -67,7 +67,7 @@ def show(ref: JobArgument, *, as_json: JsonOption = False) -> None:
 
     Example: [cyan]epilayer jobs show 12[/]
     """
-    queue = queue_of(study())
+    queue = study().queue()
     job, attempts = queue.job(ref), queue.attempts(ref)
     if as_json:
         print_json({**_plain(job), "attempts": [_plain_attempt(a) for a in attempts]})
@@ -117,7 +117,7 @@ def log(
 
     Example: [cyan]epilayer jobs log 12 --lines 100[/]
     """
-    attempts = queue_of(study()).attempts(ref)
+    attempts = study().queue().attempts(ref)
     if not attempts:
         raise InputError(f"Job {ref} has not run yet.", "Start it: epilayer run")
     numbers = {a.number: a for a in attempts}
@@ -138,7 +138,7 @@ def tree(flow: FlowOption = None, *, as_json: JsonOption = False) -> None:
     """
     from epilayer.launch.base import tree as lay_out
 
-    queue = queue_of(study())
+    queue = study().queue()
     rows = lay_out(queue.jobs(flow=flow), queue.edges(flow))
     if as_json:
         print_json([{"depth": depth, **_plain(job)} for depth, job in rows])

@@ -11,15 +11,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from epilayer.cli.common import out
+from epilayer.cli.progress import trajectory_json
 from epilayer.model.errors import InputError
-from epilayer.study.trajectories import clock, moment, trajectories
+from epilayer.study.trajectories import clock, in_progress, moment
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from epilayer.launch.chains import LinkRow
     from epilayer.launch.cluster import ClusterLauncher
-    from epilayer.study.trajectories import Headway
+    from epilayer.study.trajectories import Progress
 
 
 def chains_of(launcher: ClusterLauncher, root: Path, job: int | None) -> list[dict[str, Any]]:
@@ -34,7 +35,7 @@ def chains_of(launcher: ClusterLauncher, root: Path, job: int | None) -> list[di
     wanted = chains.all() if job is None else list(chains.of([job]).values())
     if job is not None and not wanted:
         raise InputError(f"Job #{job} belongs to no chain.", "epilayer cluster links lists them.")
-    known = trajectories(root)
+    known = in_progress(root)
     found = []
     for chain in wanted:
         rows = chains.links(chain, launcher.slurm.spans(chains.name(chain)))
@@ -48,13 +49,13 @@ def chains_of(launcher: ClusterLauncher, root: Path, job: int | None) -> list[di
                 "name": launcher.queue.job(chain).name,
                 "links": links,
                 "median_gap_s": median(gaps_s) if gaps_s else None,
-                "trajectory": course.as_json() if course is not None else None,
+                "trajectory": trajectory_json(course) if course is not None else None,
             }
         )
     return found
 
 
-def _link(row: LinkRow, course: Headway | None) -> dict[str, Any]:
+def _link(row: LinkRow, course: Progress | None) -> dict[str, Any]:
     """Return a link with its steps, and how long it took until it computed the first of them.
 
     ``lost_steps`` were computed and not kept, where that can be told.

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from epilayer.cli.common import out, print_json, queue_of, study
+from epilayer.cli.common import out, print_json, study
 from epilayer.model.errors import InputError
 from epilayer.study.config import EMBEDDED
-from epilayer.study.harvest import harvest
 
 if TYPE_CHECKING:
+    from epilayer import Study
     from epilayer.launch.slurm import Slurm
     from epilayer.model.cluster import Cluster
-    from epilayer.study.config import Study
+    from epilayer.study.workspace import Workspace
 
 _NODE_WITHIN_S = 20
 
@@ -50,7 +50,7 @@ def launch_pilots(used: Study, name: str, pilots: int, workers: int, *, dry_run:
     used.state.mkdir(parents=True, exist_ok=True)
     proven = prove(used.state, slurm)
     pilot.share(used.state)
-    put_back = pilot.settle(queue_of(used), slurm)
+    put_back = pilot.settle(used.queue(), slurm)
     there = pilot.waiting_or_running(slurm, used.root)
     script = write_atomic(used.runs / "batch" / "pilot.sh", text)
     numbers = [slurm.submit(script) for _ in range(pilots - there)]
@@ -106,12 +106,12 @@ def pilot(
     end = os.environ.get("SLURM_JOB_END_TIME")  # from version 22.05 on
     ends_s = float(end) - profile.signal_ahead_s if end else time.time() + whole_s
     allocation = Allocation(os.environ.get("SLURM_JOB_ID", "0"), ends_s, whole_s, profile)
-    queue = queue_of(used)
+    queue = used.queue()
     report = run_queue(used, queue, workers, quiet=False, allocation=allocation)
-    show_ran(report, time.monotonic() - began_s, harvest(used, queue))
+    show_ran(report, time.monotonic() - began_s, used.harvest())
 
 
-def program_in(used: Study, cluster: Cluster) -> str:
+def program_in(used: Workspace, cluster: Cluster) -> str:
     """Return how a batch job calls epilayer: the very one that submits, unless the profile says otherwise."""
     beside = Path(sys.executable).parent / cluster.epilayer
     program = shlex.quote(str(beside)) if beside.is_file() else cluster.epilayer

@@ -1,10 +1,10 @@
-"""A live display of a run on a terminal; one line an event where there is none."""
+"""How far work is: a live display of a run (one line an event without a terminal), and trajectories."""
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.live import Live
 from rich.markup import escape
@@ -12,14 +12,17 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from epilayer.cli.common import out
+from epilayer.study.trajectories import clock, moment
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
     from types import TracebackType
 
     from rich.console import RenderableType
 
     from epilayer.launch.base import Event, JobInfo
     from epilayer.launch.embedded import EmbeddedQueue
+    from epilayer.study import trajectories
 
 _OPEN = ("READY", "WAITING", "RUNNING")
 
@@ -99,3 +102,46 @@ class Progress:
 
 def _kind(job: JobInfo) -> str:
     return job.name.split(" ", 1)[0]
+
+
+def trajectory_table(found: Sequence[trajectories.Progress], running: Collection[str]) -> Table:
+    """Return trajectories as a table.
+
+    Parameters
+    ----------
+    running
+        Names of the jobs that run now.
+    """
+    shown = Table(box=None, pad_edge=False, title="trajectories", title_justify="left", title_style="bold")
+    for heading in ("name", "done", "of", "", "now", "left", "ends"):
+        shown.add_column(heading, justify="right" if heading in {"done", "of", "", "left"} else "left")
+    for one in found:
+        state = "[green]complete[/]" if one.complete else "runs" if one.label in running else "waits"
+        left_s, ends_s = one.pace.left_s, one.pace.ends_s
+        shown.add_row(
+            escape(one.title),
+            f"{one.time_ps:.3f} ps",
+            f"{one.wanted_ps:g} ps",
+            f"{100 * one.step / (one.steps or 1):.0f} %",
+            state,
+            "" if ends_s is None or left_s is None else clock(left_s),
+            "" if ends_s is None else f"about {moment(ends_s)}",
+        )
+    return shown
+
+
+def trajectory_json(one: trajectories.Progress) -> dict[str, Any]:
+    """Return how far a trajectory is, as JSON values."""
+    return {
+        "trajectory": str(one.folder),
+        "name": one.title,
+        "level": one.level,
+        "step": one.step,
+        "steps": one.steps,
+        "done_ps": one.time_ps,
+        "wanted_ps": one.wanted_ps,
+        "complete": one.complete,
+        "seconds_per_step": one.pace.per_step_s,
+        "time_left_s": one.pace.left_s,
+        "ends_s": one.pace.ends_s,
+    }

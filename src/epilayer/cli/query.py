@@ -13,17 +13,16 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from epilayer.cli.common import out, print_json, queue_of, results_of, study
+from epilayer.cli.common import out, print_json, study
 from epilayer.model.errors import InputError, UnknownNameError
 from epilayer.store.result_record import STAND_IN
-from epilayer.study.harvest import harvest
 from epilayer.study.query_rows import ROWS, SHOWN, SORTED_BY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from epilayer import Study
     from epilayer.store.results import Record
-    from epilayer.study.config import Study
 
 SAVED_FILE = "queries.json"
 _LEAST, _MOST = "min", "max"
@@ -133,11 +132,10 @@ def _found(used: Study, asked: dict[str, Any], limit: int | None) -> list[Record
             f"--of asks what is behind a result, and {asked['kind']} are results.",
             "Ask for runs or structures, as in: epilayer query runs --of RESULT",
         )
-    if used.queue_file.exists():
-        harvest(used, queue_of(used))
+    used.refresh()
     if asked["kind"] in ROWS:
         return _found_rows(used, asked, filters, limit, fields)
-    results = results_of(used)
+    results = used.results()
     try:
         known = results.kinds()
         if asked["kind"] not in known:
@@ -247,7 +245,7 @@ def _bibtex(used: Study, found: Sequence[Record]) -> str:
     from epilayer.report.paper_table import Found
     from epilayer.store.records import KINDS, record_of
 
-    results = results_of(used)
+    results = used.results()
     try:
         known = [r for r in found if r["kind"] in KINDS]
         records = [Found(r["id"], record_of(results.get(r["id"]))) for r in known]

@@ -20,7 +20,7 @@ from epilayer.cli.pilots import program_in
 from epilayer.model.errors import InputError
 
 if TYPE_CHECKING:
-    from epilayer.study.config import Study
+    from epilayer import Study
 
 _SECRETS = "$HOME/.config/epilayer/environment"
 _MOST_MIN = 59

@@ -16,14 +16,13 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from epilayer.cli.common import err, out, print_json, queue_of
+from epilayer.cli.common import err, out, print_json
 from epilayer.study.config import shipped
-from epilayer.study.harvest import harvest
 
 if TYPE_CHECKING:
     from jobflow import Flow
 
-    from epilayer.study.config import Study
+    from epilayer import Study
 
 LEVEL = "screening"
 SETTINGS = ("facets=001", "ligands=ammonia", "poses=1", "keep=1", "check_levels=", "max_steps=200")
@@ -70,7 +69,7 @@ def rehearse(used: Study, *, quiet: bool) -> dict[str, Any]:
     }
     began = time.monotonic()
     with _environment({**environment, **fault}):
-        queue = queue_of(stage)
+        queue = stage.queue()
         queue.submit(build(stage))
         if not quiet:
             err.print("First run, in which one job is killed on purpose:")
@@ -81,7 +80,7 @@ def rehearse(used: Study, *, quiet: bool) -> dict[str, Any]:
         if not quiet:
             err.print("Second run, after epilayer rerun --failed:")
         run_queue(stage, queue, None, quiet=quiet)
-        stored = harvest(stage, queue)
+        stored = stage.harvest()
     return _outcome(stage, causes, stored, time.monotonic() - began)
 
 
@@ -160,7 +159,7 @@ class _environment:  # noqa: N801  (reads as what it does)
 def _outcome(stage: Study, causes: dict[int, str], stored: int, elapsed_s: float) -> dict[str, Any]:
     from epilayer.launch.base import JobState
 
-    queue = queue_of(stage)
+    queue = stage.queue()
     now = queue.status()
     rows, resumed = [], 0
     for job in queue.jobs():

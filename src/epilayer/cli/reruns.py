@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from epilayer.cli.common import JsonOption, out, print_json, queue_of, study
+from epilayer.cli.common import JsonOption, out, print_json, study
 from epilayer.cli.runs import numbers
 from epilayer.model.errors import InputError, UnknownNameError
 
@@ -65,7 +65,7 @@ def rerun(
     [cyan]epilayer rerun --class walltime --with walltime=48:00:00 --dry-run[/]
     """
     used = study()
-    queue = queue_of(used)
+    queue = used.queue()
     if undo:
         report = queue.undo_rerun()
         if as_json:
@@ -168,7 +168,7 @@ def _wish(texts: list[str] | None, *, on_cluster: bool) -> dict[str, Any]:
 
 def _show_failures(queue: EmbeddedQueue, chosen: list[JobInfo], classes: dict[int, FailureClass]) -> None:
     """Say why each job failed: class and cause first, then what the right log tells of it."""
-    from epilayer.study.monitor import telling_lines
+    from epilayer.study.failed_jobs import telling_lines
 
     for job in chosen[:_MOST_SHOWN]:
         if job.number not in classes:

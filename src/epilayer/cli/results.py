@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from epilayer.cli.common import err, jobstore_of, out, print_json, queue_of, results_of, study
+from epilayer.cli.common import err, out, print_json, study
 from epilayer.cli.transport_rows import show_transport, transport_rows
-from epilayer.study.harvest import harvest
 
 if TYPE_CHECKING:
+    from epilayer import Study
     from epilayer.report.paper_table import Found
-    from epilayer.study.config import Study
+    from epilayer.study.workspace import Workspace
 
 
 def report(
@@ -42,8 +42,7 @@ def report(
     from epilayer.report.tables import compare, to_json
 
     used = study()
-    if used.queue_file.exists():
-        harvest(used, queue_of(used))
+    used.refresh()
     found = _found()
     adsorption, growth = _records(found, "adsorption"), _records(found, "growth")
     reference = used.catalogue.reference(_REFERENCE)
@@ -109,12 +108,12 @@ def _legs(used: Study, records: list[Any]) -> list[Any]:
     from monty.json import MontyDecoder
 
     wanted = sorted({leg.provenance.job for r in records for leg in r.legs if leg.provenance.job})
-    with jobstore_of(used) as outputs:
+    with used.jobstore() as outputs:
         found = outputs.query({"uuid": {"$in": wanted}, "output.@class": "Calculation"}, load=True)
         return [MontyDecoder().process_decoded(d["output"]) for d in found]
 
 
-def sources_of(used: Study, records: list[Any]) -> dict[str, str]:
+def sources_of(used: Workspace, records: list[Any]) -> dict[str, str]:
     """Return the sources of the levels of theory, engines and materials that the records name, by title."""
     catalogue = used.catalogue
     read = {
@@ -128,7 +127,7 @@ def sources_of(used: Study, records: list[Any]) -> dict[str, str]:
     return {thing.title or thing.name: thing.source for thing in things}
 
 
-def things_of(used: Study, records: list[Any]) -> list[tuple[str, str]]:
+def things_of(used: Workspace, records: list[Any]) -> list[tuple[str, str]]:
     """Return kind and name of every input of the catalogue that the records name."""
     from epilayer.model.level import LevelOfTheory
 
@@ -151,7 +150,7 @@ def _found() -> dict[str, list[Found]]:
     from epilayer.report.paper_table import Found
     from epilayer.store.records import record_of
 
-    results = results_of(study())
+    results = study().results()
     try:
         return {
             kind: [Found(r["id"], record_of(r)) for r in results.query(kind, limit=None, body=True)]

@@ -10,23 +10,18 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from epilayer.cli.common import JsonOption, err, jobstore_of, out, print_json, queue_of, study
-from epilayer.cli.progress import Progress
+from epilayer.cli.common import JsonOption, err, out, print_json, study
+from epilayer.cli.progress import Progress, trajectory_json, trajectory_table
 from epilayer.cli.transport_rows import show_transport, transport_rows
 from epilayer.model.errors import InputError
-from epilayer.study.harvest import harvest
-from epilayer.study.trajectories import table as trajectory_table
-from epilayer.study.trajectories import trajectories
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from jobflow import Flow
 
+    from epilayer import Study
     from epilayer.launch.allocation import Allocation
     from epilayer.launch.base import FlowStatus, JobInfo, RunReport, SubmitReport
     from epilayer.launch.embedded import EmbeddedQueue
-    from epilayer.study.config import Study
 
 WorkflowArgument = Annotated[
     str, typer.Argument(metavar="WORKFLOW", help="Name (see: epilayer list workflows) or path of a file.")
@@ -68,7 +63,7 @@ def submit(
     if dry_run:
         _show_plan(flow, as_json=as_json)
         return
-    report = queue_of(used).submit(flow, priority=priority, fresh=fresh)
+    report = used.submit(flow, priority=priority, fresh=fresh)
     if as_json:
         print_json(dataclasses.asdict(report))
         return
@@ -98,7 +93,7 @@ def run(
     Example: [cyan]epilayer run paper_adsorption --workers 2[/]
     """
     used = study()
-    queue = queue_of(used)
+    queue = used.queue()
     submitted: SubmitReport | None = None
     if workflow is not None:
         flow = _flow(used, workflow, settings, level, quick=quick)
@@ -111,7 +106,7 @@ def run(
         )
     started = time.monotonic()
     report = run_queue(used, queue, workers, quiet=as_json)
-    stored = harvest(used, queue)
+    stored = used.harvest()
     if as_json:
         print_json(
             {
@@ -136,16 +131,8 @@ def run_queue(
     allocation: Allocation | None = None,
 ) -> RunReport:
     """Run the queue with a live display on a terminal, one line an event elsewhere."""
-    from epilayer.launch.supervisor import run_workers
-
     with Progress(queue, quiet=quiet) as progress:
-        return run_workers(
-            queue,
-            jobstore_of(used).as_dict(),
-            workers=workers or used.workers,
-            on_event=progress.on_event,
-            allocation=allocation,
-        )
+        return used.run(workers=workers, on_event=progress.on_event, allocation=allocation)
 
 
 def status(
@@ -160,20 +147,21 @@ def status(
 
     Example: [cyan]epilayer status --watch[/]
     """
-    queue = queue_of(study())
-    root = study().root
+    used = study()
+    queue = used.queue()
     if as_json:
-        print_json(_status_json(queue, flow) | {"trajectories": [t.as_json() for t in trajectories(root)]})
+        growing = [trajectory_json(one) for one in used.trajectories()]
+        print_json(_status_json(queue, flow) | {"trajectories": growing})
         return
     if not watch:
-        _show_status(queue, flow, root)
+        _show_status(used, queue, flow)
         return
     from rich.live import Live
 
     with Live(console=out, refresh_per_second=2) as live:
         while True:
             now = queue.status(flow)
-            live.update(_status_table(queue, now, flow, root))
+            live.update(_status_table(used, queue, now, flow))
             if not now.running and not _count(now, "READY"):
                 return
             time.sleep(1.0)
@@ -186,7 +174,7 @@ def cancel(
 
     Example: [cyan]epilayer cancel f1[/]
     """
-    _change(queue_of(study()).cancel(ref), "Cancelled", as_json=as_json)
+    _change(study().cancel(ref), "Cancelled", as_json=as_json)
 
 
 def pause(
@@ -196,7 +184,7 @@ def pause(
 
     Example: [cyan]epilayer pause f1[/]
     """
-    _change(queue_of(study()).pause(ref), "Paused", as_json=as_json)
+    _change(study().pause(ref), "Paused", as_json=as_json)
 
 
 def resume(
@@ -206,7 +194,7 @@ def resume(
 
     Example: [cyan]epilayer resume f1[/]
     """
-    _change(queue_of(study()).resume(ref), "Released", as_json=as_json)
+    _change(study().resume(ref), "Released", as_json=as_json)
 
 
 def _change(report: Any, verb: str, *, as_json: bool) -> None:  # noqa: ANN401  (ChangeReport, imported lazily)
@@ -221,13 +209,8 @@ def _change(report: Any, verb: str, *, as_json: bool) -> None:  # noqa: ANN401  
 
 
 def _flow(used: Study, workflow: str, settings: list[str] | None, level: str | None, *, quick: bool) -> Flow:
-    from epilayer.study.workflows import build_flow
-
-    given = list(settings or ())
-    if quick:
-        given.append("quick=true")
     with err.status("Building the workflow ..."):
-        return build_flow(used, workflow, given, level)
+        return used.build(workflow, settings or (), level=level, quick=quick)
 
 
 def _show_plan(flow: Flow, *, as_json: bool) -> None:
@@ -281,12 +264,12 @@ def _count(now: FlowStatus, state: str) -> int:
     return next((n for s, n in now.counts.items() if s.value == state), 0)
 
 
-def _show_status(queue: EmbeddedQueue, flow: str | None, root: Path) -> None:
+def _show_status(used: Study, queue: EmbeddedQueue, flow: str | None) -> None:
     now = queue.status(flow)
     if not now.total:
         out.print("Nothing is queued. Begin with: [cyan]epilayer run paper_adsorption[/]")
         return
-    out.print(_status_table(queue, now, flow, root))
+    out.print(_status_table(used, queue, now, flow))
     for job in now.failed[:_MOST_SHOWN]:
         # One line a failure, however long: a wrapped cause cannot be searched for.
         out.print(
@@ -294,7 +277,7 @@ def _show_status(queue: EmbeddedQueue, flow: str | None, root: Path) -> None:
             soft_wrap=True,
         )
     if now.failed:
-        _say_what_next(now, following="run" if study().cluster is None else "cluster watch")
+        _say_what_next(now, following="run" if used.cluster is None else "cluster watch")
 
 
 def _say_what_next(now: FlowStatus, *, following: str) -> None:
@@ -310,7 +293,7 @@ def _say_what_next(now: FlowStatus, *, following: str) -> None:
     )
 
 
-def _status_table(queue: EmbeddedQueue, now: FlowStatus, flow: str | None, root: Path) -> Table:
+def _status_table(used: Study, queue: EmbeddedQueue, now: FlowStatus, flow: str | None) -> Table:
     grid = Table.grid(padding=(0, 0, 1, 0))
     flows = Table(box=None, pad_edge=False)
     for heading in ("flow", "name", "done", "running", "ready", "waiting", "failed", "other"):
@@ -333,7 +316,7 @@ def _status_table(queue: EmbeddedQueue, now: FlowStatus, flow: str | None, root:
     grid.add_row(flows)
     if now.running:
         grid.add_row(_running_table(now.running))
-    found = trajectories(root)
+    found = used.trajectories()
     if found:
         grid.add_row(trajectory_table(found, {job.name for job in now.running}))
     return grid

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
-from epilayer.cli.common import JsonOption, out, print_json, queue_of, results_of, study
-from epilayer.study.harvest import harvest
+from epilayer.cli.common import JsonOption, out, print_json, study
 
 if TYPE_CHECKING:
     from epilayer.model.sensitivity import ChoiceShift, Sensitivity
@@ -25,9 +24,8 @@ def sensitivity(*, as_json: JsonOption = False) -> None:
     from epilayer.store.records import record_of
 
     used = study()
-    if used.queue_file.exists():
-        harvest(used, queue_of(used))
-    results = results_of(used)
+    used.refresh()
+    results = used.results()
     records: list[Sensitivity] = []
     if "sensitivity" in results.kinds():
         records = [record_of(r) for r in results.query("sensitivity", limit=None, body=True)]

@@ -11,14 +11,14 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from epilayer.cli.common import Check, JsonOption, out, print_json, report_checks, results_of, study
+from epilayer.cli.common import Check, JsonOption, out, print_json, report_checks, study
 from epilayer.model.errors import EpilayerError, InputError, UnknownNameError
 from epilayer.study.config import STUDY_FILE, shipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from epilayer.study.config import Study
+    from epilayer import Study
 
 _STUDY_TEMPLATE = """\
 # A study: where its jobs run and where its results are kept. Every key is optional.
@@ -163,7 +163,7 @@ def _checks(used: Study) -> Iterator[Check]:
     workers_ok = used.workers <= cores
     yield "workers", workers_ok, f"{used.workers} on {cores} cores", f"Set workers: {cores} in {STUDY_FILE}."
     yield _database_check("queue", used.queue_file)
-    if used.results == used.results_file:
+    if used.results_address == used.results_file:
         yield _database_check("results", used.results_file)
     else:
         yield _results_check(used)
@@ -227,14 +227,14 @@ def _results_check(used: Study) -> Check:
     from epilayer.store.jobs import without_password
 
     try:
-        results = results_of(used)
+        results = used.results()
         try:
             count = sum(results.kinds().values())
         finally:
             results.close()
     except EpilayerError as error:
         return "results", False, error.what, error.remedy
-    return "results", True, f"{count} in {without_password(str(used.results))}", ""
+    return "results", True, f"{count} in {without_password(str(used.results_address))}", ""
 
 
 def _database_check(title: str, file: Path) -> Check:

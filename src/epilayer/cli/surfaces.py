@@ -9,9 +9,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from epilayer.cli.common import JsonOption, err, out, print_json, queue_of, results_of, study
+from epilayer.cli.common import JsonOption, err, out, print_json, study
 from epilayer.model.errors import InputError, UnknownNameError
-from epilayer.study.harvest import harvest
 
 if TYPE_CHECKING:
     from epilayer.model.surface import SurfaceEnergy, WulffShape
@@ -36,8 +35,7 @@ def surfaces(
     if output is not None and output.suffix.lstrip(".").lower() not in _FORMS:
         raise InputError(f"{output}: cannot tell the format.", "Name it .svg, .png or .pdf.")
     used = study()
-    if used.queue_file.exists():
-        harvest(used, queue_of(used))
+    used.refresh()
     energies: list[SurfaceEnergy] = _read("surface")
     shapes: list[WulffShape] = _read("wulff")
     for what, asked, known in (
@@ -67,7 +65,7 @@ def surfaces(
 def _read(kind: str) -> list[Any]:
     from epilayer.store.records import record_of
 
-    results = results_of(study())
+    results = study().results()
     try:
         if kind not in results.kinds():
             return []

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from epilayer.cli.common import JsonOption, jobstore_of, out, print_json, queue_of, study
+from epilayer.cli.common import JsonOption, out, print_json, study
 from epilayer.model.errors import InputError
 from epilayer.study.config import EMBEDDED, STUDY_FILE
 
@@ -29,8 +29,8 @@ def transfer(
     if to == used.settings.queue:
         raise InputError(f"The study's queue is {to!r} already.", "Name where it shall go.")
     there = dataclasses.replace(used, settings=used.settings.model_copy(update={"queue": to}))
-    with jobstore_of(used) as old_store, jobstore_of(there) as new_store:
-        report = move(queue_of(used), old_store, queue_of(there), new_store)
+    with used.jobstore() as old_store, there.jobstore() as new_store:
+        report = move(used.queue(), old_store, there.queue(), new_store)
     if as_json:
         print_json({"from": used.settings.queue, "to": to, **dataclasses.asdict(report)})
         return

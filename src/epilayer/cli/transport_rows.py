@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from epilayer.cli.common import out, results_of
+from epilayer.cli.common import out
 
 if TYPE_CHECKING:
+    from epilayer import Study
     from epilayer.launch.embedded import EmbeddedQueue
     from epilayer.model.ion_transport import IonTransport, PairShell
     from epilayer.model.reference import Reference
-    from epilayer.study.config import Study
 
 _REFERENCE = "isotropic-epilayer-2025"
 _LEAST_SHARE = 0.1
@@ -25,9 +25,9 @@ def transport_rows(
     """Return one row a transport record of the study, or of a flow of its queue."""
     from epilayer.store.records import record_of
 
-    if used.results == used.results_file and not used.results_file.exists():
+    if used.results_address == used.results_file and not used.results_file.exists():
         return []
-    results = results_of(used)
+    results = used.results()
     try:
         if "transport" not in results.kinds():
             return []

@@ -2,7 +2,7 @@
 
 The rules by which jobs hold each other back, are claimed, finish, and are run again stand once, in SQL
 (`epilayer.launch.transitions`). Here a transaction works on the local copy, after the copy has caught up with
-the journal and while nobody else may write; what it changed goes to the journal as one entry, and only then is
+the journal and while nobody else may write; what it changed goes to the journal as one entry; only then is
 the local copy committed. The entry is the moment in which it happened: killed before it, nothing has
 happened; killed after it, every copy, this one too, takes it from the journal. Statements carry their values
 (times, identities), so that every copy comes out the same; a copy can be thrown away at any time.

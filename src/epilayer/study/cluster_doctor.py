@@ -10,7 +10,6 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
-from epilayer.cli.common import Check, cluster_queue_of
 from epilayer.cli.pilots import program_in, prove
 from epilayer.model.cluster import walltime_text
 from epilayer.model.errors import EpilayerError, InputError
@@ -20,9 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from epilayer.cli.common import Check
     from epilayer.launch.slurm import Slurm
     from epilayer.model.cluster import Cluster, Resources
-    from epilayer.study.config import Study
+    from epilayer.study.workspace import Workspace
 
 _ANSWER_WITHIN_S = 120.0
 _NODE_WITHIN_S = 20
@@ -47,7 +47,7 @@ echo "@doctor"
 """
 
 
-def checks(used: Study, cluster: Cluster, *, pilots: bool) -> Iterator[Check]:
+def checks(used: Workspace, cluster: Cluster, *, pilots: bool) -> Iterator[Check]:
     """Yield what was checked: its name, whether it is well, what was found, and how to mend it.
 
     Parameters
@@ -90,7 +90,9 @@ def checks(used: Study, cluster: Cluster, *, pilots: bool) -> Iterator[Check]:
     yield from _after_preamble(used, cluster, slurm, preamble)
 
 
-def _accepted(used: Study, cluster: Cluster, slurm: Slurm, template: str, preamble: str) -> Iterator[Check]:
+def _accepted(
+    used: Workspace, cluster: Cluster, slurm: Slurm, template: str, preamble: str
+) -> Iterator[Check]:
     """Have the scheduler test, and not queue, a script for each size of job in the profile."""
     from epilayer.launch import batch
 
@@ -149,7 +151,7 @@ def _asked(resources: Resources) -> str:
     return ", ".join(f"{key} {value}" for key, value in stated.items() if key != "extra") or "nothing stated"
 
 
-def _after_preamble(used: Study, cluster: Cluster, slurm: Slurm, preamble: str) -> Iterator[Check]:
+def _after_preamble(used: Workspace, cluster: Cluster, slurm: Slurm, preamble: str) -> Iterator[Check]:
     """Say what the preamble does, and what epilayer finds after it, on a compute node if one is free."""
     folder = used.runs / "batch"
     own = write_atomic(folder / "doctor-preamble.sh", preamble)
@@ -235,7 +237,7 @@ def _last(said: str) -> str:
     return lines[-1] if lines else "it said nothing"
 
 
-def _locks(used: Study, slurm: Slurm) -> Check:
+def _locks(used: Workspace, slurm: Slurm) -> Check:
     used.state.mkdir(parents=True, exist_ok=True)
     try:
         return "file locks", True, prove(used.state, slurm), ""
@@ -252,11 +254,11 @@ def _answer(title: str, slurm: Slurm, command: Sequence[str], fix: str) -> Check
     return title, code == 0, first[:80] if code or title == "scheduler" else "answers", fix
 
 
-def _database(used: Study) -> Check:
+def _database(used: Workspace) -> Check:
     from epilayer.store.jobs import without_password
 
     try:
-        queue = cluster_queue_of(used, patience_s=3.0)
+        queue = used.cluster_queue(patience_s=3.0)
         database = queue.board.journal.database
         there = database.client.admin.command("hello")["localTime"].timestamp()
     except EpilayerError as error:

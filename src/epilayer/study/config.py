@@ -1,17 +1,10 @@
-"""Configuration: the only reader of YAML and of the environment.
-
-A *study directory* holds ``epilayer.yaml``, its own ``configs/`` and ``workflows/`` where a user
-puts what they add, and ``.epilayer/`` with the queue, the outputs and the results. What a study
-does not hold itself is taken from the material that ships with the package.
-"""
+"""Configuration: the only reader of YAML and of the environment."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Hashable
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -25,14 +18,13 @@ if TYPE_CHECKING:
 
     from epilayer.engines.base import Engine
     from epilayer.model.cathode import Cathode
-    from epilayer.model.cluster import Cluster, Recovery
+    from epilayer.model.cluster import Cluster
     from epilayer.model.level import EngineSpec, Level
     from epilayer.model.ligand import Ligand
     from epilayer.model.mof import Mof
     from epilayer.model.reference import Reference
 
 STUDY_FILE = "epilayer.yaml"
-STUDY_VARIABLE = "EPILAYER_STUDY"
 EMBEDDED = "embedded"
 
 FrozenT = TypeVar("FrozenT", bound=Frozen)
@@ -72,134 +64,6 @@ class Settings(Frozen):
     title: str | None = None
     authors: tuple[Author, ...] = ()
     licence: Annotated[str, Field(pattern=r"^[A-Za-z0-9.+-]+$")] | None = None
-
-
-@dataclass(frozen=True)
-class Study:
-    """A study directory and what it is configured to use."""
-
-    root: Path
-    settings: Settings
-
-    @property
-    def state(self) -> Path:
-        """The folder of everything that epilayer writes by itself."""
-        return self.root / ".epilayer"
-
-    @property
-    def queue_file(self) -> Path:
-        """The embedded queue."""
-        return self.state / "queue.sqlite"
-
-    @property
-    def outputs_file(self) -> Path:
-        """The embedded job store: every job's output document."""
-        return self.state / "outputs.sqlite"
-
-    @property
-    def results_file(self) -> Path:
-        """The embedded results store: typed records."""
-        return self.state / "results.sqlite"
-
-    @property
-    def results(self) -> Path | str:
-        """Where the typed records are: the embedded store, or the address of a database."""
-        store = self.settings.store
-        return self.results_file if store == EMBEDDED else _filled(store, f"store: in {STUDY_FILE}")
-
-    @property
-    def runs(self) -> Path:
-        """The run directories, one an attempt."""
-        return self.root / "runs"
-
-    @property
-    def workers(self) -> int:
-        """Worker processes to start unless told otherwise."""
-        return self.settings.workers or min(4, os.cpu_count() or 1)
-
-    @cached_property
-    def cluster(self) -> Cluster | None:
-        """The cluster that the study's queue is on; None for the embedded queue."""
-        return None if self.settings.queue == EMBEDDED else self.catalogue.cluster(self.settings.queue)
-
-    def batch_text(self, name: str) -> str:
-        """Return a file of the study's ``slurm/``, or the shipped one.
-
-        Raises
-        ------
-        InputError
-            If there is no such file.
-        """
-        for folder in (self.root / "slurm", shipped("slurm")):
-            if (folder / name).is_file():
-                return (folder / name).read_text(encoding="utf-8")
-        raise InputError(
-            f"There is no {name} in the study's slurm/ folder.", f"Write {self.root / 'slurm' / name}."
-        )
-
-    def recovery(self) -> Recovery:
-        """Return what happens to failed jobs: the study's ``configs/recovery.yaml``, or the shipped one."""
-        from epilayer.model.cluster import Recovery
-
-        own = self.root / "configs" / "recovery.yaml"
-        file = own if own.is_file() else shipped("configs") / "recovery.yaml"
-        return parse(Recovery, read_yaml(file), str(file))
-
-    def citations(self) -> list[str]:
-        """Return the BibTeX of what may be cited: ``configs/citations.bib`` of the study, and as shipped."""
-        files = [folder / "citations.bib" for folder in (self.root / "configs", shipped("configs"))]
-        return [file.read_text(encoding="utf-8") for file in files if file.is_file()]
-
-    @cached_property
-    def catalogue(self) -> Catalogue:
-        """The inputs that this study can name."""
-        return Catalogue((self.root / "configs", shipped("configs")))
-
-    def workflow(self, name: str) -> Path:
-        """Return the file of a workflow given by path or by name."""
-        given = Path(name)
-        if given.suffix == ".py":
-            for path in (given, self.root / given):
-                if path.is_file():
-                    return path.resolve()
-            raise UnknownNameError("workflow file", name, [str(p) for p in self.workflows().values()])
-        known = self.workflows()
-        if name not in known:
-            raise UnknownNameError("workflow", name, known)
-        return known[name]
-
-    def workflows(self) -> dict[str, Path]:
-        """Return the workflows that can be named; the study's own shadow the shipped ones."""
-        found: dict[str, Path] = {}
-        for folder in (shipped("workflows"), self.root / "workflows"):
-            found |= {p.stem: p for p in sorted(folder.glob("[!_]*.py"))}
-        return found
-
-
-def open_study(path: Path | None = None) -> Study:
-    """Return the study at ``path``, at ``$EPILAYER_STUDY``, or the nearest one above the current folder.
-
-    Without any, the current folder is one with default settings.
-
-    Raises
-    ------
-    InputError
-        If a named study does not exist, or its ``epilayer.yaml`` is wrong.
-    """
-    named = path or (Path(os.environ[STUDY_VARIABLE]) if os.environ.get(STUDY_VARIABLE) else None)
-    if named is not None and not named.is_dir():
-        raise InputError(f"There is no study directory {named}.", f"Lay one out: epilayer init {named}")
-    here = Path.cwd()
-    root = named or next((p for p in (here, *here.parents) if (p / STUDY_FILE).is_file()), here)
-    file = root / STUDY_FILE
-    settings = parse(Settings, read_yaml(file), str(file)) if file.is_file() else Settings()
-    if settings.store != EMBEDDED and not settings.store.startswith(("mongodb://", "mongodb+srv://")):
-        # Only the beginning is shown: the rest may hold a password.
-        raise InputError(
-            f"{file}: results cannot be kept in {settings.store.split('://')[0]!r}.",
-            "Write store: embedded, or store: mongodb://HOST/DATABASE.",
-        )
-    return Study(root.resolve(), settings)
 
 
 def shipped(folder: str) -> Path:
@@ -340,7 +204,7 @@ class Catalogue:
 
         def filled(data: dict[str, Any], _folder: Path) -> dict[str, Any]:
             if isinstance(data.get("database"), str) and not pilot:
-                data["database"] = _filled(data["database"], f"the cluster {name!r}")
+                data["database"] = filled_in(data["database"], f"the cluster {name!r}")
             return data
 
         return self._load(Cluster, "clusters", name, filled)
@@ -398,7 +262,7 @@ class Catalogue:
         return value
 
 
-def _filled(text: str, where: str) -> str:
+def filled_in(text: str, where: str) -> str:
     """Fill ``${VARIABLE}`` in from the environment."""
     found = re.findall(r"\$\{(\w+)\}", text)
     missing = next((name for name in found if not os.environ.get(name)), None)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from epilayer.cli.common import jobstore_of, results_of
-
 if TYPE_CHECKING:
     from epilayer.launch.embedded import EmbeddedQueue
     from epilayer.store.results import Record
-    from epilayer.study.config import Study
+    from epilayer.study.workspace import Workspace
 
 
-def harvest(used: Study, queue: EmbeddedQueue) -> int:
+def harvest(used: Workspace, queue: EmbeddedQueue | None = None) -> int:
     """Store the record of every completed job that announces one; return how many were new or changed.
 
     Idempotent: a record's identity is its job's, so that it may be called at any time, also after a
@@ -28,7 +26,7 @@ def harvest(used: Study, queue: EmbeddedQueue) -> int:
     # Replacing jobs inherit metadata, and `store_inputs` hands on what another job has put out.
     made = {
         (job.uuid, job.index): job
-        for job in queue.jobs(state=JobState.COMPLETED)
+        for job in (queue or used.queue()).jobs(state=JobState.COMPLETED)
         if RECORD in job.metadata and not job.function.endswith("store_inputs")
     }
     if not made:
@@ -36,7 +34,7 @@ def harvest(used: Study, queue: EmbeddedQueue) -> int:
     names = [kind.record.__name__ for kind in KINDS.values()]
     wanted = {"uuid": {"$in": sorted({uuid for uuid, _ in made})}, "output.@class": {"$in": names}}
     documents: dict[str, Record] = {}
-    with jobstore_of(used) as outputs:
+    with used.jobstore() as outputs:
         for found in outputs.query(wanted, properties=["uuid", "index", "output"], load=True):
             job = made.get((found["uuid"], found["index"]))
             if job is not None:
@@ -47,7 +45,7 @@ def harvest(used: Study, queue: EmbeddedQueue) -> int:
                 earlier = documents.get(document["id"])
                 if earlier is None or earlier["created"] <= ended:
                     documents[document["id"]] = document
-    results = results_of(used)
+    results = used.results()
     try:
         count = results.put(documents.values())
     finally:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from epilayer.cli.common import jobstore_of, queue_of, results_of
-from epilayer.model.errors import InputError
-from epilayer.study.harvest import harvest
+from epilayer.study.failed_jobs import REMEDIES, log_tail, rerun_command, shortened, telling_lines
+from epilayer.study.trajectories import files, progress_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,17 +22,12 @@ if TYPE_CHECKING:
     from epilayer.model.cohp import Bonding
     from epilayer.model.records import Calculation
     from epilayer.store.results import ResultsStore
-    from epilayer.study.config import Study
+    from epilayer.study.study import Study
+    from epilayer.study.trajectories import Observation, Progress
 
-_TAIL_LINES = 40
-_TAIL_BYTES = 64 << 10
 _MOST_FILES = 200
-_TELLING = 180
 _MOST_NEIGHBOURS = 200
-_MOST_TELLING = 6
 _MOST_TRAJECTORIES = 100
-#: Besides an attempt's own logs: where the programs that it runs say what went wrong.
-_LOGS = ("vasp.out", "std_err.txt", "lobster.out")
 
 
 class StudyDesk:
@@ -43,7 +36,7 @@ class StudyDesk:
     def __init__(self, used: Study) -> None:
         self._study = used
         self.name, self.root = used.root.name, used.root
-        self._results = results_of(used)
+        self._results = used.results()
         self._completed: int | None = None
         self._refreshing = threading.Lock()
 
@@ -54,17 +47,17 @@ class StudyDesk:
 
     @property
     def _queue(self) -> EmbeddedQueue:
-        return queue_of(self._study)
+        return self._study.queue()
 
     def refresh(self) -> None:
         """Store the records of jobs that have completed since the last look."""
         from epilayer.launch.base import JobState
 
         with self._refreshing:
-            queue = queue_of(self._study)
+            queue = self._study.queue()
             completed = queue.status().counts[JobState.COMPLETED]
             if completed != self._completed:
-                harvest(self._study, queue)
+                self._study.harvest(queue)
                 self._completed = completed
 
     def campaigns(self) -> list[Campaign]:
@@ -107,13 +100,13 @@ class StudyDesk:
             uuid=info.uuid,
             function=info.function,
             created=info.created,
-            remedy=_REMEDIES.get(row.failure, ""),
+            remedy=REMEDIES.get(row.failure, ""),
             attempts=tuple(_attempt(a) for a in attempts),
             after=tuple(self._rows(queue.job(number) for number in above)),
             before=tuple(self._rows(queue.job(number) for number in below)),
-            records=self._records(info.uuid),
+            records=self._study.records_of(info.uuid),
             telling=telling_lines(attempts[-1]) if failed and attempts else (),
-            command=self._command(row) if failed else "",
+            command=rerun_command(self._study, row.number, row.failure) if failed else "",
         )
 
     def _rows(self, jobs: Iterable[JobInfo]) -> list[JobRow]:
@@ -124,77 +117,30 @@ class StudyDesk:
         known = classes(self._queue, [job for job in listed if job.state is JobState.FAILED])
         return [_row(job, known.get(job.number)) for job in listed]
 
-    def _command(self, row: JobRow) -> str:
-        """Return what to type to run a failed job again, on a cluster with what it lacked."""
-        wish = _WISHES.get(row.failure, "") if self._study.cluster else ""
-        return f"epilayer rerun {row.number}{wish}" + ("" if self._study.cluster else " && epilayer run")
-
     def trajectories(self) -> list[TrajectoryView]:
         """List the study's trajectories, the one that grew last first."""
-        from epilayer.cli.watch import glance, trajectory_files
-
-        newest = trajectory_files(self.root)[::-1][:_MOST_TRAJECTORIES]
-        return [_trajectory(path, glance(path)) for path in newest]
+        newest = files(self.root)[::-1][:_MOST_TRAJECTORIES]
+        return [_trajectory(progress_of(path)) for path in newest]
 
     def trajectory(self, name: str) -> TrajectoryView:
         """Return one trajectory with what ``epilayer watch`` says of it."""
-        from epilayer.cli.watch import facts, look, trajectory_files
-
-        path = next((p for p in trajectory_files(self.root) if p.parent.name == name), None)
-        if path is None:
-            raise InputError(f"There is no trajectory {name!r} in this study.", "List them: /trajectories")
-        seen = look(path)
-        moved = [(f"MSD so far, {who}", f"{value:.3f} Å²") for who, value in seen.get("msd_ang2", {}).items()]
-        return _trajectory(path, seen, [*facts(seen)[2:], *moved])
+        return _trajectory(self._study.trajectory(name))
 
     def calculations(self, jobs: Sequence[str]) -> dict[str, Calculation]:
         """Return the calculations that these jobs put out, as far as the store has them."""
-        read: list[Calculation] = self._outputs(jobs, "Calculation")
-        return {calculation.provenance.job: calculation for calculation in read}
-
-    def _outputs(self, jobs: Sequence[str], kind: str) -> list[Any]:
-        """Return the outputs of one type that jobs put out, as far as the store has them."""
-        from monty.json import MontyDecoder
-
-        if not jobs:
-            return []
-        wanted = {"uuid": {"$in": sorted(set(jobs))}, "output.@class": kind}
-        with jobstore_of(self._study) as outputs:
-            found = outputs.query(wanted, properties=["output"], load=True)
-            return [MontyDecoder().process_decoded(document["output"]) for document in found]
+        return self._study.calculations(jobs)
 
     def started_from(self, run_directory: str, like: Structure) -> Structure | None:
         """Return the configuration that a run began with, where its files hold it."""
-        from pathlib import Path
-
-        from epilayer.dashboard.files import inside
-        from epilayer.outputs.vasp.initial_structure import BEGINNINGS, begun_from
-
-        found = (inside(Path(run_directory), name, self.root) for name in BEGINNINGS)
-        return next((begun for path in found if path and (begun := begun_from(path, like))), None)
+        return self._study.initial_structure(run_directory, like)
 
     def file(self, path: str) -> Path | None:
         """Return the file of this study that a record refers to."""
-        from epilayer.dashboard.files import inside
-
-        return inside(self.root, path, self.root)
+        return self._study.file(path)
 
     def measured(self, job: str) -> list[Bonding]:
         """Return what LOBSTER measured for a study of bonds, of the free molecule too."""
-        return self._outputs(self._behind(job), "Bonding")
-
-    def _behind(self, job: str) -> list[str]:
-        """Return the uuids of the jobs that a job was built on, and of those that they were built on."""
-        queue = self._queue
-        info = queue.job(job)
-        parents: dict[int, set[int]] = {}
-        for edge in (edge for flow in info.flows for edge in queue.edges(flow)):
-            parents.setdefault(edge.child, set()).add(edge.parent)
-        behind: set[int] = set()
-        found = {info.number}
-        while found := {p for child in found for p in parents.get(child, ())} - behind:
-            behind |= found
-        return [queue.job(number).uuid for number in sorted(behind)]
+        return self._study.bond_analyses(job)
 
     def act(self, verb: Verb, ref: str) -> str:
         """Do what a person asks of a job or a flow."""
@@ -214,41 +160,6 @@ class StudyDesk:
             case Verb.RESUME:
                 return f"{len(queue.resume(ref).changed)} jobs resumed."
 
-    def _records(self, uuid: str) -> tuple[str, ...]:
-        from epilayer.store.filters import Filter, Operator
-
-        asked = [Filter("job", Operator.EQ, (uuid,))]
-        return tuple(
-            record["id"]
-            for kind in self._results.kinds()
-            if "job" in self._results.fields(kind)
-            for record in self._results.query(kind, asked, fields=())
-        )
-
-
-#: What helps, by class of failure, besides what the job itself says.
-_REMEDIES = {
-    "walltime": "Give it more time and rerun it: it goes on from its last checkpoint.",
-    "out_of_memory": "Give it more memory, or fewer jobs at a time (workers in epilayer.yaml), and rerun it.",
-    "node_failure": "Rerun it: the machine failed, not the job.",
-    "preempted": "Rerun it: it was made to leave, and did nothing wrong.",
-    "cancelled": "A person cancelled it at the scheduler: rerun it if it is still wanted.",
-    "scf": "Look at the end of its log; a different mixing or more electronic steps may help, then rerun it.",
-    "ionic": "Rerun it with more steps (--set max_steps=...), or from a better start.",
-    "disk_full": "Free space, then rerun it.",
-    "database": "See that the database answers (epilayer doctor), then rerun it.",
-    "setup": "epilayer doctor names what is missing; then rerun it.",
-    "crash": "Look at the end of stderr.log; rerun it once; if it dies again, run fewer at a time.",
-    "lost": "Rerun it; if it is lost again, look at the log of the workers.",
-    "input": "The input is at fault: mend it and submit again.",
-    "code_error": "The program named its own error: look at its log, then rerun it with other settings.",
-    "other": "Look at the end of stderr.log, which has the traceback, then rerun it.",
-}
-
-
-#: What to ask the scheduler for besides, where the class of failure says that it was too little.
-_WISHES = {"walltime": " --with walltime=48:00:00", "out_of_memory": " --with memory=64G"}
-
 
 def _row(job: JobInfo, failure: FailureClass | None) -> JobRow:
     from epilayer.dashboard.monitor import JobRow
@@ -261,16 +172,10 @@ def _row(job: JobInfo, failure: FailureClass | None) -> JobRow:
         flows=job.flows,
         cause=job.cause or "",
         failure=failure.value if failure else "",
-        telling=_telling(job),
+        telling=shortened(job.cause or ""),
         started=job.started,
         ended=job.ended,
     )
-
-
-def _telling(job: JobInfo) -> str:
-    """Return the words of its log that tell most: the cause that the queue took from its last error."""
-    cause = job.cause or ""
-    return cause if len(cause) <= _TELLING else cause[: _TELLING - 1] + "…"
 
 
 def _attempt(attempt: Attempt) -> AttemptView:
@@ -286,45 +191,30 @@ def _attempt(attempt: Attempt) -> AttemptView:
         took=took,
         directory=attempt.directory,
         files=_files(attempt.directory),
-        tails=tuple((path.name, _tail(path)) for path in (attempt.stderr, attempt.stdout)),
+        tails=tuple((path.name, log_tail(path)) for path in (attempt.stderr, attempt.stdout)),
     )
 
 
-def telling_lines(attempt: Attempt) -> tuple[tuple[str, str], ...]:
-    """Return the lines of an attempt's logs that name a failure, and the last of standard error."""
-    from epilayer.launch.failures import by_text
-
-    found: dict[str, str] = {}
-    logs = (attempt.stderr, *(attempt.directory / name for name in _LOGS), attempt.stdout)
-    for path in logs:
-        lines = [line.strip() for line in _tail(path).splitlines() if line.strip()]
-        # A traceback repeats the source; what was raised stands at its end.
-        told = [
-            line for line in lines if by_text(line) is not None and not line.startswith(("raise ", "File "))
-        ]
-        if path == attempt.stderr and lines:
-            told = [*told[-_MOST_TELLING:], lines[-1]]
-        for line in told[-_MOST_TELLING:]:
-            found.setdefault(line if len(line) <= _TELLING else line[: _TELLING - 1] + "…", path.name)
-    return tuple((name, line) for line, name in list(found.items())[:_MOST_TELLING])
-
-
-def _trajectory(path: Path, seen: dict[str, Any], facts: Sequence[tuple[str, str]] = ()) -> TrajectoryView:
+def _trajectory(seen: Progress | Observation) -> TrajectoryView:
     from epilayer.dashboard.monitor import TrajectoryView
-    from epilayer.trajectory.tail import tail_path
+    from epilayer.study.trajectories import Progress
 
-    written_s = max(file.stat().st_mtime for file in (path, tail_path(path)) if file.exists())
+    so_far, facts, warned = (
+        (seen, [], ()) if isinstance(seen, Progress) else (seen.progress, seen.facts()[2:], seen.warnings)
+    )
+    if not isinstance(seen, Progress) and seen.motion is not None:
+        facts += [(f"MSD so far, {name}", f"{value:.3f} Å²") for name, value in seen.motion.msd_ang2.items()]
     return TrajectoryView(
-        name=path.parent.name,
-        label=seen["label"] or path.parent.name,
-        level=seen["level"] or "",
-        steps=(seen.get("step") or 0, seen["steps_wanted"]),
-        frames=seen["frames"],
-        complete=seen["complete"],
-        written=dt.datetime.fromtimestamp(written_s, tz=dt.UTC),
-        path=path,
+        name=so_far.folder.name,
+        label=so_far.label or so_far.folder.name,
+        level=so_far.level,
+        steps=(so_far.step, so_far.steps),
+        frames=so_far.frames,
+        complete=so_far.complete,
+        written=dt.datetime.fromtimestamp(so_far.written_s, tz=dt.UTC),
+        path=so_far.file,
         facts=tuple(facts),
-        warnings=tuple((warned["kind"], warned["text"]) for warned in seen["warnings"]),
+        warnings=tuple((one.kind, one.text) for one in warned),
     )
 
 
@@ -337,15 +227,3 @@ def _files(directory: Path) -> tuple[tuple[str, int], ...]:
         if path.is_file() and not path.is_symlink():
             found.append((path.relative_to(directory).as_posix(), path.stat().st_size))
     return tuple(found)
-
-
-def _tail(path: Path) -> str:
-    """Return the last lines of a log, without reading all of a long one."""
-    try:
-        with path.open("rb") as file:
-            length = file.seek(0, 2)
-            file.seek(max(0, length - _TAIL_BYTES))
-            text = file.read().decode("utf-8", errors="replace")
-    except OSError:
-        return ""
-    return "\n".join(deque(text.splitlines(), maxlen=_TAIL_LINES))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from epilayer.cli.common import queue_of, results_of
 from epilayer.study.stored_files import provenances
 
 if TYPE_CHECKING:
@@ -12,12 +11,12 @@ if TYPE_CHECKING:
 
     from epilayer.launch.base import JobInfo
     from epilayer.store.results import Record
-    from epilayer.study.config import Study
+    from epilayer.study.workspace import Workspace
 
 _SHORT = 12
 
 
-def job_rows(used: Study, _: str | None) -> Iterator[Record]:
+def job_rows(used: Workspace, _: str | None) -> Iterator[Record]:
     """Yield the jobs of the queue."""
     for job in _jobs(used):
         yield _row(
@@ -37,7 +36,7 @@ def job_rows(used: Study, _: str | None) -> Iterator[Record]:
         )
 
 
-def run_rows(used: Study, of: str | None) -> Iterator[Record]:
+def run_rows(used: Workspace, of: str | None) -> Iterator[Record]:
     """Yield a row for each job behind each result: which it is, where it ran, what it left."""
     jobs = {job.uuid: job for job in _jobs(used)}
     for record in _records(used, of):
@@ -71,7 +70,7 @@ def run_rows(used: Study, of: str | None) -> Iterator[Record]:
             )
 
 
-def structure_rows(used: Study, of: str | None) -> Iterator[Record]:
+def structure_rows(used: Workspace, of: str | None) -> Iterator[Record]:
     """Yield the structures that results hold."""
     from pymatgen.core import Structure
 
@@ -117,16 +116,16 @@ def _row(kind: str, identity: str, created: str, fields: dict[str, Any]) -> Reco
     return {"kind": kind, "id": identity, "created": created, "schema_version": 1, "fields": fields}
 
 
-def _jobs(used: Study) -> list[JobInfo]:
-    return queue_of(used).jobs() if used.cluster is not None or used.queue_file.exists() else []
+def _jobs(used: Workspace) -> list[JobInfo]:
+    return used.queue().jobs() if used.cluster is not None or used.queue_file.exists() else []
 
 
 def _took_s(job: JobInfo) -> float | None:
     return (job.ended - job.started).total_seconds() if job.started and job.ended else None
 
 
-def _records(used: Study, of: str | None) -> list[Record]:
-    results = results_of(used)
+def _records(used: Workspace, of: str | None) -> list[Record]:
+    results = used.results()
     try:
         if of is not None:
             return [results.get(of)]

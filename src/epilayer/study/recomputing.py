@@ -9,7 +9,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from epilayer import __version__
-from epilayer.cli.common import jobstore_of, queue_of
 from epilayer.model.errors import EpilayerError
 from epilayer.store.checksums import Damage
 from epilayer.study.stored_files import located, provenances
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
     from epilayer.model.records import AdsorptionEnergy, Calculation, Leg, Provenance
     from epilayer.model.surface import SurfaceEnergy
     from epilayer.store.results import Record
-    from epilayer.study.config import Study
     from epilayer.study.verifying import Verification
+    from epilayer.study.workspace import Workspace
 
 _TOLERANCE_EV = 1e-8
 """Decimals are written out in full; this is what adding floats in another order may change."""
@@ -34,7 +33,7 @@ _ENERGY = re.compile(rb"(?:^|\s)energy=(\S+)")
 _TAIL_BYTES = 1 << 22
 
 
-def check_numbers(used: Study, records: Sequence[Record], found: Verification) -> None:
+def check_numbers(used: Workspace, records: Sequence[Record], found: Verification) -> None:
     """Add to what was found every number that does not follow from what is stored below it.
 
     Raw files give the energies of the calculations. The job that made a record is run once more, as it was
@@ -44,7 +43,7 @@ def check_numbers(used: Study, records: Sequence[Record], found: Verification) -
     from epilayer.store.records import KINDS, record_of
 
     typed = {r["id"]: record_of(r) for r in records if r["kind"] in KINDS}
-    with jobstore_of(used) as outputs:
+    with used.jobstore() as outputs:
         by_job = _calculations(
             outputs, {str(p["job"]) for r in records for p in provenances(r.get("body", {}))}
         )
@@ -79,9 +78,9 @@ def check_numbers(used: Study, records: Sequence[Record], found: Verification) -
 class _Remade:
     """Makes records again by the jobs that made them."""
 
-    def __init__(self, used: Study, outputs: JobStore) -> None:
+    def __init__(self, used: Workspace, outputs: JobStore) -> None:
         self._outputs = outputs
-        self._queue = queue_of(used) if used.queue_file.exists() or used.cluster is not None else None
+        self._queue = used.queue() if used.queue_file.exists() or used.cluster is not None else None
         self.notes: list[str] = []
 
     def record(self, stored: Record) -> Frozen | None:
@@ -208,7 +207,7 @@ def _surface_j_per_m2(record: SurfaceEnergy, by_job: Mapping[str, Calculation]) 
     return record.surface_energy_j_per_m2, surface_energy_j_per_m2(thickest, bulks[0])[0]
 
 
-def _leg_differences(used: Study, named: str, leg: Leg, made: Calculation | None) -> Iterator[Damage]:
+def _leg_differences(used: Workspace, named: str, leg: Leg, made: Calculation | None) -> Iterator[Damage]:
     """Compare a leg's energy with the job's own output and, without one, with the raw file."""
     where, energy_ev = (
         ("the raw file", _raw_energy_ev(used, leg.provenance))
@@ -219,14 +218,14 @@ def _leg_differences(used: Study, named: str, leg: Leg, made: Calculation | None
         yield Damage(named, f"its leg {leg.role} has {leg.energy_ev!r} eV, and {where} {energy_ev!r} eV")
 
 
-def _raw_differences(used: Study, made: Calculation) -> Iterator[Damage]:
+def _raw_differences(used: Workspace, made: Calculation) -> Iterator[Damage]:
     """Compare the energy in a job's output with the raw file that the engine left."""
     raw_ev = _raw_energy_ev(used, made.provenance)
     if raw_ev is not None and not math.isclose(raw_ev, made.energy_ev, rel_tol=0, abs_tol=_TOLERANCE_EV):
         yield Damage(made.label, f"its output states {made.energy_ev!r} eV, and its raw file {raw_ev!r} eV")
 
 
-def _raw_energy_ev(used: Study, origin: Provenance) -> float | None:
+def _raw_energy_ev(used: Workspace, origin: Provenance) -> float | None:
     folder, files = located(used, origin.run_directory), origin.files
     if "relaxation.extxyz" in files:
         return _last_energy_ev(folder / "relaxation.extxyz")

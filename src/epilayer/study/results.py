@@ -9,7 +9,7 @@ from epilayer.model.errors import InputError
 from epilayer.store.filters import parse_filter
 from epilayer.store.records import record_of
 from epilayer.store.results import open_results
-from epilayer.study.config import open_study
+from epilayer.study.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +80,7 @@ def open(where: str | Path) -> Results:  # noqa: A001  (results.open reads as it
     if "://" in str(where):
         return Results(open_results(where))
     path = Path(where)
-    kept = open_study(path).results if path.is_dir() else path
+    kept = Workspace.open(path).results_address if path.is_dir() else path
     if isinstance(kept, Path) and not kept.is_file():
         raise InputError(f"{path} holds no results.", "Give a study's folder, or its results file.")
     return Results(open_results(kept))

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from epilayer import __version__
-from epilayer.cli.common import jobstore_of, queue_of, results_of
 from epilayer.cli.results import sources_of, things_of
 from epilayer.model.errors import InputError
 from epilayer.store.ro_crate import Crate, CrateAction, CrateAuthor, CrateFile, CrateLevel, CrateNumber
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from epilayer.launch.base import JobInfo
     from epilayer.report.paper_table import Found
     from epilayer.store.results import Record
-    from epilayer.study.config import Study
+    from epilayer.study.workspace import Workspace
 
 _ADDRESSES = {
     "vasp": "https://www.vasp.at",
@@ -44,7 +43,7 @@ _NUMBERS = {
 _WORD = re.compile(r"[^A-Za-z0-9]+")
 
 
-def crate_of(used: Study, identity: str | None = None) -> Crate:
+def crate_of(used: Workspace, identity: str | None = None) -> Crate:
     """Return one result (by id, or its beginning), or all, with everything they rest on.
 
     Raises
@@ -101,8 +100,8 @@ def crate_of(used: Study, identity: str | None = None) -> Crate:
     )
 
 
-def _records(used: Study, identity: str | None) -> list[Record]:
-    results = results_of(used)
+def _records(used: Workspace, identity: str | None) -> list[Record]:
+    results = used.results()
     try:
         if identity is not None:
             return [results.get(identity)]
@@ -141,13 +140,13 @@ class _Chain:
     before: Mapping[int, frozenset[int]] = field(default_factory=dict)
 
 
-def _jobs_behind(used: Study, records: Sequence[Record]) -> _Chain:
+def _jobs_behind(used: Workspace, records: Sequence[Record]) -> _Chain:
     """Return the completed jobs that made the records and those before them; none without the queue."""
     from epilayer.launch.base import JobState
 
     if used.cluster is None and not used.queue_file.exists():
         return _Chain()
-    queue = queue_of(used)
+    queue = used.queue()
     known = {job.number: job for job in queue.jobs(state=JobState.COMPLETED)}
     makers = {r["fields"].get("job") for r in records}
     before: dict[int, set[int]] = {}
@@ -167,16 +166,18 @@ def _jobs_behind(used: Study, records: Sequence[Record]) -> _Chain:
     )
 
 
-def _jobs(used: Study, chain: _Chain, made: Mapping[Any, str]) -> tuple[list[CrateFile], list[CrateAction]]:
+def _jobs(
+    used: Workspace, chain: _Chain, made: Mapping[Any, str]
+) -> tuple[list[CrateFile], list[CrateAction]]:
     """Return input, output and left files of each job, and the jobs as actions."""
     from monty.json import jsanitize
 
     if not chain.jobs:
         return [], []
-    queue = queue_of(used)
+    queue = used.queue()
     names = {job.number: f"{job.number}-{_slug(job.name)}.json" for job in chain.jobs}
     files, actions = [], []
-    with jobstore_of(used) as outputs:
+    with used.jobstore() as outputs:
         for job in chain.jobs:
             name, spec = names[job.number], queue.spec(job.id)
             document = outputs.query_one({"uuid": job.uuid, "index": job.index}, load=True)
@@ -208,7 +209,7 @@ def _jobs(used: Study, chain: _Chain, made: Mapping[Any, str]) -> tuple[list[Cra
     return files, actions
 
 
-def _left(used: Study, output: Any) -> list[CrateFile]:  # noqa: ANN401  (any JSON)
+def _left(used: Workspace, output: Any) -> list[CrateFile]:  # noqa: ANN401  (any JSON)
     """Return the files that the output of a calculation names as left by itself."""
     origin = output.get("provenance") if isinstance(output, dict) else None
     if not origin or output.get("@class") == "Segment":  # a trajectory's files are those of its last segment
@@ -220,7 +221,7 @@ def _versions(output: Any) -> dict[str, str]:  # noqa: ANN401  (any JSON)
     return {n: v for origin in provenances(output) for n, v in (origin.get("versions") or {}).items()}
 
 
-def _inside(used: Study, folders: Mapping[Path, Mapping[str, str]]) -> Iterator[CrateFile]:
+def _inside(used: Workspace, folders: Mapping[Path, Mapping[str, str]]) -> Iterator[CrateFile]:
     for folder, files in folders.items():
         if folder.is_relative_to(used.root):  # imported files stay where they are
             for name, sha256 in files.items():
@@ -228,13 +229,13 @@ def _inside(used: Study, folders: Mapping[Path, Mapping[str, str]]) -> Iterator[
                 yield CrateFile(place, folder / name, "Left by a job, as it ran", sha256)
 
 
-def _configs(used: Study, values: list[Any]) -> Iterator[CrateFile]:
+def _configs(used: Workspace, values: list[Any]) -> Iterator[CrateFile]:
     for kind, name in things_of(used, values):
         path: Path = used.catalogue.names(kind)[name]
         yield CrateFile(f"configs/{kind}/{path.name}", path, f"{kind.removesuffix('s').capitalize()} {name}")
 
 
-def _level(used: Study, level: Any) -> CrateLevel:  # noqa: ANN401  (LevelOfTheory)
+def _level(used: Workspace, level: Any) -> CrateLevel:  # noqa: ANN401  (LevelOfTheory)
     named = used.catalogue.names("levels")
     licence = "not stated"
     if level.name in named:

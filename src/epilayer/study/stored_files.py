@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from epilayer.cli.common import jobstore_of
 from epilayer.model.files import sha256_file
 from epilayer.store.checksums import (
     RUN_SEAL,
@@ -20,7 +19,7 @@ from epilayer.store.checksums import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from epilayer.study.config import Study
+    from epilayer.study.workspace import Workspace
 
 _TRAJECTORIES = "trajectories"
 _PASSING = frozenset({SUFFIX, ".tmp", ".lock"})
@@ -40,7 +39,7 @@ def provenances(value: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401  (any J
 
 
 def run_files(
-    used: Study, records: Iterable[Mapping[str, Any]], *, everything: bool = False
+    used: Workspace, records: Iterable[Mapping[str, Any]], *, everything: bool = False
 ) -> dict[Path, dict[str, str]]:
     """Return the SHA-256 of each file, by its folder, that records name: runs and trajectories.
 
@@ -73,10 +72,10 @@ def _named(body: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str]]]:
             yield one["path"], one["files"]
 
 
-def _outputs(used: Study) -> Iterator[dict[str, Any]]:
+def _outputs(used: Workspace) -> Iterator[dict[str, Any]]:
     if used.cluster is None and not used.outputs_file.is_file():
         return
-    with jobstore_of(used) as outputs:
+    with used.jobstore() as outputs:
         for document in outputs.docs_store.query({}, properties=["output"]):
             values = document.get("output")
             for value in values if isinstance(values, list) else [values]:
@@ -84,7 +83,7 @@ def _outputs(used: Study) -> Iterator[dict[str, Any]]:
                     yield value
 
 
-def located(used: Study, path: str) -> Path:
+def located(used: Workspace, path: str) -> Path:
     """Return a file or folder of a study where it is now: a study may have been moved as a whole."""
     given = Path(path)
     if given.exists():
@@ -105,7 +104,7 @@ def sealed_entries(folder: Path) -> Mapping[str, Any] | None:
     return None if content is None else dict(content["files"])
 
 
-def seal_study(used: Study, records: Iterable[Mapping[str, Any]]) -> None:
+def seal_study(used: Workspace, records: Iterable[Mapping[str, Any]]) -> None:
     """Seal the files behind records and outputs, and the databases; nothing damaged is sealed."""
     for folder, files in run_files(used, records, everything=True).items():
         sealed = sealed_entries(folder)

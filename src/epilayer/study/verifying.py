@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from epilayer.cli.common import jobstore_of, results_of
 from epilayer.model.errors import InputError
 from epilayer.model.files import sha256_file
 from epilayer.store.checksums import RUN_SEAL, Damage, check_database, compare, sealed_sha256
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from epilayer.study.config import Study
+    from epilayer.study.workspace import Workspace
 
 
 @dataclass
@@ -40,13 +39,13 @@ class Verification:
     notes: list[str] = field(default_factory=list)
 
 
-def verify(used: Study, identity: str | None = None) -> Verification:
+def verify(used: Workspace, identity: str | None = None) -> Verification:
     """Check one record (by id, or its beginning), or all of a study.
 
     The databases are checked first: of a damaged one nothing else is read.
     """
     found = Verification()
-    embedded = used.results == used.results_file
+    embedded = used.results_address == used.results_file
     if embedded and not used.results_file.is_file():
         raise InputError(f"{used.root} has no results.", "Compute some: epilayer run paper_adsorption")
     for path in (used.results_file, used.outputs_file):
@@ -55,7 +54,7 @@ def verify(used: Study, identity: str | None = None) -> Verification:
             _check_database(used, path, found)
     if found.damages:
         return found
-    results = results_of(used)
+    results = used.results()
     try:
         if not embedded:
             found.notes.append("The results are in a database: its documents were checked by their hashes.")
@@ -77,7 +76,7 @@ def verify(used: Study, identity: str | None = None) -> Verification:
     return found
 
 
-def _check_database(used: Study, path: Path, found: Verification) -> None:
+def _check_database(used: Workspace, path: Path, found: Verification) -> None:
     state = check_database(path)
     if state.damage is not None:
         found.damages.append(state.damage)
@@ -88,7 +87,7 @@ def _check_database(used: Study, path: Path, found: Verification) -> None:
         found.damages += [Damage(str(path), what) for what in _damaged_documents(used, path)]
 
 
-def _damaged_documents(used: Study, path: Path) -> list[str]:
+def _damaged_documents(used: Workspace, path: Path) -> list[str]:
     if path == used.results_file:
         from epilayer.store.results import SqliteResults
 
@@ -97,7 +96,7 @@ def _damaged_documents(used: Study, path: Path) -> list[str]:
             return results.damaged()
         finally:
             results.close()
-    with jobstore_of(used) as outputs:
+    with used.jobstore() as outputs:
         stores = (outputs.docs_store, *outputs.additional_stores.values())
         return [what for store in stores for what in store.damaged()]
 

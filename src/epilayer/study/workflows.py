@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
     from jobflow import Flow
 
-    from epilayer.study.config import Study
+    from epilayer.study.workspace import Workspace
 
 CATALOGUE = "catalogue"
 
 
-def build_flow(study: Study, name: str, settings: Sequence[str], level: str | None) -> Flow:
+def build_flow(study: Workspace, name: str, settings: Sequence[str], level: str | None) -> Flow:
     """Load the workflow ``name`` and call its ``build`` with the given settings.
 
     Parameters

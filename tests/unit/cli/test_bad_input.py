@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from command import Said, runner
+from epilayer import Study
 from epilayer.model.errors import InputError
-from epilayer.study.config import open_study, shipped
+from epilayer.study.config import shipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -356,5 +357,5 @@ def test_the_traceback_is_there_for_who_asks(run: Run, study: Path) -> None:
 def test_a_store_that_is_no_address_is_refused_without_its_password(tmp_path: Path) -> None:
     (tmp_path / "epilayer.yaml").write_text("store: postgres://me:s3cret@host/db\n")
     with pytest.raises(InputError, match="results cannot be kept in 'postgres'") as refusal:
-        open_study(tmp_path)
+        Study.open(tmp_path)
     assert "s3cret" not in str(refusal.value)

@@ -13,14 +13,13 @@ from rocrate.rocrate import ROCrate
 from typer.testing import CliRunner
 
 from bound_water import bound_water
-from epilayer.cli.common import jobstore_of, results_of
+from epilayer import Study
 from epilayer.cli.root import app
 from epilayer.model.errors import InputError
 from epilayer.model.files import sha256_file
 from epilayer.model.records import Provenance
 from epilayer.store.records import document_of
 from epilayer.store.ro_crate import CHECKSUMS, METADATA
-from epilayer.study.config import Study, open_study
 from epilayer.study.stored_files import seal_study
 
 if TYPE_CHECKING:
@@ -41,14 +40,14 @@ def used(tmp_path: Path) -> Study:
     folder.mkdir(parents=True)
     (root / "epilayer.yaml").write_text(SETTINGS)
     (folder / "relaxation of a+b.log").write_text("energy\n" * 500)
-    study = open_study(root)
+    study = Study.open(root)
     files = {"relaxation of a+b.log": sha256_file(folder / "relaxation of a+b.log")}
     versions = {"chgnet": "0.4.2"}
     origin = Provenance(job="job", run_directory=str(folder), files=files, versions=versions)
     document = document_of(bound_water(origin), job="job", created="2025-01-01T00:00:00Z")
-    with jobstore_of(study) as outputs:
+    with study.jobstore() as outputs:
         outputs.update([{"uuid": "other", "index": 1, "output": None}], key=["uuid", "index"])
-    results = results_of(study)
+    results = study.results()
     results.put([document])
     results.close()
     seal_study(study, [document])

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bound_water import bound_water
-from epilayer.cli.common import jobstore_of, results_of
+from epilayer import Study
 from epilayer.cli.root import app
 from epilayer.model.errors import InputError
 from epilayer.model.files import sha256_file
@@ -22,7 +22,6 @@ from epilayer.store import records as store_records
 from epilayer.store.archive import close_with_digest, open_archive
 from epilayer.store.records import document_of, record_of
 from epilayer.store.results import SqliteResults
-from epilayer.study.config import Study, open_study
 from epilayer.study.stored_files import seal_study
 from epilayer.study.verifying import verify
 
@@ -37,13 +36,13 @@ def used(tmp_path: Path) -> Study:
     folder.mkdir(parents=True)
     (root / "epilayer.yaml").touch()
     (folder / "log.txt").write_text("energy\n" * 500)
-    made = open_study(root)
+    made = Study.open(root)
     files = {"log.txt": sha256_file(folder / "log.txt")}
     provenance = Provenance(job="job", run_directory=str(folder), files=files)
     document = document_of(bound_water(provenance), job="job", created="2025-01-01T00:00:00Z")
-    with jobstore_of(made) as outputs:
+    with made.jobstore() as outputs:
         outputs.update([{"uuid": "job", "index": 1, "output": {"x": float("nan")}}], key=["uuid", "index"])
-    results = results_of(made)
+    results = made.results()
     results.put([document])
     results.close()
     seal_study(made, [document])
@@ -61,7 +60,7 @@ def run(study: Study, *arguments: str) -> dict[str, Any]:
 def other(tmp_path: Path) -> Study:
     (tmp_path / "to").mkdir()
     (tmp_path / "to" / "epilayer.yaml").touch()
-    return open_study(tmp_path / "to")
+    return Study.open(tmp_path / "to")
 
 
 def test_what_goes_out_comes_in_and_twice_changes_nothing(used: Study, tmp_path: Path) -> None:
@@ -74,7 +73,7 @@ def test_what_goes_out_comes_in_and_twice_changes_nothing(used: Study, tmp_path:
     assert run(target, "import", str(file)) == {"added": 0, "changed": 0, "unchanged": 1, "files": 0}
     found = verify(target)
     assert (found.damages, found.records, found.numbers) == ([], 1, 1)
-    with jobstore_of(target) as outputs:
+    with target.jobstore() as outputs:
         (document,) = outputs.query({"uuid": "job"})
         assert document["output"]["x"] != document["output"]["x"]
     with zipfile.ZipFile(file) as archive:

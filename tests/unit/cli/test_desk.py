@@ -20,17 +20,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "dashboard"))
 
 from record_kinds import lobster_run
 
-from epilayer.cli.common import jobstore_of
+from epilayer import Study
 from epilayer.dashboard.monitor import Verb
 from epilayer.launch.embedded import EmbeddedQueue
 from epilayer.model.cluster import FailureClass
 from epilayer.model.errors import InputError
-from epilayer.study.config import open_study
-from epilayer.study.monitor import _REMEDIES, StudyDesk
+from epilayer.study.failed_jobs import REMEDIES
+from epilayer.study.monitor import StudyDesk
 
 if TYPE_CHECKING:
     from epilayer.dashboard.monitor import JobView
-    from epilayer.study.config import Study
 
 pytest.importorskip("starlette", reason="the dashboard's extra is not installed")
 
@@ -44,7 +43,7 @@ epilayer.model.errors.EngineError: The electronic loop did not converge.
 @pytest.fixture
 def study(tmp_path: Path) -> Study:
     (tmp_path / "epilayer.yaml").touch()
-    return open_study(tmp_path)
+    return Study.open(tmp_path)
 
 
 def queue_of(study: Study) -> EmbeddedQueue:
@@ -81,7 +80,7 @@ def test_a_failed_job_tells_class_lines_remedy_and_command(study: Study) -> None
 
 
 def test_every_class_of_failure_says_what_helps() -> None:
-    assert set(_REMEDIES) == {kind.value for kind in FailureClass}
+    assert set(REMEDIES) == {kind.value for kind in FailureClass}
 
 
 def test_a_long_line_is_cut_and_a_log_without_words_tells_nothing(study: Study) -> None:
@@ -140,7 +139,7 @@ def test_the_lobster_runs_behind_a_record_are_found_by_what_built_on_what(study:
     queue = queue_of(study)
     queue.submit(Flow([measured, between, judged, apart], name="study"))
     by_name = {job.name: job for job in queue.jobs()}
-    with jobstore_of(study) as outputs:
+    with study.jobstore() as outputs:
         for name in ("bonds", "other bonds"):
             label = bonding.model_copy(update={"label": name})
             made = {"uuid": by_name[name].uuid, "index": 1, "output": label, "completed_at": "2026-01-01"}

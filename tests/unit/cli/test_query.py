@@ -12,13 +12,12 @@ from pymatgen.core import Lattice, Structure
 from typer.testing import CliRunner
 
 import epilayer.study.results
-from epilayer.cli.common import results_of
+from epilayer import Study
 from epilayer.cli.root import app
 from epilayer.model.errors import InputError, UnknownNameError
 from epilayer.model.level import EngineKind, LevelOfTheory
 from epilayer.model.records import AdsorptionEnergy, Leg, Provenance, Status
 from epilayer.store.records import document_of
-from epilayer.study.config import open_study
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +49,7 @@ def record(facet: str, ligand: str, value_ev: float | None) -> AdsorptionEnergy:
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("study")
     (root / "epilayer.yaml").touch()
-    results = results_of(open_study(root))
+    results = Study.open(root).results()
     results.put(
         document_of(record(*key, value), job="j", created="2025-01-01T00:00:00Z")
         for key, value in VALUES_EV.items()
@@ -87,7 +86,7 @@ def test_groups_count_and_summarise_all_that_matches(study: Path) -> None:
 
 def test_a_stand_in_is_marked_in_every_answer(tmp_path: Path) -> None:
     (tmp_path / "epilayer.yaml").touch()
-    results = results_of(open_study(tmp_path))
+    results = Study.open(tmp_path).results()
     real = record("100", "water", -0.5)
     made_up = real.model_copy(
         update={"facet": "001", "level": real.level.model_copy(update={"name": "paper", "stand_in": True})}

@@ -17,7 +17,7 @@ from ase.io import write
 from pymatgen.core import Lattice, Structure
 from typer.testing import CliRunner
 
-from epilayer.cli.common import jobstore_of, results_of
+from epilayer import Study
 from epilayer.cli.root import app
 from epilayer.model.dynamics import DynamicsSettings, FileReference
 from epilayer.model.files import sha256_file
@@ -27,7 +27,6 @@ from epilayer.model.level import EngineKind, LevelOfTheory
 from epilayer.model.records import AdsorptionEnergy, Calculation, Leg, Provenance, Status
 from epilayer.model.transport import DiffusionEstimate, TransportReport, Verdict
 from epilayer.store.records import document_of
-from epilayer.study.config import Study, open_study
 from epilayer.study.stored_files import seal_study
 from epilayer.study.verifying import verify
 
@@ -128,15 +127,15 @@ def stored(
 ) -> Study:
     root.mkdir(exist_ok=True)
     (root / "epilayer.yaml").touch()
-    used = open_study(root)
+    used = Study.open(root)
     made = [leg(used, *one) for one in (("adslab", -125.5), ("slab", -100.25), ("molecule", -24.75))]
     for one, _ in made:
         (Path(one.provenance.run_directory) / "stdout.log").write_text(f"{one.role} relaxed\n")
     records = [adsorption(tuple(one for one, _ in made), value_ev), *(make(used) for make in others)]
     documents = [document_of(record, job="j", created="2025-01-01T00:00:00Z") for record in records]
-    with jobstore_of(used) as outputs:
+    with used.jobstore() as outputs:
         outputs.update([{"uuid": c.provenance.job, "index": 1, "output": c} for _, c in made], key="uuid")
-    results = results_of(used)
+    results = used.results()
     results.put(documents)
     results.close()
     seal_study(used, documents)
@@ -221,7 +220,7 @@ def test_a_lost_file_and_a_number_that_does_not_follow_are_found(tmp_path: Path)
 
 
 def test_a_leg_that_is_not_what_its_job_computed_is_found(used: Study) -> None:
-    with jobstore_of(used) as outputs:
+    with used.jobstore() as outputs:
         (made,) = outputs.query({"uuid": "job-slab--100.25"}, load=True)
         made["output"]["energy_ev"] = -100.26
         outputs.update([made], key="uuid")
@@ -233,7 +232,7 @@ def test_a_leg_that_is_not_what_its_job_computed_is_found(used: Study) -> None:
 
 
 def test_writing_on_is_not_damage_but_a_document_changed_behind_our_back_is(used: Study) -> None:
-    results = results_of(used)
+    results = used.results()
     results.put([document_of(adsorption((), -0.4), job="k", created="2025-01-02T00:00:00Z")])
     results.close()
     found = verify(used)
@@ -250,7 +249,7 @@ def test_a_study_that_was_moved_is_still_checked(
 ) -> None:
     moved = tmp_path_factory.mktemp("moved") / "study"
     shutil.move(used.root, moved)
-    there = open_study(moved)
+    there = Study.open(moved)
     assert verify(there).damages == []
     path = next(there.runs.rglob("relaxation.extxyz"))
     flip(path, 17, 3)

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from epilayer.cli import watch as command
 from epilayer.cli.root import app
 from epilayer.model.errors import InputError, StoreError
+from epilayer.study.trajectories import observe
 from epilayer.trajectory.log import TRAJECTORY, TrajectoryFolder
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def test_live_it_ends_with_the_run(
         waits.append(seconds)
         write(log, 31, 100)
 
-    monkeypatch.setattr(command.time, "sleep", grow)
+    monkeypatch.setattr(time, "sleep", grow)
     done = CliRunner().invoke(app, ["watch", str(folder), "--every", "0.5"])
     assert done.exit_code == 0
     assert waits == [0.5]
@@ -141,10 +141,10 @@ def test_a_trajectory_from_elsewhere_and_an_empty_one(
 
 def test_what_is_no_trajectory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StoreError, match="There is no trajectory"):
-        command.look(tmp_path / "no.h5")
+        observe(tmp_path / "no.h5")
     (tmp_path / "bad.h5").write_bytes(b"nothing")
     with pytest.raises(StoreError, match="not an HDF5 file"):
-        command.look(tmp_path / "bad.h5")
+        observe(tmp_path / "bad.h5")
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(app, ["watch", "--once"])
     assert isinstance(done.exception, InputError)
