@@ -29,8 +29,6 @@ def lay_out(folder: Path) -> None:
     cif = CATHODE_PAGE.read_text(encoding="utf-8").split("```text\n")[1].split("```")[0]
     (folder / "mine.cif").write_text(cif, encoding="utf-8")
     (folder / "molecule.xyz").write_text("2\nhydroxide\nO 0 0 0\nH 0 0 0.97\n", encoding="utf-8")
-    published = (TESTS / "data" / "audit" / "correct.txt").read_text(encoding="utf-8")
-    (folder / "methods.txt").write_text(published, encoding="utf-8")
     shutil.copy(TESTS / "data" / "audit" / "as_published.yaml", folder / "facts.yaml")
     shutil.copytree(TESTS / "data" / "golden" / "paper+u+d3", folder / "inputs")
     framework(Study.open(folder).catalogue.mof("met6")).to(folder / "mof.cif")

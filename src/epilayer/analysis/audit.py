@@ -1,4 +1,4 @@
-"""Audit of a methods text: what is wrong in it, and what whoever repeats the work would have to guess."""
+"""Audit of the facts of a methods text: what is wrong in it, and what it leaves open."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ _SUM_SLACK = 0.02
 def audit_methods(
     facts: MethodsFacts, molecules: Mapping[str, str], level: Level | None = None
 ) -> list[AuditFinding]:
-    """Return what a methods text has wrong, or leaves open.
+    """Return what the facts of a methods text have wrong, or leave open.
 
     Parameters
     ----------
     facts
-        Typed in, or read by :func:`epilayer.analysis.prose.read_methods`.
+        What the text states.
     molecules
         Formulas of known molecules by name; neutral ones and ions.
     level

@@ -141,28 +141,3 @@ def _charge(text: str) -> tuple[str, int | None]:
     # C2H4+2 and the like are rare; a digit before the sign belongs to the formula (Na+, C4H5N2-).
     sign = 1 if found[2] == "+" else -1
     return text[: found.start(2)].rstrip("^"), sign
-
-
-def candidates(text: str) -> list[tuple[int, Formula]]:
-    """Return every formula in a text with its position: at least two atoms, and a number or a group in it."""
-    out: list[tuple[int, Formula]] = []
-    for found in re.finditer(r"(?<![A-Za-z0-9])[A-Z(\[][A-Za-z0-9()\[\]=^+-]{1,80}", text):
-        token = found[0]
-        start = found.start()
-        while token.startswith("(") and parse_formula(token) is None:
-            token, start = token[1:], start + 1  # an opening parenthesis of the sentence
-        inner = parse_formula(token[1:-1]) if token.startswith("(") and token.endswith(")") else None
-        one = inner or next((f for f in map(parse_formula, _shorter(token)) if f is not None), None)
-        if one is not None and re.search(r"\d|\)n", one.text) and sum(one.atoms.values()) > 1:
-            out.append((start, one))
-    return out
-
-
-def _shorter(token: str) -> list[str]:
-    """Return the token, and what is left of it without what a sentence may have put behind it."""
-    out = [token]
-    for end in (")", "]", "-", "),"):
-        if token.endswith(end):
-            out.append(token[: -len(end)])
-            out.append(token[: -len(end)].rstrip(")]-+"))
-    return out

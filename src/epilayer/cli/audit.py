@@ -1,8 +1,7 @@
-"""``epilayer audit``: inputs or a methods text, checked against the level and the physics."""
+"""``epilayer audit``: inputs or the facts of a methods text, checked against the level and the physics."""
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,46 +17,54 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from epilayer import Study
-    from epilayer.model.audit import AuditFinding, InputFacts, MethodsFacts
+    from epilayer.model.audit import AuditFinding, InputFacts
     from epilayer.model.level import Level
     from epilayer.study.config import Catalogue
 
 ERRORS_EXIT = 1
-_TEXTS = {".txt", ".md", ".rst", ".tex", ".text", ""}
 _FACTS = {".yaml", ".yml"}
 _OF_VASP = ("INCAR", "KPOINTS", "POSCAR", "OUTCAR", "vasprun", "OSZICAR", "CONTCAR")
 _PLACES_SHOWN = 3
-# What texts call them beside the names in configs/.
-_ALIASES = {
-    "1,2,3-triazole": "triazole", "2-MIM": "2-methylimidazole", "HmIM": "2-methylimidazole",
-    "NVOPF": "nvopf", "NVPOF": "nvopf",
-}  # fmt: skip
 
 
 def audit(
     target: Annotated[
-        str,
+        str | None,
         typer.Argument(
             metavar="TARGET",
-            help="Directory of inputs or outputs; methods text (.txt, .md, - for standard input) or its "
-            "facts (.yaml); or a workflow's name.",
+            help="Directory of inputs or outputs; facts of a methods text (.yaml); or a workflow's name.",
+            show_default=False,
         ),
-    ],
+    ] = None,
     level: LevelOption = None,
     settings: SetOption = None,
     *,
     quick: QuickOption = False,
+    template: Annotated[
+        bool, typer.Option("--template", help="Print all facts of a methods text, to fill in.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check inputs, or a methods text, against a level of theory and the physics.
+    """Check inputs, or the facts of a methods text, against a level of theory and the physics.
 
     Each finding says what, where, why it matters and what to do. Exit code 1: a finding is an error (a number
     made so is wrong, or means something else); warnings (what moves it, or has to be guessed) leave 0.
 
     Example: [cyan]epilayer audit inputs/ --level paper+u+d3[/]
 
-    Example: [cyan]epilayer audit methods.txt --json[/]
+    Example: [cyan]epilayer audit --template[/]
+
+    Example: [cyan]epilayer audit facts.yaml --json[/]
     """
+    if template:
+        from epilayer.model.audit import facts_template
+
+        typer.echo(facts_template(), nl=False)
+        return
+    if target is None:
+        raise InputError(
+            "What is audited is not named.", "Give a directory, facts as .yaml or a workflow, or --template."
+        )
     report = _audited(study(), target, level, settings or (), quick=quick)
     if as_json:
         print_json(report)
@@ -76,12 +83,12 @@ def _audited(
         raise InputError(
             f"Level {level.name} is no level of VASP.", "Name one: paper, paper+u+d3, screening."
         )
-    is_workflow = place.suffix == ".py" or not (target == "-" or place.exists())
+    is_workflow = place.suffix == ".py" or not place.exists()
     if not is_workflow and (settings or quick):
         raise InputError("--set and --quick belong to a workflow.", "Leave them out.")
     if is_workflow:
         return _workflow(used, target, level_name, [*settings, *(["quick=true"] if quick else [])])
-    if target != "-" and (place.is_dir() or place.name.startswith(_OF_VASP)):
+    if place.is_dir() or place.name.startswith(_OF_VASP):
         return _inputs(used, place, level)
     return _methods(used, target, level)
 
@@ -128,7 +135,7 @@ def _inputs(used: Study, place: Path, level: Level | None) -> dict[str, Any]:
     if not read:
         raise InputError(
             f"{place} holds no inputs of VASP.",
-            "Give a directory with an INCAR in it or below it, or a text.",
+            "Give a directory with an INCAR in it or below it, or facts as .yaml.",
         )
     findings = audit_inputs(read)
     levels = sorted({facts.level for facts in read if facts.level})
@@ -137,55 +144,25 @@ def _inputs(used: Study, place: Path, level: Level | None) -> dict[str, Any]:
 
 def _methods(used: Study, target: str, level: Level | None) -> dict[str, Any]:
     from epilayer.analysis.audit import audit_methods
-    from epilayer.analysis.prose import holds_facts, read_methods
     from epilayer.model.audit import MethodsFacts
     from epilayer.model.base import parse
     from epilayer.study.config import read_yaml
 
-    molecules, cathodes = _names(used.catalogue)
-    place = Path(target)
-    facts: MethodsFacts
-    if target != "-" and place.suffix.lower() in _FACTS:
-        facts = parse(MethodsFacts, read_yaml(place), target)
-    elif target == "-" or place.suffix.lower() in _TEXTS:
-        facts = read_methods(_text(target), molecules, cathodes, title=target)
-        if not holds_facts(facts):
-            raise InputError(
-                f"{target} says nothing of a method that is recognised.",
-                "Give the methods paragraph as plain text, or its facts as YAML (see docs/how-to/audit.md).",
-            )
-    else:
-        raise InputError(
-            f"{target} is neither inputs of VASP nor a methods text.",
-            "Give a directory, an INCAR, a .txt or .md text, or facts as .yaml.",
-        )
-    findings = audit_methods(facts, molecules, level)
+    remedy = "Write the facts of the text into a file: epilayer audit --template > facts.yaml."
+    if Path(target).suffix.lower() not in _FACTS:
+        raise InputError(f"{target} is neither inputs of VASP nor facts as .yaml.", remedy)
+    facts = parse(MethodsFacts, read_yaml(Path(target)), target)
+    if facts == MethodsFacts(title=facts.title):
+        raise InputError(f"{target} states no fact of a method.", remedy)
+    findings = audit_methods(facts, _molecules(used.catalogue), level)
     plain = facts.model_dump(mode="json", exclude_defaults=True)
     return _report(target, "methods", findings, {"facts": plain, "levels": [level.name] if level else []})
 
 
-def _text(target: str) -> str:
-    try:
-        return sys.stdin.read() if target == "-" else Path(target).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{target} cannot be read ({error}).", "Give a text in UTF-8.") from error
-
-
-def _names(catalogue: Catalogue) -> tuple[dict[str, str], dict[str, str]]:
-    """Return formulas of the molecules and the cathodes by the names that texts use."""
-    molecules: dict[str, str] = {}
-    for name in catalogue.names("ligands"):
-        ligand = catalogue.ligand(name)
-        molecules |= {one: ligand.formula for one in (ligand.title, name) if one}
-    cathodes: dict[str, str] = {}
-    for name in catalogue.names("cathodes"):
-        cathode = catalogue.cathode(name)
-        cathodes |= {one: cathode.formula for one in (cathode.title, name) if one}
-    for alias, name in _ALIASES.items():
-        for known in (molecules, cathodes):
-            if name in known:
-                known[alias] = known[name]
-    return molecules, cathodes
+def _molecules(catalogue: Catalogue) -> dict[str, str]:
+    """Return formulas of the known molecules by the names that texts use."""
+    ligands = {name: catalogue.ligand(name) for name in catalogue.names("ligands")}
+    return {one: ligand.formula for name, ligand in ligands.items() for one in (ligand.title, name) if one}
 
 
 def _hubbard(catalogue: Catalogue) -> dict[str, tuple[float, ...]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -11,6 +12,9 @@ from epilayer.model.base import Frozen
 from epilayer.model.imported import Charge
 from epilayer.model.units import Ang, Ev, Fs, Kelvin, Unit
 from epilayer.model.vasp import SystemKind
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
 
 Mesh = tuple[int, int, int]
 Ps = Annotated[float, Unit("ps")]
@@ -186,30 +190,29 @@ class StatedMesh(Frozen):
     systems: tuple[SystemKind, ...] = ()
 
 
+def _stated(description: str, example: object, default: object = None) -> Any:  # noqa: ANN401  (as pydantic's Field)
+    """Declare a fact: what it means and an example, both of which the template shows."""
+    return Field(default=default, description=description, examples=[example])
+
+
 class DynamicsFacts(Frozen):
-    """What a text says of its molecular dynamics.
+    """What a text says of its molecular dynamics; unset is not stated."""
 
-    Attributes
-    ----------
-    mobile_ions
-        Number of ions by element whose transport is asked for.
-    framework_frozen
-        Whether atoms of the framework were held.
-    transport
-        Whether displacements, mobility or conductivity are reported.
-    """
-
-    time_step_fs: Fs | None = None
-    steps: int | None = None
-    total_ps: Ps | None = None
-    equilibration_fs: Fs | None = None
-    analysed_ps: Ps | None = None
-    temperature_k: Kelvin | None = None
-    ensemble: str | None = None
-    thermostat: str | None = None
-    mobile_ions: dict[str, int] = Field(default_factory=dict)
-    framework_frozen: bool = False
-    transport: bool = False
+    time_step_fs: Fs | None = _stated("time step (fs)", 1.0)
+    steps: int | None = _stated("number of steps, where the length is not stated", 220_000)
+    total_ps: Ps | None = _stated("length of the run (ps)", 220.0)
+    equilibration_fs: Fs | None = _stated("discarded as equilibration (fs)", 20_000.0)
+    analysed_ps: Ps | None = _stated("part that was analysed (ps)", 200.0)
+    temperature_k: Kelvin | None = _stated("temperature (K)", 353.0)
+    ensemble: str | None = _stated("ensemble", "NVT")
+    thermostat: str | None = _stated("thermostat", "Nose-Hoover")
+    mobile_ions: dict[str, int] = _stated(
+        "number of ions, by element, whose transport is reported", {"Na": 40}, {}
+    )
+    framework_frozen: bool = _stated("whether atoms of the framework were held", example=True, default=False)
+    transport: bool = _stated(
+        "whether displacements, mobility or conductivity are reported", example=True, default=False
+    )
 
     @property
     def length_ps(self) -> float | None:
@@ -222,48 +225,61 @@ class DynamicsFacts(Frozen):
 
 
 class MethodsFacts(Frozen):
-    """What a methods text says, typed in (YAML) or read from prose; unset is not stated.
+    """What a methods text says; unset is not stated. The template of ``epilayer audit`` is made from it."""
 
-    Attributes
-    ----------
-    systems
-        What was computed: slab, molecule, pore (a framework), bulk.
-    cathode
-        Formula of the host of the redox reaction.
-    open_shell
-        Elements with localised d electrons.
-    hubbard_u_ev
-        U by element; ``hybrid`` or another remedy for localised electrons goes into ``functional``.
-    charged
-        Whether a charged (deintercalated) state was computed; ``charged_composition`` is its formula.
-    bonding_analysis
-        Whether COHP was computed; ``bonding_code`` is the program.
-    evidence
-        The words that a fact was read from, by its name.
-    """
+    title: str = _stated("name of the text", "Y. Liu et al. (2025)", "")
+    systems: tuple[SystemKind, ...] = _stated(
+        "what was computed: slab, molecule, pore (a framework), bulk", ["slab", "molecule", "pore"], ()
+    )
+    adsorption: bool = _stated("whether adsorption energies are reported", example=True, default=False)
+    functional: str | None = _stated("exchange-correlation functional, hybrids too", "PBE")
+    cutoff_ev: Ev | None = _stated("plane-wave cutoff (eV)", 500.0)
+    spin_polarised: bool | None = _stated("spin polarisation", example=True)
+    cathode: str | None = _stated("formula of the host of the redox reaction", "Na3V2O2(PO4)2F")
+    open_shell: tuple[str, ...] = _stated(
+        "elements with localised d electrons; else those of the cathode", ["V"], ()
+    )
+    hubbard_u_ev: dict[str, Ev] = _stated("U by element (eV)", {"V": 3.25}, {})
+    hubbard_stated: bool = _stated("whether U is stated without a value", example=True, default=False)
+    dispersion: str | None = _stated("dispersion correction", "D3(BJ)")
+    dipole_correction: bool | None = _stated("dipole correction of the slabs", example=True)
+    ordering: str | None = _stated("how partly occupied sites were ordered", "lowest of all enumerated")
+    termination: str | None = _stated("termination of the slabs", "lowest surface energy")
+    slab_thickness: str | None = _stated("thickness of the slabs", "four layers")
+    magnetic_order: str | None = _stated("magnetic order or start moments", "ferromagnetic")
+    k_meshes: tuple[StatedMesh, ...] = _stated(
+        "k-point meshes, and the systems that each is for",
+        [{"divisions": [2, 2, 1], "systems": ["slab"]}],
+        (),
+    )
+    molecules: tuple[Species, ...] = _stated(
+        "molecules and ions as the text writes them", [{"name": "triazole", "formula": "C2H3N3"}], ()
+    )
+    polymers: tuple[Species, ...] = _stated(
+        "polymers as the text writes them", [{"name": "PEO", "formula": "HO-(CH2CH2O)8-H"}], ()
+    )
+    charged: bool = _stated("whether a charged state was computed", example=True, default=False)
+    charged_composition: str | None = _stated("its formula", "NaV2O2(PO4)2F")
+    bonding_analysis: bool = _stated("whether COHP was computed", example=True, default=False)
+    bonding_code: str | None = _stated("program that projected it", "LOBSTER 5.1")
+    dynamics: DynamicsFacts | None = Field(default=None, description="molecular dynamics")
+    evidence: dict[str, str] = _stated(
+        "the words of the text, by the name of the fact", {"functional": "PBE was used."}, {}
+    )
 
-    title: str = ""
-    systems: tuple[SystemKind, ...] = ()
-    adsorption: bool = False
-    functional: str | None = None
-    cutoff_ev: Ev | None = None
-    spin_polarised: bool | None = None
-    cathode: str | None = None
-    open_shell: tuple[str, ...] = ()
-    hubbard_u_ev: dict[str, Ev] = Field(default_factory=dict)
-    hubbard_stated: bool = False
-    dispersion: str | None = None
-    dipole_correction: bool | None = None
-    ordering: str | None = None
-    termination: str | None = None
-    slab_thickness: str | None = None
-    magnetic_order: str | None = None
-    k_meshes: tuple[StatedMesh, ...] = ()
-    molecules: tuple[Species, ...] = ()
-    polymers: tuple[Species, ...] = ()
-    charged: bool = False
-    charged_composition: str | None = None
-    bonding_analysis: bool = False
-    bonding_code: str | None = None
-    dynamics: DynamicsFacts | None = None
-    evidence: dict[str, str] = Field(default_factory=dict)
+
+def facts_template() -> str:
+    """Return every fact of a methods text as YAML, commented out, each with its meaning and an example."""
+    lines = ["# Facts of a methods section. Take the # from what the text states; the rest is not stated."]
+    for name, field in MethodsFacts.model_fields.items():
+        if name == "dynamics":
+            lines.append(f"# dynamics:  # {field.description}")
+            lines += [_template_line(one, info, "  ") for one, info in DynamicsFacts.model_fields.items()]
+        else:
+            lines.append(_template_line(name, field))
+    return "\n".join(lines) + "\n"
+
+
+def _template_line(name: str, field: FieldInfo, indent: str = "") -> str:
+    """Return one fact as a commented line; JSON is YAML."""
+    return f"# {indent}{name}: {json.dumps((field.examples or [None])[0])}  # {field.description}"

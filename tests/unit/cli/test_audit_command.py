@@ -1,17 +1,17 @@
-"""``epilayer audit`` from the command line: texts, facts, directories, workflows, JSON and exit codes."""
+"""``epilayer audit`` from the command line: facts of texts, directories, workflows, JSON and exit codes."""
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from command import runner
+from epilayer.model.audit import DynamicsFacts, MethodsFacts
+from epilayer.study.config import read_yaml
 
 if TYPE_CHECKING:
     from command import Run
@@ -26,9 +26,8 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
     return runner(capsys, monkeypatch, "audit")
 
 
-@pytest.mark.parametrize("name", ["as_published.txt", "as_published.yaml"])
-def test_the_published_facts_as_prose_and_as_yaml_give_the_same_findings(run: Run, name: str) -> None:
-    code, out, _ = run(DATA / "audit" / name, "--json")
+def test_the_facts_of_a_text_are_audited(run: Run) -> None:
+    code, out, _ = run(DATA / "audit" / "as_published.yaml", "--json")
     report = json.loads(out)
     assert code == 1
     assert report["kind"] == "methods"
@@ -38,13 +37,28 @@ def test_the_published_facts_as_prose_and_as_yaml_give_the_same_findings(run: Ru
     assert report["facts"]["cutoff_ev"] == 500.0
 
 
-def test_a_correct_text_passes_and_another_level_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    correct = DATA / "audit" / "correct.txt"
+def test_a_text_that_states_all_passes_and_another_level_is_named(run: Run, tmp_path: Path) -> None:
+    correct = DATA / "audit" / "correct.yaml"
     code, out, _ = run(correct, "--level", "paper+u+d3")
     assert (code, "nothing found" in out) == (0, True)
-    monkeypatch.setattr(sys, "stdin", io.StringIO(correct.read_text().replace("500 eV", "400 eV")))
-    code, out, _ = run("-", "--level", "paper")
+    other = tmp_path / "other.yaml"
+    other.write_text(correct.read_text().replace("cutoff_ev: 500", "cutoff_ev: 400"))
+    code, out, _ = run(other, "--level", "paper")
     assert (code, "400 eV is not the 500 eV of level paper" in out) == (1, True)
+
+
+def test_the_template_names_every_fact_and_its_examples_are_read(run: Run, tmp_path: Path) -> None:
+    code, out, _ = run("--template")
+    assert code == 0
+    filled = tmp_path / "facts.yaml"
+    filled.write_text("\n".join(line.removeprefix("# ") for line in out.splitlines()[1:]))
+    facts = MethodsFacts.model_validate(read_yaml(filled))
+    assert facts.model_fields_set == set(MethodsFacts.model_fields)
+    assert facts.dynamics is not None
+    assert facts.dynamics.model_fields_set == set(DynamicsFacts.model_fields)
+    (tmp_path / "empty.yaml").write_text(out)
+    code, _, err = run("empty.yaml")
+    assert (code, "states no fact" in err) == (2, True)
 
 
 def test_a_directory_follows_the_level_it_names(run: Run, tmp_path: Path) -> None:
@@ -84,19 +98,20 @@ def test_a_workflow_is_audited_without_being_run(run: Run, tmp_path: Path) -> No
     [
         (["nowhere"], "no file, directory or workflow"),
         (["."], "holds no inputs of VASP"),
-        (["letter.txt"], "nothing of a method"),
+        ([], "not named"),
+        (["letter.txt"], "neither inputs of VASP nor facts"),
         (["facts.yaml"], "unknown key 'cutof_ev'"),
-        (["picture.png"], "neither inputs of VASP nor a methods text"),
-        (["letter.txt", "--level", "chgnet"], "no level of VASP"),
-        (["letter.txt", "--quick"], "belong to a workflow"),
-        (["binary.txt"], "cannot be read"),
+        (["silent.yaml"], "states no fact"),
+        (["facts.yaml", "--level", "chgnet"], "no level of VASP"),
+        (["facts.yaml", "--quick"], "belong to a workflow"),
+        (["binary.yaml"], "cannot be read"),
     ],
 )
 def test_bad_input_is_one_line(run: Run, tmp_path: Path, arguments: list[str], what: str) -> None:
     (tmp_path / "letter.txt").write_text("Dear colleague, the weather is fine.")
     (tmp_path / "facts.yaml").write_text("cutof_ev: 500\n")
-    (tmp_path / "picture.png").write_bytes(b"\x89PNG")
-    (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "silent.yaml").write_text("title: a letter\n")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     code, _, err = run(*arguments)
     assert code == 2
     assert what in err
