@@ -17,6 +17,7 @@ from epilayer.study.user_structures import (
     MillerCommand,
     MillerOption,
     OutputOption,
+    SpeciesOption,
     cathode_of,
     check_format,
     facet_of,
@@ -66,6 +67,7 @@ def slab(
     hold_ang: Annotated[
         float | None, typer.Option("--hold", metavar="A", help="Thickness of the region held fixed.")
     ] = None,
+    species: SpeciesOption = None,
     output: OutputOption = None,
     png: PngOption = None,
     html: HtmlOption = None,
@@ -88,7 +90,7 @@ def slab(
 
     check_names(png, html)
     check_format(output)
-    material = cathode_of(source, oxidation, keep)
+    material = cathode_of(source, oxidation, keep, species)
     facet = facet_of(material, miller, thickness_ang=thickness_ang, vacuum_ang=vacuum_ang, hold_ang=hold_ang)
     with err.status("Cutting ..."):
         choices = slabs.admissible(material, facet)
@@ -165,6 +167,7 @@ def adsorbates(
     hold_ang: Annotated[
         float | None, typer.Option("--hold", metavar="A", help="Thickness held fixed at the bottom.")
     ] = None,
+    species: SpeciesOption = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Folder for one CIF a pose; or one file, for the first pose."),
@@ -188,7 +191,7 @@ def adsorbates(
         raise InputError(f"{output}: cannot tell the format.", "Name it .cif or .vasp, or name a folder.")
     molecule = ligand_of(ligand, charge, multiplicity)
     with err.status("Placing ..."):
-        clean = _clean_slab(source, miller, hold_ang)
+        clean = _clean_slab(source, miller, hold_ang, species)
         placed = poses.generate(
             clean,
             molecules.build(molecule, seed),
@@ -238,7 +241,7 @@ def adsorbates(
         out.print(f"Written: [bold]{escape(str(file))}[/]")
 
 
-def _clean_slab(source: str, miller: str | None, hold_ang: float | None) -> Structure:
+def _clean_slab(source: str, miller: str | None, hold_ang: float | None, species: str | None) -> Structure:
     from epilayer.structures import slabs, surfaces
 
     if is_file(source):
@@ -247,7 +250,7 @@ def _clean_slab(source: str, miller: str | None, hold_ang: float | None) -> Stru
                 f"--miller cuts a named cathode; {source} is taken as the slab itself.",
                 f"Leave --miller out, or cut it first: epilayer build slab {source} --miller {miller}",
             )
-        given = slab_of(source)
+        given = slab_of(source, species)
         if hold_ang is None and "selective_dynamics" in given.site_properties:
             return given
         return slabs.hold_bottom(given, 4.0 if hold_ang is None else hold_ang)

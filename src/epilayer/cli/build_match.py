@@ -14,6 +14,7 @@ from epilayer.cli.pictures import HtmlOption, PngOption, check_names, draw
 from epilayer.study.user_structures import (
     MillerOption,
     OutputOption,
+    SpeciesOption,
     cathode_of,
     check_format,
     facet_of,
@@ -47,6 +48,7 @@ def match(
     oxidation: Annotated[
         str | None, typer.Option("--oxidation", help="Oxidation states of your crystal: Na=1,V=4.")
     ] = None,
+    species: SpeciesOption = None,
     output: OutputOption = None,
     png: PngOption = None,
     html: HtmlOption = None,
@@ -69,7 +71,7 @@ def match(
 
     check_names(png, html)
     check_format(output)
-    material, film = cathode_of(cathode, oxidation, None), mof_of(mof)
+    material, film = cathode_of(cathode, oxidation, None, species), mof_of(mof)
     facet = facet_of(material, miller)
     with err.status("Matching ..."):
         framework = crystals.framework(film)

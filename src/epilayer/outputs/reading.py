@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import codecs
 import lzma
 import re
 import zlib
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
 COMPRESSIONS = (".gz", ".bz2", ".xz")
 _RAW_CHUNK = 1 << 20
 _PACKED_CHUNK = 1 << 16  # a kilobyte of gzip may hold a megabyte: small bites keep the memory bounded
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark begins it
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 _REAL = re.compile(rb"[-+]?\d*\.\d+(?:[EeDd][-+]?\d+)?")
 
 
@@ -145,6 +153,33 @@ def _unpacked(handle: _Readable, factory: Callable[[], _Decompressor]) -> Iterat
                 yield piece
     if started and not unpack.eof:
         raise EOFError
+
+
+def decoded(raw: bytes) -> str | None:
+    """Return the text of a file that a user's editor or another program wrote; None for what is no text.
+
+    UTF-8, UTF-16 and UTF-32 with or without a byte order mark, else Windows-1252 and Latin-1; every line
+    end becomes a newline.
+    """
+    text = None
+    for mark, encoding in _MARKS:
+        if raw.startswith(mark):
+            text = raw.decode(encoding, errors="replace")
+            break
+    else:
+        wide = raw[:512].count(0) * 3 > len(raw[:512])
+        tried = (
+            ("utf-16-le" if raw[1:2] == b"\0" else "utf-16-be",) if wide else ("utf-8", "cp1252", "latin-1")
+        )
+        for encoding in tried:
+            try:
+                text = raw.decode(encoding)
+            except UnicodeDecodeError:
+                continue
+            break
+    if text is None or "\0" in text:
+        return None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def plain_name(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -292,7 +293,9 @@ def _symbols(species: Any) -> set[str]:  # noqa: ANN401  (a pymatgen Composition
 
 def _guess(structure: Structure, name: str) -> dict[str, float]:
     composition = structure.composition.remove_charges().reduced_composition
-    guesses = composition.oxi_state_guesses(max_sites=-20) if structure.is_ordered else ()
+    guesses: Any = ()
+    with suppress(ValueError):  # a formula of more than 20 atoms has too many answers to go through
+        guesses = composition.oxi_state_guesses(max_sites=-20) if structure.is_ordered else ()
     if not guesses:
         raise StructureError(f"{name}: the oxidation states cannot be guessed.", _UNSTATED)
     guess: dict[str, float] = guesses[0]

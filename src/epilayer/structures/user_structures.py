@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
@@ -13,22 +14,41 @@ from pymatgen.core.structure import Structure
 from epilayer.model.base import parse
 from epilayer.model.cathode import Cathode, KeepBond
 from epilayer.model.errors import InputError, StructureError
+from epilayer.outputs.vasp.poscar import read_poscar
 from epilayer.structures import crystals, cutting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-StructureFormat = Literal["cif", "poscar"]
 
 _SHOWN: Final = 60
 MIN_GAP_ANG: Final = 8.0
 """Empty space along c below which a cell is a crystal, not a slab."""
 
 
+@dataclass(frozen=True)
+class GivenFile:
+    """A user's crystal or slab as it was given.
+
+    Attributes
+    ----------
+    text
+        What the file holds.
+    name
+        What to call it in errors.
+    form
+        Of the text.
+    species
+        The elements of a POSCAR that names none, one a count.
+    """
+
+    text: str
+    name: str
+    form: Literal["cif", "poscar"] = "cif"
+    species: tuple[str, ...] = ()
+
+
 def cathode(
-    text: str,
-    name: str,
-    form: StructureFormat = "cif",
+    given: GivenFile,
     *,
     oxidation_states: Mapping[str, float] | None = None,
     keep: tuple[KeepBond, ...] | None = None,
@@ -37,10 +57,8 @@ def cathode(
 
     Parameters
     ----------
-    text, form
+    given
         A CIF or POSCAR.
-    name
-        What to call it in errors.
     oxidation_states
         By element; unset takes those of the CIF, and guesses them where it states none.
     keep
@@ -52,7 +70,7 @@ def cathode(
         For text that is no crystal, partly occupied or overlapping sites, states that cannot be
         guessed or are not neutral, or a kept bond that is not in the crystal.
     """
-    structure = ordered(text, name, form)
+    structure, name = ordered(given), given.name
     charges = dict(oxidation_states or _stated(structure))
     strangers = sorted(set(charges) - {e.symbol for e in structure.composition.elements})
     if strangers:
@@ -89,9 +107,9 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9_-]+", "-", stem).strip("-_") or "crystal"
 
 
-def ordered(text: str, name: str, form: StructureFormat = "cif") -> Structure:
+def ordered(given: GivenFile) -> Structure:
     """Return a user's crystal; refuse partly occupied and overlapping sites."""
-    structure = crystal(text, name, form)
+    structure, name = crystal(given), given.name
     if not structure.is_ordered:
         partial = sorted({str(s.species.remove_charges()) for s in structure if not s.is_ordered})
         raise StructureError(
@@ -103,13 +121,16 @@ def ordered(text: str, name: str, form: StructureFormat = "cif") -> Structure:
     return structure
 
 
-def crystal(text: str, name: str, form: StructureFormat = "cif") -> Structure:
+def crystal(given: GivenFile) -> Structure:
     """Parse the text of a crystal, and say what is wrong with one that does not parse."""
+    text, name = given.text, given.name
+    if given.form == "poscar":
+        return read_poscar(text, name, given.species)
     caught: list[warnings.WarningMessage]
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            structure: Structure = Structure.from_str(text, fmt=form)
+            structure: Structure = Structure.from_str(text, fmt="cif")
     except Exception as error:  # the parsers raise whatever their line of code raises
         said = " ".join([str(error), *(str(w.message) for w in caught)])
         if "occupanc" in said.lower():
@@ -118,7 +139,7 @@ def crystal(text: str, name: str, form: StructureFormat = "cif") -> Structure:
                 "Remove the doubled site, or correct the coordinates or the occupancies.",
             ) from error
         raise StructureError(
-            f"{name} cannot be read as {form.upper()} ({_short(str(error) or type(error).__name__)}).",
+            f"{name} cannot be read as CIF ({_short(str(error) or type(error).__name__)}).",
             "Check the file in a structure viewer, or export it anew.",
         ) from error
     if not len(structure):
@@ -126,7 +147,7 @@ def crystal(text: str, name: str, form: StructureFormat = "cif") -> Structure:
     return structure
 
 
-def slab(text: str, name: str, form: StructureFormat = "cif") -> Structure:
+def slab(given: GivenFile) -> Structure:
     """Return a user's slab: ordered, with vacuum along c, c along the normal, in one piece.
 
     Raises
@@ -134,7 +155,7 @@ def slab(text: str, name: str, form: StructureFormat = "cif") -> Structure:
     StructureError
         For text that is no slab.
     """
-    structure = crystal(text, name, form)
+    structure, name = crystal(given), given.name
     if not structure.is_ordered:
         raise StructureError(
             f"{name} is disordered, and an ordered slab is needed.", "Choose one atom for every site."

@@ -11,6 +11,7 @@ from typer.core import TyperCommand
 
 from epilayer.cli.common import study
 from epilayer.model.errors import InputError, StructureError, UnknownNameError, suggest
+from epilayer.outputs.reading import ByteSource, FileState, decoded, plain_name
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from epilayer.model.cathode import Cathode, Facet
     from epilayer.model.ligand import Ligand
     from epilayer.model.mof import Mof
+    from epilayer.structures.user_structures import GivenFile
 
 MillerOption = Annotated[
     str, typer.Option("--miller", "-m", metavar="H K L", help="Miller index: 0 0 1, or 001, or 1-10.")
@@ -25,6 +27,11 @@ MillerOption = Annotated[
 OutputOption = Annotated[
     Path | None,
     typer.Option("--output", "-o", help="File to write; its ending tells the format (.cif, .vasp, POSCAR)."),
+]
+
+SpeciesOption = Annotated[
+    str | None,
+    typer.Option("--species", metavar="Mg,O", help="Elements of a POSCAR that names none, one a count."),
 ]
 
 
@@ -45,10 +52,9 @@ class MillerCommand(TyperCommand):
 
 def is_file(name: str) -> bool:
     """Say whether a word names a structure file rather than a thing of the catalogue."""
-    lower = name.lower()
-    file_name = lower.rpartition("/")[2]
-    return lower.endswith((".cif", ".vasp", ".poscar", ".xyz", ".mol", ".sdf")) or file_name.startswith(
-        ("poscar", "contcar")
+    file_name = plain_name(name).lower().rpartition("/")[2]
+    return file_name.endswith((".cif", ".mcif", ".vasp", ".poscar", ".xyz", ".mol", ".sdf")) or (
+        file_name.startswith(("poscar", "contcar"))
     )
 
 
@@ -58,16 +64,14 @@ def check_format(path: Path | None) -> None:
         raise InputError(f"{path}: cannot tell the format.", "Name it .cif, .vasp or POSCAR.")
 
 
-def cathode_of(source: str, oxidation: str | None, keep: str | None) -> Cathode:
+def cathode_of(source: str, oxidation: str | None, keep: str | None, species: str | None = None) -> Cathode:
     """Return a cathode of the catalogue, or one made of a user's crystal."""
     from epilayer.structures import user_structures
 
     bonds = user_structures.kept_bonds(keep) if keep else None
     if is_file(source):
         states = user_structures.oxidation_states(oxidation) if oxidation else None
-        return user_structures.cathode(
-            _text(source), source, _form(source), oxidation_states=states, keep=bonds
-        )
+        return user_structures.cathode(_given(source, species), oxidation_states=states, keep=bonds)
     known = study().catalogue.names("cathodes")
     if source not in known:
         raise UnknownNameError("cathode", source, known)
@@ -87,7 +91,7 @@ def mof_of(source: str) -> Mof:
 
     if not is_file(source):
         return study().catalogue.mof(source)
-    structure = user_structures.ordered(_text(source), source, _form(source))
+    structure = user_structures.ordered(_given(source))
     note = f"The crystal in {source}, as its user gave it."
     return Mof.model_validate(
         {
@@ -123,11 +127,11 @@ def facet_of(
     return parse(Facet, {**material.facet(index).model_dump(), **changed}, "the size of the slab")
 
 
-def slab_of(source: str) -> Structure:
+def slab_of(source: str, species: str | None = None) -> Structure:
     """Return a user's slab from a file."""
     from epilayer.structures import user_structures
 
-    return user_structures.slab(_text(source), source, _form(source))
+    return user_structures.slab(_given(source, species))
 
 
 def ligand_of(source: str, charge: int | None, multiplicity: int | None) -> Ligand:
@@ -165,16 +169,33 @@ def ligand_of(source: str, charge: int | None, multiplicity: int | None) -> Liga
         ) from error
 
 
-def _form(source: str) -> Any:  # noqa: ANN401  (one of two words)
-    return "cif" if source.lower().endswith(".cif") else "poscar"
+def _given(source: str, species: str | None = None) -> GivenFile:
+    """Read a CIF or POSCAR; elements that a POSCAR does not name are those of ``species`` or its POTCAR."""
+    from epilayer.outputs.vasp import poscar
+    from epilayer.structures.user_structures import GivenFile
+
+    text = _text(source)
+    if plain_name(source).lower().endswith((".cif", ".mcif")):
+        if species:
+            raise InputError(
+                f"--species is for a POSCAR that names no elements; {source} is a CIF.",
+                "Leave --species out.",
+            )
+        return GivenFile(text, source)
+    if species:
+        elements = poscar.elements_of(re.split(r"[,\s]+", species.strip()), "--species")
+    else:
+        stated = poscar.read_header(text.splitlines(), source).elements
+        elements = () if stated else poscar.elements_beside(Path(source))
+    return GivenFile(text, source, "poscar", elements)
 
 
 def _text(source: str) -> str:
-    try:
-        return Path(source).read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{source} is no text file.", "Give a CIF, POSCAR, xyz or mol file.") from error
-    except OSError as error:
-        raise InputError(
-            f"{source} cannot be read ({error.strerror}).", "Check the path and its permissions."
-        ) from error
+    found = ByteSource(Path(source))
+    raw = found.read()
+    if found.state is not FileState.WHOLE:
+        raise InputError(f"{source} cannot be read ({found.problem}).", "Check the path and its permissions.")
+    text = decoded(raw)
+    if text is None:
+        raise InputError(f"{source} is no text file.", "Give a CIF, POSCAR, xyz or mol file.")
+    return text

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from epilayer.model.errors import InputError
+from epilayer.outputs.reading import ByteSource
 from epilayer.outputs.trajectories.frames import (
     Block,
     HashedFile,
@@ -23,6 +24,7 @@ from epilayer.outputs.trajectories.frames import (
     empty_column,
     standard_masses_amu,
 )
+from epilayer.outputs.vasp.poscar import elements_beside, read_header, with_elements
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,9 +35,10 @@ if TYPE_CHECKING:
 _CHUNK_BYTES = 1 << 21
 _BLOCK_VALUES = 1 << 15  # decoded together: small enough to stay in the processor's cache
 _MAX_DECIMALS = 8
-_MARKER = re.compile(rb"\s*Direct\s+configuration\s*=\s*(\d+)", re.IGNORECASE)
+_MARKER = re.compile(rb"\s*Direct\s+configuration\s*=\s*(\d+|\*+)", re.IGNORECASE)
+_LARGEST_PRINTED = 999_999  # VASP's field for the number of a configuration holds six digits
 _NUMBER = re.compile(rb"[-+]?\d*\.\d*")
-_HEADER_LINES = 7
+_MOST_HEADER_LINES = 64
 _VASP4_HEADER_LINES = 5
 _ZERO, _NINE, _SPACE, _MINUS, _NEWLINE = 48, 57, 32, 45, 10
 
@@ -161,31 +164,41 @@ class XdatcarSource:
     # -- headers ------------------------------------------------------------------------------
 
     def _read_header(self) -> tuple[str, ...]:
-        lines = self._lines(_HEADER_LINES)
+        lines = self._lines(_MOST_HEADER_LINES)
         if len(lines) > 3 and lines[3].strip() == b"CAR":  # noqa: PLR2004  (VASP 4.6's own header)
             return self._read_vasp4_header(lines)
-        cell, symbols = self._parse_header(lines)
-        self._cell, self._symbols, self._n = cell, symbols, len(symbols)
-        self._header = b"".join(lines)
-        self._at += len(self._header)
-        return symbols
+        header = read_header(_decoded(lines), str(self.path))
+        self._header_lines = header.lines
+        if not header.elements:
+            header = with_elements(header, self._elements_beside(), str(self.path))
+        if min(header.counts) < 1:
+            raise self._no_header("a species has no atoms")
+        self._cell, self._symbols, self._n = header.lattice_ang, header.symbols, len(header.symbols)
+        self._names = header.elements
+        self._at += sum(map(len, lines[: header.lines]))
+        return self._symbols
+
+    def _elements_beside(self) -> tuple[str, ...]:
+        found = elements_beside(self.path)
+        if not found and (beside := self._structure_beside()) is not None:
+            header = read_header(_decoded(ByteSource(beside).read().splitlines()), str(beside))
+            found = header.elements
+        if not found:
+            raise InputError(
+                f"{self.path} names no elements (the format of VASP 4).",
+                "Put the run's POTCAR, POTCAR.spec or a POSCAR that names them beside it, or write them in "
+                "the line above the counts.",
+            )
+        return found
+
+    def _structure_beside(self) -> Path | None:
+        return next((p for n in ("POSCAR", "CONTCAR") if (p := self.path.with_name(n)).is_file()), None)
 
     def _parse_header(self, lines: list[bytes]) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-        try:
-            scale = float(lines[1].split()[0])
-            vectors = np.array([[float(x) for x in line.split()[:3]] for line in lines[2:5]])
-            names = [name.decode().split("/")[0].split("_")[0] for name in lines[5].split()]
-            counts = [int(x) for x in lines[6].split()]
-        except (ValueError, IndexError, UnicodeDecodeError) as error:
-            raise self._no_header(error) from error
-        if vectors.shape != (3, 3) or not np.isfinite(vectors).all() or not np.isfinite(scale) or scale == 0:
-            raise self._no_header("the lattice is not nine finite numbers and a scale")
-        if len(names) != len(counts) or not counts or min(counts) < 1:
-            raise self._no_header(f"{len(names)} species, {len(counts)} counts")
-        if scale < 0:  # VASP: a negative scale is the cell volume
-            scale = float((-scale / abs(np.linalg.det(vectors))) ** (1 / 3))
-        symbols = tuple(n for n, c in zip(names, counts, strict=True) for _ in range(c))
-        return vectors * scale, symbols
+        header = read_header(_decoded(lines), str(self.path))
+        if not header.elements:
+            header = with_elements(header, self._names, str(self.path))
+        return header.lattice_ang, header.symbols
 
     def _no_header(self, reason: object) -> InputError:
         return InputError(
@@ -195,19 +208,17 @@ class XdatcarSource:
 
     def _read_vasp4_header(self, lines: list[bytes]) -> tuple[str, ...]:
         # VASP 4.6 writes neither cell vectors nor species: both stand in the POSCAR beside it.
-        import ase.io
-
-        beside = next((p for n in ("POSCAR", "CONTCAR") if (p := self.path.with_name(n)).exists()), None)
+        beside = self._structure_beside()
         if beside is None:
             raise InputError(
                 f"{self.path} is of VASP 4.6, which names neither cell nor species.",
                 "Put the run's POSCAR beside it.",
             )
-        atoms = ase.io.read(beside, format="vasp")
-        self._cell = np.asarray(atoms.cell)
-        self._symbols = tuple(atoms.get_chemical_symbols())
-        self._n = len(self._symbols)
-        self._header = b"".join(lines[:_VASP4_HEADER_LINES])
+        header = read_header(_decoded(ByteSource(beside).read().splitlines()), str(beside))
+        if not header.elements:
+            header = with_elements(header, self._elements_beside(), str(beside))
+        self._cell, self._symbols, self._names = header.lattice_ang, header.symbols, header.elements
+        self._n, self._header_lines = len(self._symbols), _VASP4_HEADER_LINES
         try:
             stated = int(lines[0].split()[0])
         except (ValueError, IndexError) as error:
@@ -216,7 +227,7 @@ class XdatcarSource:
             raise InputError(
                 f"{self.path} has {stated} atoms, {beside} {self._n}.", "Give the POSCAR of this run."
             )
-        self._at += len(self._header)
+        self._at += sum(map(len, lines[:_VASP4_HEADER_LINES]))
         return self._symbols
 
     def _count_decimals(self) -> int:
@@ -240,9 +251,9 @@ class XdatcarSource:
                     "'Direct configuration= N' belongs.",
                     "Check that the species counts of the header hold for every frame.",
                 )
-            number = int(found.group(1))
+            number = self._too_long() if found[1].startswith(b"*") else int(found[1])
         else:  # VASP 4 separates frames by a blank line
-            number = 1 if self._last is None else self._last + (self._stride or 1)
+            number = self._next()
         if self._last is not None:
             gap = number - self._last
             if gap <= 0 and number <= 1 + (self._stride or 1) and self._last > number:
@@ -261,6 +272,21 @@ class XdatcarSource:
         self._last = number
         return number
 
+    def _next(self) -> int:
+        """Return the number that a configuration without a printed one has."""
+        return 1 if self._last is None else self._last + (self._stride or 1)
+
+    def _too_long(self) -> int:
+        """Return the number that VASP prints as stars, because it has more than six digits."""
+        number = _LARGEST_PRINTED + 1 if self._last is None else self._next()
+        if number <= _LARGEST_PRINTED:
+            raise InputError(
+                f"{self.path}: the number of frame {self._frames + 1} is printed as stars, and the one "
+                f"before it is {self._last}: frames are missing, or their spacing is not known.",
+                "Give the file as VASP wrote it, with at least two numbers before the stars.",
+            )
+        return number
+
     def _cut(self, have: int) -> InputError:
         return InputError(
             f"{self.path} is cut in the middle of frame {self._frames + 1} (line {have + 1} of {self._n}); "
@@ -277,7 +303,7 @@ class XdatcarSource:
                 return None
             raise self._cut(0)
         if _MARKER.match(first) is None and first.strip():
-            head = b"".join(self._lines(_HEADER_LINES))
+            head = b"".join(self._lines(self._header_lines))
             cell, symbols = self._maybe_header(head, first)
             if symbols != self._symbols:
                 raise InputError(
@@ -404,7 +430,7 @@ class XdatcarSource:
             if marker.strip() and _MARKER.match(marker) is None:
                 break
             cell = self._cell
-            if len(lines) == _HEADER_LINES + 1:
+            if len(lines) == self._header_lines + 1:
                 # Compare what must not change, then read the three vectors that may.
                 cell, symbols = self._parse_header(lines)
                 if symbols != self._symbols:
@@ -413,6 +439,10 @@ class XdatcarSource:
                 break
             result.append((marker, cell))
         return result
+
+
+def _decoded(lines: list[bytes]) -> list[str]:
+    return [line.decode("latin-1") for line in lines]
 
 
 def _no_columns(n_frames: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
