@@ -11,7 +11,6 @@ from enum import Enum
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from unittest.mock import MagicMock
 
 import typer
 from pydantic import BaseModel
@@ -22,13 +21,13 @@ from epilayer.cli.root import app
 from epilayer.model.base import Frozen
 from epilayer.model.cathode import Cathode
 from epilayer.model.cluster import Cluster, Recovery
+from epilayer.model.kind import MEANINGS
+from epilayer.model.kinds import KINDS
 from epilayer.model.level import EngineSpec, Level
 from epilayer.model.ligand import Ligand
 from epilayer.model.mof import Mof
 from epilayer.model.reference import Reference
-from epilayer.store.records import KINDS
 
-LEGS = 3
 MADE = "<!-- Made from the code when the documentation is built. -->\n\n"
 FILES: dict[str, type[Frozen]] = {
     "epilayer.yaml": epilayer.study.config.Settings,
@@ -43,30 +42,6 @@ FILES: dict[str, type[Frozen]] = {
 }
 
 
-COMMON = {
-    "cathode": "name of the cathode",
-    "facet": "Miller index, such as 100",
-    "termination": "label of the cut, such as 100-t0.75",
-    "ligand": "name of the molecule",
-    "level": "name of the level of theory",
-    "engine_kind": "`dft`, `mlip` or `toy`",
-    "dispersion": "the dispersion correction, or null",
-    "level_fingerprint": "SHA-256 of what was computed with; only equal ones are subtracted",
-    "status": "`certified` or `refused`",
-    "refusal": "why there is no number, in one sentence",
-    "refusal_code": "the same as one word",
-    "anomalies": "what happened to the molecule or the surface, as words",
-    "stand_in": "true where a toy or a stand-in computed it: not a result",
-    "code_version": "version of epilayer that made it",
-    "statement": "the answer in one sentence",
-    "formula": "reduced formula of the cell",
-    "atoms": "number of atoms of the cell",
-    "anchor": "the rule by which the best pose holds on",
-    "site": "where it stands",
-    "binding_facets": "facets on which it holds, by commas",
-    "terminations": "terminations that the verdict rests on, by commas",
-}
-"""Fields that several kinds have and no docstring explains."""
 KEYS = {
     "name": "the name of the file, without `.yaml`",
     "title": "what tables print",
@@ -150,11 +125,13 @@ def records() -> str:
     text += "Units are in the names (`_ev`, `_ang`, `_j_per_m2` ...).\n"
     for name, kind in KINDS.items():
         meanings = meaning_of(kind.record)
-        anything = MagicMock(legs=[MagicMock()] * LEGS)
-        anything.__class__ = kind.record  # type: ignore[assignment]  # several kinds may share one function
         rows = [
-            (f"`{field}`", "yes" if field in kind.shown else "", meanings.get(field) or COMMON.get(field, ""))
-            for field in kind.fields(anything)  # their names do not depend on the record
+            (
+                f"`{column.name}`",
+                "yes" if column.name in kind.shown else "",
+                column.about or meanings.get(column.name) or MEANINGS.get(column.name, ""),
+            )
+            for column in kind.columns
         ]
         text += f"\n## {name}\n\n{_first_paragraph(kind.record)}\n\n"
         text += _table(("field", "in the table", "meaning"), rows)

@@ -18,7 +18,8 @@ from record_kinds import adsorption, bonds, calculation, competition, growth, wu
 from epilayer.dashboard.monitor import TrajectoryView
 from epilayer.dashboard.motion import read_motion
 from epilayer.model.bonding import BondMeasure
-from epilayer.store.records import KINDS, document_of
+from epilayer.model.kinds import KINDS
+from epilayer.store.records import document_of
 
 if TYPE_CHECKING:
     from starlette.testclient import TestClient

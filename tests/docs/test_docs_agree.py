@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from epilayer.cli.root import app
-from epilayer.store.records import KINDS
+from epilayer.model.kinds import KINDS
 from pages import DOCS, ROOT, blocks
 
 if TYPE_CHECKING:

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
+from epilayer.model.kinds import KINDS
 from epilayer.store.checksums import check_database
 from epilayer.store.filters import parse_filter
-from epilayer.store.records import KINDS, document_of, record_of
+from epilayer.store.records import document_of, record_of
 from epilayer.store.results import open_results
 
 BEFORE = Path(__file__).parents[1] / "data" / "before"

@@ -121,8 +121,8 @@ def query(
 
 
 def _found(used: Study, asked: dict[str, Any], limit: int | None) -> list[Record]:
+    from epilayer.model.kinds import KINDS
     from epilayer.store.filters import parse_filter
-    from epilayer.store.records import KINDS
 
     filters = [parse_filter(text) for text in asked["where"]]
     grouped = asked["group_by"]
@@ -241,9 +241,10 @@ def _all_saved(used: Study) -> dict[str, Any]:
 
 def _bibtex(used: Study, found: Sequence[Record]) -> str:
     from epilayer.cli.results import sources_of
+    from epilayer.model.kinds import KINDS
     from epilayer.report.citations import bibtex, entries_by_doi
     from epilayer.report.paper_table import Found
-    from epilayer.store.records import KINDS, record_of
+    from epilayer.store.records import record_of
 
     results = used.results()
     try:
@@ -291,7 +292,7 @@ def _write_parquet(rows: list[dict[str, Any]], file: Path | None) -> None:
 
 
 def _shown(asked: dict[str, Any], rows: Sequence[dict[str, Any]]) -> list[str]:
-    from epilayer.store.records import KINDS
+    from epilayer.model.kinds import KINDS
 
     if asked["group_by"]:
         return list(dict.fromkeys(name for row in rows for name in row))

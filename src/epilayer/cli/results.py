@@ -87,19 +87,6 @@ def report(
         out.print(f"Figures written: [bold]{figures}[/]")
 
 
-_REPORTED = frozenset(
-    {
-        "adsorption",
-        "growth",
-        "competition",
-        "surface",
-        "wulff",
-        "transport",
-        "bond_strength",
-        "bond_calibration",
-        "epitaxy",
-    }
-)
 _REFERENCE = "isotropic-epilayer-2025"
 
 
@@ -147,6 +134,7 @@ def things_of(used: Workspace, records: list[Any]) -> list[tuple[str, str]]:
 
 def _found() -> dict[str, list[Found]]:
     """Return every record that the report knows, with its id, by kind; kinds without any are left out."""
+    from epilayer.model.kinds import KINDS
     from epilayer.report.paper_table import Found
     from epilayer.store.records import record_of
 
@@ -155,7 +143,7 @@ def _found() -> dict[str, list[Found]]:
         return {
             kind: [Found(r["id"], record_of(r)) for r in results.query(kind, limit=None, body=True)]
             for kind in results.kinds()
-            if kind in _REPORTED
+            if kind in KINDS and KINDS[kind].reported
         }
     finally:
         results.close()

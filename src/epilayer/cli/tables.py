@@ -13,8 +13,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from epilayer.model.records import Status
-from epilayer.report.tables import STAND_IN, agreement, ev, ev_with_uncertainty, growth_words, interval
+from epilayer.model.records import Status, growth_words
+from epilayer.report.tables import STAND_IN, agreement, ev, ev_with_uncertainty, interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

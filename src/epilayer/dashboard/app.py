@@ -22,6 +22,7 @@ from epilayer.dashboard.listing import Lister
 from epilayer.dashboard.monitor import Verb
 from epilayer.dashboard.result import figure_file, page_of
 from epilayer.model.errors import EpilayerError, InputError
+from epilayer.model.kinds import KINDS
 from epilayer.report import style, viewer
 from epilayer.report.html import doi_links, words
 
@@ -333,7 +334,7 @@ def _environment() -> Any:  # noqa: ANN401  (jinja2 has no place at the top of a
         lstrip_blocks=True,
     )
     environment.filters |= {"words": words, "doi_links": doi_links, "cell": cell, "size": size, "when": when}
-    environment.globals.update(states=STATES, about=phrases.ABOUT)
+    environment.globals.update(states=STATES, about={kind.name: kind.about for kind in KINDS.values()})
     return environment
 
 

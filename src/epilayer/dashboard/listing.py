@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 from epilayer.model.errors import InputError
+from epilayer.model.kinds import KINDS
 from epilayer.report.html import words
 from epilayer.store.filters import Filter, Operator, ValueType, parse_filter
-from epilayer.store.records import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

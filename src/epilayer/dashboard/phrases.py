@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
-from epilayer.model.records import GrowthMode
+from epilayer.model.kinds import KINDS
 from epilayer.report import canvas, tables
 from epilayer.report.html import words
 
@@ -18,52 +18,6 @@ if TYPE_CHECKING:
 _MINUS: Final = "\N{MINUS SIGN}"
 _LONG: Final = 160
 _SMALL, _ROUND, _LARGE = 1e-3, 100.0, 1e6
-
-#: What each kind of record answers, for who meets its name for the first time.
-ABOUT: Final = {
-    "adsorption": "how hard a molecule holds a facet",
-    "growth": "on which facets a layer grows",
-    "competition": "which molecule holds a facet hardest",
-    "sensitivity": "how far the open choices of the method move a value",
-    "surface": "what a facet costs",
-    "wulff": "the shape of least surface energy",
-    "epitaxy": "what it costs a framework to fit a facet",
-    "transport": "whether ions move through the pores",
-    "arrhenius": "how diffusion depends on temperature",
-    "bond_strength": "what a surface does to the bonds of a molecule",
-    "bond_calibration": "how an index goes with ICOHP",
-    "calculation": "runs of others, as they were found",
-    "imported_adsorption": "adsorption energies from runs of others",
-}
-#: Field that a kind of record is about, the half-width that belongs to it, and its unit.
-_VALUES: Final = {
-    "adsorption": ("adsorption_energy_ev", "uncertainty_ev", "eV"),
-    "imported_adsorption": ("adsorption_energy_ev", None, "eV"),
-    "surface": ("surface_energy_j_per_m2", "uncertainty_j_per_m2", "J/m²"),
-    "wulff": ("mean_surface_energy_j_per_m2", None, "J/m² on average"),
-    "epitaxy": ("deformation_energy_ev", "uncertainty_ev", "eV per formula unit"),
-    "sensitivity": ("base_ev", None, "eV"),
-    "arrhenius": ("activation_energy_ev", None, "eV"),
-}
-#: Ends of an interval, by kind.
-_INTERVALS: Final = {
-    "sensitivity": ("low_ev", "high_ev", "eV over the choices of the method"),
-    "arrhenius": ("lower_ev", "upper_ev", "eV (95 %)"),
-}
-_DEFINITIONS: Final = {
-    "adsorption": f"E_ads = E(slab + molecule) {_MINUS} E(slab) {_MINUS} E(molecule), each relaxed; "
-    "negative when bound.",
-    "surface": f"Surface energy = (E(slab) {_MINUS} n E(crystal)) / (2 A), for a stoichiometric slab "
-    "with two equivalent faces.",
-    "wulff": "The shape of least surface energy at a given volume (Wulff construction).",
-    "transport": "Self-diffusion from the mean squared displacement over a diffusive window, with its 95 % "
-    "interval.",
-    "arrhenius": f"D = D0 exp({_MINUS}Ea / kT), fitted to the temperatures whose D is resolved, with the "
-    "95 % interval of Ea.",
-    "bond_strength": "The same bond of the free and of the adsorbed molecule, by the same measure.",
-    "epitaxy": "Energy of straining the framework onto the facet, mean of both signs of the strain.",
-    "sensitivity": "The same adsorption energy with one choice of the method changed at a time.",
-}
 
 
 def number(value: Dimensionless) -> str:
@@ -101,67 +55,38 @@ def plain(value: Any) -> str:  # noqa: ANN401  (any JSON value)
     return said if len(said) <= _LONG else said[: _LONG - 1] + "…"
 
 
-_TITLES: Final = {
-    "growth": "Growth on {cathode} by {ligand}",
-    "competition": "Who holds {cathode} ({facet})",
-    "surface": "Surface of {cathode} ({facet})",
-    "wulff": "Equilibrium shape of {cathode}",
-    "sensitivity": "Choices behind {ligand} on ({facet})",
-    "arrhenius": "Activation energy of {species} in {system}",
-    "imported_adsorption": "{molecule} on {slab}",
-}
-
-
 def title_of(kind: str, fields: Mapping[str, Any]) -> str:
     """Return what a record is about, in a line."""
     level = f", {fields['level']}" if fields.get("level") else ""
-    if kind in _TITLES:
-        return _TITLES[kind].format_map(defaultdict(lambda: "?", fields)) + level
-    names = ("ligand", "molecule", "system", "mof", "name", "formula", "cathode")
-    subject = next((fields[name] for name in names if fields.get(name)), kind)
-    facet = f" on ({fields['facet']})" if fields.get("facet") else ""
-    return f"{subject}{facet}{level}"
+    title = KINDS[kind].title if kind in KINDS else kind
+    return title.format_map(defaultdict(lambda: "?", fields)) + level
 
 
-def headline(kind: str, body: Mapping[str, Any]) -> tuple[str, str, str]:
+def headline(kind: str, fields: Mapping[str, Any]) -> tuple[str, str, str]:
     """Return value, unit and interval in words; empty where there is none."""
-    if kind == "growth":
-        mode = None if body["mode"] is None else GrowthMode(body["mode"])
-        return tables.growth_words(mode, body["binding_facets"]), "", ""
-    if kind == "transport":
-        return _diffusion(body)
-    if kind == "calculation":  # a total energy: its decimals count, its sign is no news
-        energy_ev = body.get("energy_ev")
-        return ("", "", "") if energy_ev is None else (f"{energy_ev:.4f}".replace("-", _MINUS), "eV", "")
-    name, half, unit = _VALUES.get(kind, ("", None, ""))
-    found = body.get(name)
-    interval = ""
-    if kind in _INTERVALS:
-        low, high, of = _INTERVALS[kind]
-        if body.get(low) is not None and body.get(high) is not None:
-            interval = f"{number(body[low])} to {number(body[high])} {of}"
-    if found is None:
-        return "", "", interval
-    if half is not None and body.get(half) is not None:
-        said = tables.ev_with_uncertainty(found, body[half])
-        return said.removeprefix("+"), unit, "± is numerical (convergence) only"
-    return tables.ev(found).removeprefix("+"), unit, interval
-
-
-def _diffusion(body: Mapping[str, Any]) -> tuple[str, str, str]:
-    cation = body["cation"]
-    found = next((d for d in body["report"]["diffusion"] if d["species"] == cation), None)
-    if found is None:
+    declared = KINDS[kind]
+    if declared.answer is not None:
+        return declared.answer(fields), "", ""
+    asked = declared.number
+    if asked is None or not asked.on_page:
         return "", "", ""
-    low, high = found["lower_cm2_per_s"], found["upper_cm2_per_s"]
-    if low is not None and high is not None:
-        ends = f"{number(low)} to {number(high)}"
-    else:
-        ends = f"above {number(low)}" if low is not None else f"below {number(high)}" if high else ""
-    interval = f"D of {cation}: {ends} cm²/s (95 %)" if ends else ""
-    if found["diffusion_cm2_per_s"] is None:
+    value, half = fields.get(asked.column), fields.get(asked.half)
+    ends = _ends(fields.get(asked.low), fields.get(asked.high))
+    interval = asked.interval.format_map({**fields, "ends": ends}) if ends else ""
+    if value is None:
         return "", "", interval
-    return number(found["diffusion_cm2_per_s"]), "cm²/s", interval
+    if half is not None:
+        said = tables.ev_with_uncertainty(value, half).removeprefix("+")
+        return said, asked.unit, "± is numerical (convergence) only"
+    if asked.decimals is None:
+        return number(value), asked.unit, interval
+    return f"{value:.{asked.decimals}f}".replace("-", _MINUS), asked.unit, interval
+
+
+def _ends(low: float | None, high: float | None) -> str:
+    if low is not None and high is not None:
+        return f"{number(low)} to {number(high)}"
+    return f"above {number(low)}" if low is not None else f"below {number(high)}" if high else ""
 
 
 def reasons_of(body: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -181,7 +106,9 @@ _HIDDEN: Final = (
 
 def facts_of(kind: str, fields: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """Return the fields of a record that nothing else on its page says."""
-    said = {*_HIDDEN, *(_VALUES.get(kind, ())[:2]), *(_INTERVALS.get(kind, ())[:2])}
+    asked = KINDS[kind].number
+    shown = (asked.column, asked.half, asked.low, asked.high) if asked and asked.on_page else ()
+    said = {*_HIDDEN, *shown}
     return tuple((words(k), _listed(v)) for k, v in fields.items() if v is not None and k not in said)
 
 
@@ -208,7 +135,7 @@ def methods_of(kind: str, body: Mapping[str, Any]) -> str:
         return ""
     if "method" not in level:
         return _methods_of_others(level)
-    said = [_DEFINITIONS.get(kind, "")]
+    said = [KINDS[kind].definition]
     theory = f"Level of theory {level['name']}: {level['method']}"
     said.append(
         theory + (f" with {d}." if (d := level.get("dispersion")) else ", without a dispersion correction.")

@@ -115,7 +115,7 @@ def page_of(document: Record, desk: Desk) -> Page:
         models[name] = Model(title, said, data, f"/result/{document['id']}/figure/{name}.svg")
         drawn[name] = Curve(title, said, partial(pictures.still, structure, chosen), themed=False)
     status = str(fields.get("status") or fields.get("verdict") or fields.get("mode") or "")
-    value, unit, interval = phrases.headline(kind, body)
+    value, unit, interval = phrases.headline(kind, fields)
     reasons = phrases.reasons_of(body)
     return Page(
         identity=document["id"],

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 from pymatgen.core import Structure
 
 from epilayer.model.anomaly import Anomaly
 from epilayer.model.base import Frozen
+from epilayer.model.kind import (
+    LEVEL,
+    STAND_IN,
+    Column,
+    Number,
+    RecordKind,
+    counts,
+    level_asked,
+    numbers,
+    picked,
+    texts,
+)
 from epilayer.model.level import LevelOfTheory, Scalar
 from epilayer.model.records import Provenance, Status
 from epilayer.model.units import Ang, Deg, Dimensionless, Ev, Kelvin
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class BondMeasure(StrEnum):
@@ -248,3 +263,51 @@ class BondStudy(Frozen):
     stand_in: bool
     code_version: str
     parameters: dict[str, Scalar]
+
+
+def _bonds_methods(records: Sequence[BondStudy]) -> str:
+    programs = sorted({f"{r.program}, basis {r.basis}, {r.k_points}" for r in records})
+    return f"Bonds: {'; '.join(programs)}; only the change of one bond between two geometries is stated."
+
+
+BOND_STRENGTH = RecordKind(
+    name="bond_strength",
+    record=BondStudy,
+    about="what a surface does to the bonds of a molecule",
+    asked=lambda r: {
+        **picked(
+            r, "code_version", "cathode", "state", "facet", "termination", "molecule", "measure", "parameters"
+        ),
+        "level": level_asked(r),
+        "formula": [o.structure.composition.formula for o in r.orientations],
+    },
+    columns=(
+        *texts("cathode", "state", "facet", "termination", "molecule"),
+        LEVEL[0],
+        LEVEL[1],
+        LEVEL[3],
+        *texts("measure", "basis", "k_points", "status", "refusal"),
+        *counts("orientations"),
+        Column("orientations_counted", int, lambda r: sum(o.refusal is None for o in r.orientations)),
+        *texts("weakest_bond"),
+        *numbers("strongest_weakening_ratio", "orientation_spread_ratio", "spilling_percent"),
+        Column("hydrogen_taken_by_itself", of="abstraction.spontaneous"),
+        Column("hydrogen_shared", of="abstraction.shared"),
+        Column("abstraction_energy_ev", float, "abstraction.energy_ev"),
+        Column("abstraction_refusal", of="abstraction.refusal"),
+        Column("abstraction_barrier_ev", float, "abstraction.barrier_ev"),
+        Column("abstraction_barrier_method", of="abstraction.barrier_method"),
+        Column("abstraction_barrier_refusal", of="abstraction.barrier_refusal"),
+        *texts("statement"),
+        *STAND_IN,
+    ),
+    shown=(
+        "state", "facet", "molecule", "measure", "weakest_bond", "strongest_weakening_ratio",
+        "abstraction_energy_ev", "abstraction_barrier_ev", "refusal",
+    ),
+    title="{molecule} on ({facet})",
+    number=Number("strongest_weakening_ratio", on_page=False),
+    definition="The same bond of the free and of the adsorbed molecule, by the same measure.",
+    methods=_bonds_methods,
+    drawings=("bonds", "cohp"),
+)  # fmt: skip

@@ -6,6 +6,7 @@ from typing import Literal
 
 from epilayer.model.base import Frozen
 from epilayer.model.bonding import BondMeasure
+from epilayer.model.kind import STAND_IN, Column, RecordKind, counts, numbers, picked, texts
 from epilayer.model.records import Status
 from epilayer.model.units import Ang, Dimensionless, Ev
 
@@ -65,3 +66,21 @@ class BondCalibration(Frozen):
     statement: str
     stand_in: bool
     code_version: str
+
+
+BOND_CALIBRATION = RecordKind(
+    name="bond_calibration",
+    record=BondCalibration,
+    about="how an index goes with ICOHP",
+    asked=lambda r: picked(r, "bonds", "measure", "functions"),
+    columns=(
+        *texts("bonds", "measure", "program", "functions", "status", "refusal"),
+        *counts("pairs"),
+        Column("runs", int, lambda r: len({pair.run for pair in r.pairs})),
+        *numbers("slope", "slope_low", "slope_high", "residual_ev"),
+        *texts("statement"),
+        *STAND_IN,
+    ),
+    shown=("bonds", "pairs", "runs", "slope", "slope_low", "slope_high", "residual_ev", "refusal"),
+    title="bond_calibration",
+)

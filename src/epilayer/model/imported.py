@@ -8,6 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from epilayer.model.base import Frozen, fingerprint
+from epilayer.model.kind import (
+    REFUSAL,
+    STAND_IN,
+    Column,
+    Number,
+    RecordKind,
+    numbers,
+    texts,
+)
 from epilayer.model.records import Refusal, Status
 from epilayer.model.units import Ang, Ev, EvPerAng, MuB, Unit
 
@@ -461,3 +470,92 @@ class ImportedAdsorption(Frozen):
     level_fingerprint: str
     stand_in: bool
     code_version: str
+
+
+def _short_name(path: str) -> str:
+    """Return the last two folders of a path; one that is called ``outputs`` says nothing."""
+    parts = [part for part in path.split("/") if part and part != "outputs"]
+    return "/".join(parts[-2:])
+
+
+def _main_reason(record: ImportedCalculation) -> Reason | None:
+    grave = (r for r in record.reasons if r.severity is not Severity.NOTE)
+    return next(grave, record.reasons[0] if record.reasons else None)
+
+
+def _hubbard(record: ImportedCalculation) -> str | None:
+    return (
+        ", ".join(f"{u.element} {u.u_ev:g} eV" for u in record.level.hubbard) or None
+        if record.level
+        else None
+    )
+
+
+def _k_mesh(record: ImportedCalculation) -> str | None:
+    return "x".join(map(str, record.level.k_mesh)) if record.level and record.level.k_mesh else None
+
+
+CALCULATION = RecordKind(
+    name="calculation",
+    record=ImportedCalculation,
+    about="runs of others, as they were found",
+    asked=lambda r: {"where": [r.path, r.code.value, r.label]},
+    columns=(
+        Column("origin", of=lambda _: "imported"),
+        Column("name", of=lambda r: _short_name(r.path)),
+        *texts("path"),
+        Column("label", of=lambda r: r.label or None),
+        *texts("job_name", "code"),
+        Column("task", of="kind"),
+        *texts("status"),
+        *numbers("energy_ev"),
+        *texts("formula"),
+        Column("atoms", int, lambda r: len(r.species) or None),
+        Column("functional", of="level.functional"),
+        Column("encut_ev", float, "level.encut_ev"),
+        Column("dispersion", of="level.dispersion"),
+        Column("hubbard", of=_hubbard),
+        Column("k_mesh", of=_k_mesh),
+        Column("charge_e", float, "level.charge_e"),
+        Column("level_fingerprint", of="level.fingerprint"),
+        *numbers("total_magnetization_mu_b"),
+        Column("bonds", int, lambda r: len(r.bonding.icohp_ev) or None if r.bonding else None),
+        Column("strongest_icohp_ev", float, lambda r: min(
+            (bond.summed for bond in r.bonding.icohp_ev), default=None
+        ) if r.bonding else None),
+        Column("corrections", int),
+        *texts("agreement"),
+        Column("reason", of=lambda r: found.what if (found := _main_reason(r)) else None),
+        Column("reason_code", of=lambda r: found.code if (found := _main_reason(r)) else None),
+        STAND_IN[0],
+    ),
+    shown=("name", "code", "task", "formula", "functional", "status", "energy_ev", "reason"),
+    title="{name}",
+    number=Number("energy_ev", "eV", decimals=4),
+    reported=False,
+)  # fmt: skip
+IMPORTED_ADSORPTION = RecordKind(
+    name="imported_adsorption",
+    record=ImportedAdsorption,
+    about="adsorption energies from runs of others",
+    asked=lambda r: {"where": [text for leg in r.legs for text in (leg.path, leg.label)]},
+    columns=(
+        Column("origin", of=lambda _: "imported"),
+        Column("name", of=lambda r: _short_name(r.legs[2].path)),
+        Column("slab", of=lambda r: r.legs[0].formula),
+        Column("molecule", of=lambda r: r.legs[1].formula),
+        Column("path", of=lambda r: r.legs[2].path),
+        Column("task", of=lambda r: r.legs[2].task),
+        *texts("status"),
+        *numbers("adsorption_energy_ev"),
+        *texts("functional"),
+        *numbers("encut_ev"),
+        *texts("dispersion", "level_fingerprint"),
+        *REFUSAL,
+        *STAND_IN,
+    ),
+    shown=("name", "molecule", "functional", "status", "adsorption_energy_ev", "refusal"),
+    title="{molecule} on {slab}",
+    number=Number("adsorption_energy_ev", "eV"),
+    reported=False,
+)

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from epilayer.model.base import Frozen
 from epilayer.model.dynamics import DynamicsSettings, FileReference, SegmentEnd
+from epilayer.model.kind import (
+    LEVEL,
+    LEVEL_STAND_IN,
+    Column,
+    Number,
+    RecordKind,
+    counts,
+    level_asked,
+    numbers,
+    picked,
+    texts,
+)
 from epilayer.model.level import LevelOfTheory, Scalar
-from epilayer.model.transport import Ps, TransportReport, Verdict
+from epilayer.model.transport import DiffusionEstimate, Ps, RatioEstimate, TransportReport, Verdict
 from epilayer.model.units import Ang, Dimensionless, Ev, EvPerAng, Fraction, Kelvin, Seconds, Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 MevPerAtomPs = Annotated[float, Unit("meV/atom/ps")]
 
@@ -147,6 +163,11 @@ class IonTransport(Frozen):
     code_version: str
     parameters: dict[str, Scalar] = Field(default_factory=dict)
 
+    @property
+    def estimate(self) -> DiffusionEstimate:
+        """The self-diffusion of the cation."""
+        return self.report.of(self.cation)
+
 
 class ArrheniusEstimate(Frozen):
     """The activation energy of a cation's diffusion from several temperatures, or why there is none.
@@ -175,3 +196,104 @@ class ArrheniusEstimate(Frozen):
     prefactor_cm2_per_s: Annotated[float, Unit("cm^2/s")] | None
     code_version: str
     parameters: dict[str, Scalar] = Field(default_factory=dict)
+
+
+def _oxygen(record: IonTransport) -> PairShell | None:
+    return next((s for s in record.solvation.shells if s.partner == "all O"), None)
+
+
+def _self_part(record: IonTransport) -> RatioEstimate | None:
+    return next((t for t in record.report.transference if t.name == "t+ (self)"), None)
+
+
+def _transport_methods(records: Sequence[IonTransport]) -> str:
+    return " ".join(
+        f"Dynamics of {one.system}: {one.settings.time_step_fs:g} fs a step at {one.temperature_k:g} K "
+        f"({one.mean_temperature_k:.0f} K on average); {one.equilibration_steps} of {one.steps} steps were "
+        f"equilibration; what moved: {one.moves}."
+        for one in records
+    )
+
+
+TRANSPORT = RecordKind(
+    name="transport",
+    record=IonTransport,
+    about="whether ions move through the pores",
+    asked=lambda r: {
+        **picked(r, "code_version", "system", "parameters", "formula", "seeds"),
+        "level": level_asked(r),
+        "temperature": r.temperature_k,
+        "settings": r.settings.model_dump(mode="json"),
+    },
+    columns=(
+        *texts("system", "formula"),
+        *counts("atoms"),
+        *numbers("temperature_k", "mean_temperature_k"),
+        LEVEL[0],
+        LEVEL[1],
+        LEVEL[3],
+        *texts("verdict", "statement", "cation"),
+        Column("diffusion_cm2_per_s", float, "estimate.diffusion_cm2_per_s"),
+        Column("lower_cm2_per_s", float, "estimate.lower_cm2_per_s"),
+        Column("upper_cm2_per_s", float, "estimate.upper_cm2_per_s"),
+        Column("window_from_ps", float, lambda r: r.estimate.window_ps[0] if r.estimate.window_ps else None),
+        Column("window_to_ps", float, lambda r: r.estimate.window_ps[1] if r.estimate.window_ps else None),
+        Column("n_eff", float, "estimate.n_eff"),
+        Column("ion_ps", float, "estimate.ion_ps"),
+        Column("ion_ps_needed", float, "estimate.ion_ps_needed"),
+        Column("transference", float, lambda r: found.value if (found := _self_part(r)) else None),
+        Column("transference_verdict", of=lambda r: found.verdict if (found := _self_part(r)) else None),
+        Column("faster", of=lambda r: r.report.faster[0].said if r.report.faster else None),
+        Column("first_peak_ang", float, lambda r: found.first_peak_ang if (found := _oxygen(r)) else None),
+        Column("coordination", float, lambda r: found.coordination if (found := _oxygen(r)) else None),
+        Column("share_with_anion_and_chain", float, "solvation.share_with_anion_and_chain"),
+        *counts("steps", "frames"),
+        Column("time_step_fs", float, "settings.time_step_fs"),
+        *counts("segments"),
+        *texts("seeds", "moves"),
+        *numbers(
+            "nve_drift_mev_per_atom_ps", "seconds_per_step", "cpu_seconds_per_step", "peak_memory_mb",
+        ),
+        *counts("warnings"),
+        Column("trajectory", of=lambda r: r.trajectories[0].path),
+        *LEVEL_STAND_IN,
+    ),
+    shown=(
+        "system", "temperature_k", "level", "diffusion_cm2_per_s", "first_peak_ang", "coordination",
+        "statement",
+    ),
+    title="{system}",
+    number=Number(
+        "diffusion_cm2_per_s", "cm²/s", low="lower_cm2_per_s", high="upper_cm2_per_s", decimals=None,
+        interval="D of {cation}: {ends} cm²/s (95 %)",
+    ),
+    definition="Self-diffusion from the mean squared displacement over a diffusive window, with its 95 % "
+    "interval.",
+    methods=_transport_methods,
+    drawings=("motion", "diffusion"),
+)  # fmt: skip
+ARRHENIUS = RecordKind(
+    name="arrhenius",
+    record=ArrheniusEstimate,
+    about="how diffusion depends on temperature",
+    asked=lambda r: {
+        **picked(r, "code_version", "system", "parameters"),
+        "level": level_asked(r),
+        "temperatures": r.asked_temperatures_k,
+    },
+    columns=(
+        *texts("system", "species"),
+        LEVEL[0],
+        *texts("verdict", "reason"),
+        *numbers("activation_energy_ev", "lower_ev", "upper_ev"),
+        Column("temperatures", int, "temperatures_k"),
+        Column("asked_temperatures", int, "asked_temperatures_k"),
+        *LEVEL_STAND_IN,
+    ),
+    shown=("system", "species", "level", "activation_energy_ev", "lower_ev", "upper_ev", "reason"),
+    title="Activation energy of {species} in {system}",
+    number=Number("activation_energy_ev", "eV", low="lower_ev", high="upper_ev", interval="{ends} eV (95 %)"),
+    definition="D = D0 exp(\N{MINUS SIGN}Ea / kT), fitted to the temperatures whose D is resolved, with the "
+    "95 % interval of Ea.",
+    reported=False,
+)

@@ -4,15 +4,33 @@ from __future__ import annotations
 
 import math
 from enum import StrEnum
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 from pymatgen.core import Structure
 
 from epilayer.model.anomaly import Anomaly
 from epilayer.model.base import Frozen
+from epilayer.model.kind import (
+    LEVEL,
+    LEVEL_STAND_IN,
+    REFUSAL,
+    STAND_IN,
+    Column,
+    Number,
+    RecordKind,
+    counts,
+    level_asked,
+    numbers,
+    picked,
+    span,
+    texts,
+)
 from epilayer.model.level import LevelOfTheory, Scalar
 from epilayer.model.units import Ang, Ang2, Ev, EvPerAng, Fraction, MuB, Seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Provenance(Frozen):
@@ -348,3 +366,130 @@ class CompetingAdsorption(Frozen):
     stand_in: bool
     code_version: str
     parameters: dict[str, Scalar] = Field(default_factory=dict)
+
+
+def growth_words(mode: GrowthMode | None, facets: Sequence[str] = ()) -> str:
+    """Return a growth mode in words."""
+    if mode is None:
+        return "not computed"
+    where = ", ".join(f"({f})" for f in facets)
+    return {
+        GrowthMode.ISOTROPIC: "isotropic",
+        GrowthMode.SELECTIVE: f"{where} only",
+        GrowthMode.NONE: "none",
+        GrowthMode.UNDECIDED: "undecided",
+    }[mode]
+
+
+def _growth_asked(record: GrowthVerdict) -> dict[str, Any]:
+    named = [sorted(f.terminations) for f in record.facets if f.terminations]
+    return {
+        **picked(record, "code_version", "cathode", "ligand"),
+        "facets": [f.facet for f in record.facets],
+        "threshold": record.threshold_ev,
+        "levels": [sorted(f.values_ev) for f in record.facets],
+        # Older records have neither. A hasty verdict never replaces a thorough one.
+        **({"terminations": named} if named else {}),
+        **({"parameters": record.parameters} if record.parameters else {}),
+    }
+
+
+def _adsorption_methods(records: Sequence[AdsorptionEnergy]) -> str:
+    certified = sum(r.status is Status.CERTIFIED for r in records)
+    force = max((leg.max_force_ev_per_ang for r in records for leg in r.legs), default=0.0)
+    starts = sorted({r.search.starts for r in records if r.search})
+    search = f" Each search placed {span(starts)} poses." if starts else ""
+    return (
+        "Adsorption energies are E(slab + molecule) - E(slab) - E(molecule) of relaxed geometries at one "
+        f"level; the largest force left on a free atom was {force:.3f} eV/Å. {certified} of {len(records)} "
+        f"were certified, the others refused with their reasons.{search}"
+    )
+
+
+ADSORPTION = RecordKind(
+    name="adsorption",
+    record=AdsorptionEnergy,
+    about="how hard a molecule holds a facet",
+    asked=lambda r: {
+        **picked(r, "code_version", "cathode", "ligand", "facet", "termination", "parameters"),
+        "level": level_asked(r),
+        "formula": r.structure.composition.formula,
+        "area": f"{r.area_ang2:.3f}",
+    },
+    columns=(
+        *texts("cathode", "facet", "termination", "ligand"),
+        *LEVEL,
+        *texts("status"),
+        *numbers("adsorption_energy_ev", "uncertainty_ev", "without_dispersion_ev", "pose_spread_ev"),
+        *counts("poses"),
+        Column("search_starts", int, "search.starts"),
+        Column("search_minima", int, "search.minima"),
+        Column("search_lowest_hits", int, "search.lowest_hits"),
+        Column("search_missed_probability", float, "search.missed_probability"),
+        Column("search_force_calls", int, "search.force_calls"),
+        Column("search_ended", of="search.ended"),
+        Column("anchor", of="minimum.anchor"),
+        Column("site", of="minimum.site"),
+        *texts("closest_contact"),
+        *numbers("closest_contact_ang"),
+        Column("anomalies", of=lambda r: sorted({a.kind.value for a in r.anomalies})),
+        *REFUSAL,
+        *LEVEL_STAND_IN,
+        Column("formula", of="structure.composition.reduced_formula"),
+        Column("atoms", int, lambda r: len(r.structure)),
+    ),
+    shown=(
+        "facet", "ligand", "level", "status", "adsorption_energy_ev", "without_dispersion_ev", "refusal",
+    ),
+    title="{ligand} on ({facet})",
+    number=Number("adsorption_energy_ev", "eV", half="uncertainty_ev"),
+    definition="E_ads = E(slab + molecule) \N{MINUS SIGN} E(slab) \N{MINUS SIGN} E(molecule), each relaxed; "
+    "negative when bound.",
+    methods=_adsorption_methods,
+)  # fmt: skip
+GROWTH = RecordKind(
+    name="growth",
+    record=GrowthVerdict,
+    about="on which facets a layer grows",
+    asked=_growth_asked,
+    columns=(
+        *texts("cathode", "ligand", "mode", "binding_facets"),
+        *numbers("threshold_ev", "margin_ev"),
+        Column("termination_spread_ev", float, lambda r: max(
+            (f.termination_spread_ev for f in r.facets if f.termination_spread_ev is not None), default=None
+        )),
+        Column("terminations", of=lambda r: [t for f in r.facets for t in f.terminations]),
+        *texts("statement"),
+        *STAND_IN,
+    ),
+    shown=("cathode", "ligand", "mode", "binding_facets", "margin_ev", "statement"),
+    title="Growth on {cathode} by {ligand}",
+    number=Number("margin_ev", "eV", on_page=False),
+    answer=lambda fields: growth_words(
+        GrowthMode(str(fields["mode"])), str(fields["binding_facets"] or "").split(",")
+    ),
+    drawings=("ranges",),
+)  # fmt: skip
+COMPETITION = RecordKind(
+    name="competition",
+    record=CompetingAdsorption,
+    about="which molecule holds a facet hardest",
+    asked=lambda r: {
+        **picked(r, "code_version", "cathode", "facet", "termination", "parameters"),
+        "values": sorted((c.ligand, *sorted(c.values_ev)) for c in r.competitors),
+    },
+    columns=(
+        *texts("cathode", "facet", "termination"),
+        Column("ranking", of=lambda r: [c.ligand for c in r.competitors if c.low_ev is not None]),
+        Column(
+            "first", of=lambda r: r.competitors[0].ligand if r.competitors[0].low_ev is not None else None
+        ),
+        Column("outbids", of=lambda r: r.competitors[0].outbids),
+        Column("refused", of=lambda r: [c.ligand for c in r.competitors if c.low_ev is None]),
+        *texts("statement"),
+        *STAND_IN,
+    ),
+    shown=("cathode", "facet", "ranking", "statement"),
+    title="Who holds {cathode} ({facet})",
+    drawings=("ranges",),
+)

@@ -5,6 +5,17 @@ from __future__ import annotations
 from typing import Literal
 
 from epilayer.model.base import Frozen
+from epilayer.model.kind import (
+    LEVEL,
+    STAND_IN,
+    Column,
+    Number,
+    RecordKind,
+    level_asked,
+    numbers,
+    picked,
+    texts,
+)
 from epilayer.model.level import LevelOfTheory, Scalar
 from epilayer.model.units import Ev
 
@@ -66,3 +77,42 @@ class Sensitivity(Frozen):
     stand_in: bool
     code_version: str
     parameters: dict[str, Scalar]
+
+
+def _largest(record: Sensitivity) -> ChoiceShift | None:
+    return next((s for s in record.shifts if s.shift_ev is not None and s.in_band), None)
+
+
+SENSITIVITY = RecordKind(
+    name="sensitivity",
+    record=Sensitivity,
+    about="how far the open choices of the method move a value",
+    asked=lambda r: {
+        **picked(r, "code_version", "cathode", "facet", "termination", "ligand", "parameters"),
+        "level": level_asked(r),
+        "choices": sorted((s.axis, s.choice) for s in r.shifts),
+    },
+    columns=(
+        *texts("cathode", "facet", "termination", "ligand"),
+        LEVEL[0],
+        LEVEL[1],
+        *numbers("base_ev", "low_ev", "high_ev"),
+        Column("largest_axis", of=lambda r: found.axis if (found := _largest(r)) else None),
+        Column("largest_shift_ev", float, lambda r: found.shift_ev if (found := _largest(r)) else None),
+        Column("refused", of=lambda r: [s.axis for s in r.shifts if s.value_ev is None]),
+        Column("not_applicable", of=lambda r: list(r.not_applicable)),
+        Column("complete", bool),
+        *texts("statement"),
+        *STAND_IN,
+    ),
+    shown=(
+        "ligand", "facet", "level", "base_ev", "low_ev", "high_ev", "largest_axis", "largest_shift_ev",
+    ),
+    title="Choices behind {ligand} on ({facet})",
+    number=Number(
+        "base_ev", "eV", low="low_ev", high="high_ev", interval="{ends} eV over the choices of the method"
+    ),
+    definition="The same adsorption energy with one choice of the method changed at a time.",
+    reported=False,
+    drawings=("ranges",),
+)  # fmt: skip

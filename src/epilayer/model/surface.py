@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 from pymatgen.core import Structure
 
 from epilayer.model.base import Frozen
+from epilayer.model.kind import (
+    LEVEL,
+    LEVEL_STAND_IN,
+    REFUSAL,
+    Column,
+    Number,
+    RecordKind,
+    counts,
+    level_asked,
+    numbers,
+    picked,
+    span,
+    texts,
+)
 from epilayer.model.level import LevelOfTheory, Scalar
 from epilayer.model.records import Leg, Refusal, Status
 from epilayer.model.units import Ang, Ang2, Dimensionless, EvPerAng2, Fraction, JPerM2
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 J_PER_M2_PER_EV_PER_ANG2 = 16.021766340
 """1 eV/A^2 in J/m^2 (CODATA 2018)."""
@@ -170,3 +187,80 @@ class WulffShape(Frozen):
     refusals: tuple[Refusal, ...]
     code_version: str
     parameters: dict[str, Scalar]
+
+
+def _surface_methods(records: Sequence[SurfaceEnergy]) -> str:
+    thicknesses = sorted({len(r.thicknesses) for r in records})
+    return (
+        "Surface energies are (E(slab) - n E(bulk)) / (2 A) of stoichiometric, non-polar slabs, against the "
+        f"bulk of the same ordering; thicknesses computed of each: {span(thicknesses)}."
+    )
+
+
+def _outlines(record: WulffShape) -> str | None:
+    said = (f"({f.facet}) {100 * f.area_fraction:.0f} % {f.outline}" for f in record.facets if f.corners)
+    return ", ".join(said) or None
+
+
+_COMMON = (Column("cathode"), *LEVEL, Column("status"), *REFUSAL, *LEVEL_STAND_IN)
+
+SURFACE = RecordKind(
+    name="surface",
+    record=SurfaceEnergy,
+    about="what a facet costs",
+    asked=lambda r: {
+        **picked(r, "code_version", "cathode", "parameters", "termination", "ordering"),
+        "level": level_asked(r),
+        "formula": r.structure.composition.formula,
+        "area": f"{r.area_ang2:.3f}",
+    },
+    columns=(
+        *_COMMON,
+        *texts("facet", "termination", "ordering"),
+        *numbers(
+            "surface_energy_j_per_m2", "surface_energy_ev_per_ang2", "uncertainty_j_per_m2",
+            "thickness_change_j_per_m2", "without_dispersion_j_per_m2", "unrelaxed_j_per_m2",
+        ),
+        *counts("thicknesses"),
+        Column("thickness_ang", float, lambda r: r.thicknesses[-1].thickness_ang),
+        *texts("tasker"),
+        Column("moved", of=lambda r: r.moved or None),
+        Column("broken_bonds_per_nm2", float, lambda r: sum(r.broken_bonds_per_nm2.values())),
+        *numbers("largest_move_ang"),
+        *texts("largest_mover"),
+        Column("formula", of="structure.composition.reduced_formula"),
+        Column("atoms", int, lambda r: len(r.structure)),
+    ),
+    shown=(
+        "termination", "level", "status", "surface_energy_j_per_m2", "uncertainty_j_per_m2",
+        "thickness_change_j_per_m2", "without_dispersion_j_per_m2", "unrelaxed_j_per_m2", "refusal",
+    ),
+    title="Surface of {cathode} ({facet})",
+    number=Number("surface_energy_j_per_m2", "J/m²", half="uncertainty_j_per_m2"),
+    definition="Surface energy = (E(slab) \N{MINUS SIGN} n E(crystal)) / (2 A), for a stoichiometric slab "
+    "with two equivalent faces.",
+    methods=_surface_methods,
+)  # fmt: skip
+WULFF = RecordKind(
+    name="wulff",
+    record=WulffShape,
+    about="the shape of least surface energy",
+    asked=lambda r: {
+        **picked(r, "code_version", "cathode", "parameters"),
+        "level": level_asked(r),
+        "facets": sorted([f.facet for f in r.facets] or [refusal.subject for refusal in r.refusals]),
+    },
+    columns=(
+        *_COMMON,
+        *texts("point_group"),
+        *numbers("mean_surface_energy_j_per_m2"),
+        Column("shape", of=_outlines),
+        Column("left_out", of=lambda r: "; ".join(r.left_out) or None),
+    ),
+    more=lambda r: {f"area_fraction_{f.facet}": f.area_fraction for f in r.facets},
+    shown=("cathode", "level", "status", "shape", "mean_surface_energy_j_per_m2", "left_out", "refusal"),
+    title="Equilibrium shape of {cathode}",
+    number=Number("mean_surface_energy_j_per_m2", "J/m² on average"),
+    definition="The shape of least surface energy at a given volume (Wulff construction).",
+    drawings=("wulff",),
+)

@@ -40,3 +40,20 @@ Fraction = Annotated[float, Field(ge=0, le=1), Unit("1")]
 
 K_B_EV_PER_K = 8.617333262e-5
 """Boltzmann's constant."""
+
+SUFFIXES = {
+    "_ev_per_ang2": "eV/Å²", "_ev_per_ang": "eV/Å", "_j_per_m2": "J/m²", "_cm2_per_s": "cm²/s",
+    "_per_nm2": "1/nm²", "_per_fs": "1/fs", "_per_ang": "1/Å", "_mu_b": "μB", "_ang2": "Å²", "_ang": "Å",
+    "_ev": "eV", "_fs": "fs", "_ps": "ps", "_k": "K", "_percent": "%", "_deg": "°", "_mb": "MB",
+}  # fmt: skip
+"""Units by the ending of a name, longest first."""
+
+
+def unit_of(name: str) -> tuple[str, str]:
+    """Return a name without the unit at its end, and the unit; empty without one.
+
+    >>> unit_of("max_force_ev_per_ang")
+    ('max_force', 'eV/Å')
+    """
+    suffix = next((suffix for suffix in SUFFIXES if name.endswith(suffix)), "")
+    return name.removesuffix(suffix), SUFFIXES.get(suffix, "")

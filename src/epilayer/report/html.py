@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from epilayer.model.records import Status
+from epilayer.model.records import Status, growth_words
+from epilayer.model.units import unit_of
 from epilayer.report import (
     bonds_section,
     canvas,
@@ -35,12 +36,6 @@ if TYPE_CHECKING:
 
 _DOI = re.compile(r"10\.\d{4,9}/[^\s\"'<>]+[^\s\"'<>.,;:)\]]")
 _NEGATIVE = re.compile(r"(?<![\w-])-(?=\d)")
-#: Longest suffix first.
-_UNITS = {
-    "_ev_per_ang2": "eV/Å²", "_ev_per_ang": "eV/Å", "_j_per_m2": "J/m²", "_cm2_per_s": "cm²/s",
-    "_per_nm2": "1/nm²", "_per_fs": "1/fs", "_per_ang": "1/Å", "_mu_b": "μB", "_ang2": "Å²", "_ang": "Å",
-    "_ev": "eV", "_fs": "fs", "_ps": "ps", "_k": "K", "_percent": "%", "_deg": "°", "_mb": "MB",
-}  # fmt: skip
 _ROLES = {"slab": "clean slab", "molecule": "free molecule", "adslab": "slab with molecule"}
 
 
@@ -147,11 +142,8 @@ def words(name: object) -> str:
     >>> words("max_force_ev_per_ang")
     'max force, eV/Å'
     """
-    text = str(name)
-    for suffix, unit in _UNITS.items():
-        if text.endswith(suffix):
-            return f"{text.removesuffix(suffix)}, {unit}".replace("_", " ")
-    return text.replace("_", " ")
+    said, unit = unit_of(str(name))
+    return f"{said}, {unit}".replace("_", " ") if unit else said.replace("_", " ")
 
 
 def _ordering(record: AdsorptionEnergy) -> str:
@@ -183,7 +175,7 @@ def _template() -> Any:  # noqa: ANN401  (jinja2 is imported where it is used)
     environment.globals.update(
         ev_with_uncertainty=tables.ev_with_uncertainty,
         interval=tables.interval,
-        growth_words=tables.growth_words,
+        growth_words=growth_words,
         agreement=tables.agreement,
         disqualified=tables.disqualified,
         search_words=tables.search_words,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from epilayer.model.base import Frozen
+from epilayer.model.kinds import KINDS
 from epilayer.model.level import EngineKind, LevelOfTheory
-from epilayer.model.records import Provenance, Status
+from epilayer.model.records import Provenance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from epilayer.report.paper_table import Found
 
@@ -81,58 +82,8 @@ def _level(level: LevelOfTheory) -> str:
 
 def _of_kind(kind: str, records: Sequence[Found]) -> str:
     real = [f.record for f in records if not _stand_in(f.record)]
-    return _SENTENCES[kind](real) if real and kind in _SENTENCES else ""
-
-
-def _adsorption(records: Sequence[Any]) -> str:
-    certified = sum(r.status is Status.CERTIFIED for r in records)
-    force = max((leg.max_force_ev_per_ang for r in records for leg in r.legs), default=0.0)
-    starts = sorted({r.search.starts for r in records if r.search})
-    search = f" Each search placed {_between(starts)} poses." if starts else ""
-    return (
-        "Adsorption energies are E(slab + molecule) - E(slab) - E(molecule) of relaxed geometries at one "
-        f"level; the largest force left on a free atom was {force:.3f} eV/Å. {certified} of {len(records)} "
-        f"were certified, the others refused with their reasons.{search}"
-    )
-
-
-def _surface(records: Sequence[Any]) -> str:
-    thicknesses = sorted({len(r.thicknesses) for r in records})
-    return (
-        "Surface energies are (E(slab) - n E(bulk)) / (2 A) of stoichiometric, non-polar slabs, against the "
-        f"bulk of the same ordering; thicknesses computed of each: {_between(thicknesses)}."
-    )
-
-
-def _transport(records: Sequence[Any]) -> str:
-    return " ".join(
-        f"Dynamics of {one.system}: {one.settings.time_step_fs:g} fs a step at {one.temperature_k:g} K "
-        f"({one.mean_temperature_k:.0f} K on average); {one.equilibration_steps} of {one.steps} steps were "
-        f"equilibration; what moved: {one.moves}."
-        for one in records
-    )
-
-
-def _bonds(records: Sequence[Any]) -> str:
-    programs = sorted({f"{r.program}, basis {r.basis}, {r.k_points}" for r in records})
-    return f"Bonds: {'; '.join(programs)}; only the change of one bond between two geometries is stated."
-
-
-def _epitaxy(_: Sequence[Any]) -> str:
-    return "Deformation energies are (E(e) + E(-e)) / 2 - E(0) of the framework strained to the facet."
-
-
-_SENTENCES: dict[str, Callable[[Sequence[Any]], str]] = {
-    "adsorption": _adsorption,
-    "surface": _surface,
-    "transport": _transport,
-    "bond_strength": _bonds,
-    "epitaxy": _epitaxy,
-}
-
-
-def _between(numbers: Sequence[int]) -> str:
-    return str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
+    sentences = KINDS[kind].methods
+    return sentences(real) if real and sentences is not None else ""
 
 
 def _stand_in(record: Any) -> bool:  # noqa: ANN401  (any record)

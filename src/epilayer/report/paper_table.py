@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from epilayer.model.level import EngineKind
+from epilayer.model.records import growth_words
 from epilayer.model.transport import Verdict
 from epilayer.report import tables
 
@@ -162,7 +163,7 @@ def _growth(
                 facets = ", ".join(
                     f"({f.facet}) {tables.interval(f.low_ev, f.high_ev)} eV" for f in verdict.facets
                 )
-                words = tables.growth_words(verdict.mode, verdict.binding_facets)
+                words = growth_words(verdict.mode, verdict.binding_facets)
                 levels = ", ".join(sorted({name for f in verdict.facets for name in f.values_ev}))
                 yield Ours(one.id, f"{verdict.ligand}: {words}; {facets}{beside}", levels, known)
 

@@ -197,19 +197,6 @@ def interval(low_ev: float | None, high_ev: float | None) -> str:
     return f"{ev(low_ev)} to {ev(high_ev)}"
 
 
-def growth_words(mode: GrowthMode | None, facets: Sequence[str] = ()) -> str:
-    """Return a growth mode in words."""
-    if mode is None:
-        return "not computed"
-    where = ", ".join(f"({f})" for f in facets)
-    return {
-        GrowthMode.ISOTROPIC: "isotropic",
-        GrowthMode.SELECTIVE: f"{where} only",
-        GrowthMode.NONE: "none",
-        GrowthMode.UNDECIDED: "undecided",
-    }[mode]
-
-
 def agreement(row: GrowthRow) -> str:
     """Return in words whether a verdict agrees with the published mode."""
     if row.published_mode is None:

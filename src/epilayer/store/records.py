@@ -6,29 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from epilayer.model.base import Frozen, fingerprint, parse
 from epilayer.model.errors import StoreError
-from epilayer.store import adsorption, bonding, epitaxy, imports, sensitivity, surfaces, transport
+from epilayer.model.kinds import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from epilayer.store.kinds import Kind
     from epilayer.store.results import Record
 
 UPGRADES: tuple[Callable[[str, dict[str, Any]], dict[str, Any]], ...] = ()
 """``UPGRADES[n]`` takes a kind and a body of schema version n + 1 to version n + 2."""
 
 SCHEMA_VERSION = 1 + len(UPGRADES)
-
-KINDS: dict[str, Kind] = {
-    **adsorption.KINDS,
-    **surfaces.KINDS,
-    **transport.KINDS,
-    **bonding.KINDS,
-    **epitaxy.KINDS,
-    **sensitivity.KINDS,
-    **imports.KINDS,
-}
-"""Every kind of record, by name; to add one, write its module and its line here."""
 
 _NAMES = {kind.record: name for name, kind in KINDS.items()}
 

@@ -20,7 +20,8 @@ def harvest(used: Workspace, queue: EmbeddedQueue | None = None) -> int:
 
     from epilayer.flows.base import RECORD
     from epilayer.launch.base import JobState
-    from epilayer.store.records import KINDS, document_of
+    from epilayer.model.kinds import KINDS
+    from epilayer.store.records import document_of
     from epilayer.study.stored_files import seal_study
 
     # Replacing jobs inherit metadata, and `store_inputs` hands on what another job has put out.

@@ -40,7 +40,8 @@ def check_numbers(used: Workspace, records: Sequence[Record], found: Verificatio
     submitted, on the stored outputs of the jobs before it and on the stored trajectories, and has to make the
     same record. Without that job (imported results) the number of a record with legs still follows from them.
     """
-    from epilayer.store.records import KINDS, record_of
+    from epilayer.model.kinds import KINDS
+    from epilayer.store.records import record_of
 
     typed = {r["id"]: record_of(r) for r in records if r["kind"] in KINDS}
     with used.jobstore() as outputs:
@@ -87,7 +88,7 @@ class _Remade:
         """Return the record that its job makes of the stored outputs; ``None`` where that cannot be asked."""
         from jobflow import Response
 
-        from epilayer.store.records import KINDS
+        from epilayer.model.kinds import KINDS
 
         job = self._job(stored)
         if job is None:
@@ -170,7 +171,7 @@ def _name_of(record: Record) -> str:
 
 
 def _record_class(record: Record) -> str:
-    from epilayer.store.records import KINDS
+    from epilayer.model.kinds import KINDS
 
     return KINDS[record["kind"]].record.__name__
 

@@ -26,20 +26,6 @@ _ADDRESSES = {
     "vasp": "https://www.vasp.at",
     "lobster": "http://www.cohp.de",
 }
-_NUMBERS = {
-    "adsorption": "adsorption_energy_ev",
-    "growth": "margin_ev",
-    "surface": "surface_energy_j_per_m2",
-    "wulff": "mean_surface_energy_j_per_m2",
-    "epitaxy": "deformation_energy_ev",
-    "transport": "diffusion_cm2_per_s",
-    "arrhenius": "activation_energy_ev",
-    "bond_strength": "strongest_weakening_ratio",
-    "sensitivity": "base_ev",
-    "calculation": "energy_ev",
-    "imported_adsorption": "adsorption_energy_ev",
-}
-"""The number of a kind that is its answer."""
 _WORD = re.compile(r"[^A-Za-z0-9]+")
 
 
@@ -114,8 +100,9 @@ def _records(used: Workspace, identity: str | None) -> list[Record]:
 
 
 def _by_kind(records: Sequence[Record]) -> dict[str, list[Found]]:
+    from epilayer.model.kinds import KINDS
     from epilayer.report.paper_table import Found
-    from epilayer.store.records import KINDS, record_of
+    from epilayer.store.records import record_of
 
     found: dict[str, list[Found]] = {}
     for record in records:
@@ -252,18 +239,18 @@ def _level(used: Workspace, level: Any) -> CrateLevel:  # noqa: ANN401  (LevelOf
 
 
 def _number(record: Record) -> CrateNumber:
+    from epilayer.model.kinds import KINDS
     from epilayer.report.html import words
 
-    fields = record["fields"]
-    name = _NUMBERS.get(record["kind"], "")
-    value, half = (
-        _float(fields.get(name)),
-        _float(fields.get("uncertainty_ev", fields.get("uncertainty_j_per_m2"))),
+    fields, declared = record["fields"], KINDS.get(record["kind"])
+    number = declared.number if declared else None
+    value, half, low, high = (
+        _float(fields.get(name))
+        for name in ((number.column, number.half, number.low, number.high) if number else [""] * 4)
     )
-    low, high = (_float(fields.get(f"{end}_{name.split('_', 1)[-1]}")) for end in ("lower", "upper"))
     if value is not None and half is not None:
         low, high = value - half, value + half
-    label, _, unit = words(name or record["kind"]).partition(", ")
+    label, _, unit = words(number.column if number else record["kind"]).partition(", ")
     subject = [
         str(fields[n]) for n in ("ligand", "molecule", "system", "mof", "cathode", "facet") if fields.get(n)
     ]

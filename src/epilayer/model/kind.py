@@ -1,0 +1,213 @@
+"""What a kind of record declares about itself, beside its type: question, columns, number, words, drawings.
+
+A declaration is data and pure functions. The store makes a table of it, ``query`` prints its columns, reports
+and pages take their words from it. :mod:`epilayer.model.kinds` lists every kind.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from epilayer.model.units import unit_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from epilayer.model.base import Frozen
+    from epilayer.model.level import Scalar
+
+MEANINGS = {
+    "cathode": "name of the cathode",
+    "facet": "Miller index, such as 100",
+    "termination": "label of the cut, such as 100-t0.75",
+    "ligand": "name of the molecule",
+    "level": "name of the level of theory",
+    "engine_kind": "`dft`, `mlip` or `toy`",
+    "dispersion": "the dispersion correction, or null",
+    "level_fingerprint": "SHA-256 of what was computed with; only equal ones are subtracted",
+    "status": "`certified` or `refused`",
+    "refusal": "why there is no number, in one sentence",
+    "refusal_code": "the same as one word",
+    "anomalies": "what happened to the molecule or the surface, as words",
+    "stand_in": "true where a toy or a stand-in computed it: not a result",
+    "code_version": "version of epilayer that made it",
+    "statement": "the answer in one sentence",
+    "formula": "reduced formula of the cell",
+    "atoms": "number of atoms of the cell",
+    "anchor": "the rule by which the best pose holds on",
+    "site": "where it stands",
+    "binding_facets": "facets on which it holds, by commas",
+    "terminations": "terminations that the verdict rests on, by commas",
+    "job": "identifier of the job that made it; none for what was imported",
+}
+"""Columns that several kinds have, or that no docstring of a record explains."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a kind's table, by which records are filtered and sorted.
+
+    Attributes
+    ----------
+    type
+        ``str``, ``int``, ``float`` or ``bool``.
+    of
+        Where in a record the value is: a path of attributes, or a function. The column's own name by default.
+        A column of numbers counts a sequence; one of text joins it by commas.
+    about
+        What it means, where neither the docstring of the record nor `MEANINGS` says so.
+    """
+
+    name: str
+    type: type[str | int | float | bool] = str
+    of: str | Callable[[Any], Any] = ""
+    about: str = ""
+
+    @property
+    def unit(self) -> str:
+        """The unit that the name ends with; empty without one."""
+        return unit_of(self.name)[1]
+
+    def value(self, record: Frozen) -> Scalar:
+        """Return the value of a record; ``None`` where it has none."""
+        found: Any = record
+        if callable(self.of):
+            found = self.of(record)
+        else:
+            for part in (self.of or self.name).split("."):
+                found = None if found is None else getattr(found, part)
+        if isinstance(found, tuple | list):
+            return len(found) if self.type is int else ",".join(map(str, found)) or None
+        value: Scalar = found.value if isinstance(found, Enum) else found
+        return value
+
+
+@dataclass(frozen=True)
+class Number:
+    """The number that a record answers with, by columns.
+
+    Attributes
+    ----------
+    half
+        The column with the half-width of the number.
+    low, high
+        The columns with the ends of its interval.
+    interval
+        The interval in words; ``{ends}`` and every column can be named.
+    decimals
+        How many are printed; ``None`` for four digits.
+    on_page
+        Whether the page of a record shows it large.
+    """
+
+    column: str
+    unit: str = ""
+    half: str = ""
+    low: str = ""
+    high: str = ""
+    interval: str = "{ends}"
+    decimals: int | None = 2
+    on_page: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordKind:
+    """A kind of record.
+
+    Attributes
+    ----------
+    record
+        The type.
+    about
+        What it answers, for a reader who meets its name for the first time.
+    asked
+        What was asked: the record's identity is its hash, so that computing it again replaces the
+        record instead of doubling it.
+    columns
+        What a query filters and sorts by.
+    more
+        Columns that depend on the record.
+    shown
+        The columns that a table shows by default.
+    title
+        What a record is about; columns in braces.
+    definition
+        How the number is defined, in one sentence.
+    answer
+        The answer in words, from the columns, where it is no number.
+    methods
+        The sentences that a methods section says of some records.
+    reported
+        Whether the report of a study shows the kind.
+    drawings
+        The figures of a record, by name (:data:`epilayer.dashboard.result.DRAWINGS`).
+    """
+
+    name: str
+    record: type[Frozen]
+    about: str
+    asked: Callable[[Any], dict[str, Any]]
+    columns: tuple[Column, ...]
+    more: Callable[[Any], dict[str, Scalar]] = lambda _: {}
+    shown: tuple[str, ...]
+    title: str
+    number: Number | None = None
+    definition: str = ""
+    answer: Callable[[Mapping[str, Scalar]], str] | None = None
+    methods: Callable[[Sequence[Any]], str] | None = None
+    reported: bool = True
+    drawings: tuple[str, ...] = ()
+
+    def fields(self, record: Frozen) -> dict[str, Scalar]:
+        """Return the value of each column."""
+        return {column.name: column.value(record) for column in self.columns} | self.more(record)
+
+
+def texts(*names: str) -> tuple[Column, ...]:
+    """Return columns of text that are attributes of the record."""
+    return tuple(Column(name) for name in names)
+
+
+def numbers(*names: str) -> tuple[Column, ...]:
+    """Return columns of numbers that are attributes of the record."""
+    return tuple(Column(name, float) for name in names)
+
+
+def counts(*names: str) -> tuple[Column, ...]:
+    """Return columns of whole numbers that are attributes of the record, or the lengths of some."""
+    return tuple(Column(name, int) for name in names)
+
+
+def picked(record: Frozen, *names: str) -> dict[str, Any]:
+    """Return attributes of a record by name, as part of what was asked."""
+    return {name: getattr(record, name) for name in names}
+
+
+def level_asked(record: Any) -> list[str]:  # noqa: ANN401  (any record with a level of theory)
+    """Return a level of theory as part of what was asked.
+
+    The name too: two levels may differ in their convergence alone, which is no part of the fingerprint.
+    """
+    return [record.level.name, record.level.fingerprint]
+
+
+def span(values: Sequence[int]) -> str:
+    """Return the ends of sorted numbers in words."""
+    return str(values[0]) if len(values) == 1 else f"{values[0]} to {values[-1]}"
+
+
+LEVEL = (
+    Column("level", of="level.name"),
+    Column("engine_kind", of="level.kind"),
+    Column("dispersion", of="level.dispersion"),
+    Column("level_fingerprint", of="level.fingerprint"),
+)
+REFUSAL = (
+    Column("refusal", of=lambda r: r.refusals[0].what if r.refusals else None),
+    Column("refusal_code", of=lambda r: r.refusals[0].code if r.refusals else None),
+)
+CODE_VERSION = Column("code_version")
+STAND_IN = (Column("stand_in", bool), CODE_VERSION)
+LEVEL_STAND_IN = (Column("stand_in", bool, "level.stand_in"), CODE_VERSION)

@@ -1,0 +1,38 @@
+"""Every kind of record, by name. To add one: its type and declaration in a module, and its line here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from epilayer.model import (
+    bonding,
+    calibration,
+    epitaxy,
+    imported,
+    ion_transport,
+    records,
+    sensitivity,
+    surface,
+)
+
+if TYPE_CHECKING:
+    from epilayer.model.kind import RecordKind
+
+KINDS: dict[str, RecordKind] = {
+    kind.name: kind
+    for kind in (
+        records.ADSORPTION,
+        records.GROWTH,
+        records.COMPETITION,
+        surface.SURFACE,
+        surface.WULFF,
+        ion_transport.TRANSPORT,
+        ion_transport.ARRHENIUS,
+        calibration.BOND_CALIBRATION,
+        bonding.BOND_STRENGTH,
+        epitaxy.EPITAXY,
+        sensitivity.SENSITIVITY,
+        imported.CALCULATION,
+        imported.IMPORTED_ADSORPTION,
+    )
+}
