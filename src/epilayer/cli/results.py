@@ -36,6 +36,7 @@ def report(
     from epilayer.cli.tables import comparison_table, paper_rows_table
     from epilayer.model.files import write_atomic
     from epilayer.report.citations import entries_by_doi
+    from epilayer.report.content import ReportContent
     from epilayer.report.figures import study_figures
     from epilayer.report.html import render_html
     from epilayer.report.paper_table import paper_table, rows_to_json
@@ -44,10 +45,9 @@ def report(
     used = study()
     used.refresh()
     found = _found()
-    adsorption, growth = _records(found, "adsorption"), _records(found, "growth")
     reference = used.catalogue.reference(_REFERENCE)
     rows = paper_table(found, reference)
-    comparison = compare(adsorption, growth, reference)
+    comparison = compare(_records(found, "adsorption"), _records(found, "growth"), reference)
     ions = transport_rows(used)
     if as_json:
         print_json({**to_json(comparison), "transport": ions, "paper": rows_to_json(rows)})
@@ -56,33 +56,26 @@ def report(
     out.print()
     out.print(paper_rows_table(rows))
     show_transport(ions)
-    bond_studies = _records(found, "bond_strength")
-    for one in bond_studies:
+    for one in _records(found, "bond_strength"):
         out.print(escape(one.statement), soft_wrap=True)
     if not found:
         out.print("Nothing is computed yet. Begin with: [cyan]epilayer run paper_adsorption[/]")
         return
     path = output or used.root / "report.html"
-    legs = _legs(used, adsorption)
+    content = ReportContent(
+        found,
+        reference,
+        calculations=_legs(used, _records(found, "adsorption")),
+        sources=sources_of(used, [one.record for records in found.values() for one in records]),
+        library=entries_by_doi(used.citations()),
+    )
     with err.status("Drawing the report ..."):
-        text = render_html(
-            adsorption,
-            growth,
-            reference,
-            made_at=datetime.now(UTC),
-            calculations=legs,
-            sources=sources_of(used, [one.record for records in found.values() for one in records]),
-            shapes=_records(found, "wulff"),
-            surface_energies=_records(found, "surface"),
-            bond_studies=bond_studies,
-            found=found,
-            library=entries_by_doi(used.citations()),
-        )
+        text = render_html(content, made_at=datetime.now(UTC))
     write_atomic(path, text)
     out.print(f"Report written: [bold]{path}[/]")
     if figures is not None:
         with err.status("Drawing the figures ..."):
-            for name, data in study_figures(found, reference, legs):
+            for name, data in study_figures(content):
                 write_atomic(figures / f"{name}.pdf", data)
         out.print(f"Figures written: [bold]{figures}[/]")
 

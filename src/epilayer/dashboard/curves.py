@@ -99,15 +99,7 @@ def diffusion_figure(estimates: Sequence[DiffusionEstimate]) -> bytes:
             if e.diffusion_cm2_per_s is not None:
                 axes.plot(e.diffusion_cm2_per_s, number, "o", color=colour, ms=5.5)
             if low is None and high is None:
-                axes.annotate(
-                    e.verdict.value,
-                    (0.02, number),
-                    xycoords=("axes fraction", "data"),
-                    va="center",
-                    fontsize=style.SMALL_PT,
-                    color=style.MUTED,
-                    style="italic",
-                )
+                canvas.note_row(axes, number, e.verdict.value, 0.02, style="italic")
         axes.set(yticks=range(len(estimates)), yticklabels=[e.species for e in estimates])
         axes.set_ylim(len(estimates) - 0.5, -0.5)
         axes.set_xlabel("D, cm²/s (95 %)", loc="left")

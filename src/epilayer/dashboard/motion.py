@@ -161,7 +161,7 @@ def _wedge(axes: Axes, estimate: DiffusionEstimate, colour: str) -> None:
             lw=0,
         )
     elif high is not None:
-        axes.plot(ends, 6 * high * _ANG2_PER_PS * ends, color=colour, lw=1.0, ls=(0, (4, 3)))
+        axes.plot(ends, 6 * high * _ANG2_PER_PS * ends, color=colour, lw=1.0, ls=style.DASHED)
 
 
 def describe_displacement(record: IonTransport) -> str:
@@ -194,7 +194,7 @@ def neighbour_figure(record: IonTransport, motion: Callable[[], Motion]) -> byte
             upper.plot(found.radius_ang, found.g, color=colour, lw=1.1, label=name)
             lower.plot(found.radius_ang, found.coordination, color=colour, lw=1.1)
         for axes in (upper, lower):
-            axes.axvline(cutoff, color=style.MUTED, lw=0.9, ls=(0, (4, 3)), zorder=0)
+            axes.axvline(cutoff, color=style.MUTED, lw=0.9, ls=style.DASHED, zorder=0)
             axes.tick_params(axis="y", labelsize=style.SMALL_PT)
         upper.axhline(1, color=style.RULE, lw=0.8, zorder=0)
         upper.set_ylabel("g(r)")

@@ -85,49 +85,26 @@ def _figure(rows: Sequence[Range], mark: Mark | None) -> bytes:
     head_in = 0.12 + 0.17 * (1 + len(names) // 2)
     height_in = head_in + 0.45 + _ROW_IN * len(rows)
     with canvas.new_figure(_WIDTH_IN, height_in) as figure:
-        axes = figure.add_axes(
-            (
-                _LEFT_IN / _WIDTH_IN,
-                0.42 / height_in,
-                1 - (_LEFT_IN + 1.0) / _WIDTH_IN,
-                _ROW_IN * len(rows) / height_in,
-            )
-        )
+        axes = canvas.axes_at(figure, _LEFT_IN, 0.42, _WIDTH_IN - _LEFT_IN - 1.0, _ROW_IN * len(rows))
         axes.axvline(0, color=style.RULE, lw=0.8, zorder=0)
         if mark is not None:
-            axes.axvline(
-                mark.at_ev,
-                color=style.MUTED,
-                lw=1.0,
-                ls=(0, (4, 3)),
-                zorder=1,
-                label=f"{mark.name} {ev(mark.at_ev)}",
-            )
+            looks = {"color": style.MUTED, "lw": 1.0, "ls": style.DASHED, "zorder": 1}
+            axes.axvline(mark.at_ev, **looks, label=f"{mark.name} {ev(mark.at_ev)}")
         seen: set[str] = set()
         for place, row in enumerate(rows):
             if row.low_ev is not None and row.high_ev is not None:
-                axes.plot(
-                    [row.low_ev, row.high_ev],
-                    [place, place],
-                    color=style.RULE,
-                    lw=5,
-                    zorder=1,
-                    solid_capstyle="butt",
-                )
+                looks = {"color": style.RULE, "lw": 5, "zorder": 1, "solid_capstyle": "butt"}
+                axes.plot([row.low_ev, row.high_ev], [place, place], **looks)
             for name, value_ev in row.values_ev.items():
                 if value_ev is None:
                     continue
-                k = names.index(name)
+                colour, marker = style.series(names.index(name))
+                label = None if name in seen else name
                 axes.plot(
-                    value_ev, place, ls="none", ms=5, zorder=3, marker=style.MARKERS[k % len(style.MARKERS)],
-                    color=style.SERIES[k % len(style.SERIES)], label=None if name in seen else name,
-                )  # fmt: skip
+                    value_ev, place, ls="none", ms=5, zorder=3, marker=marker, color=colour, label=label
+                )
                 seen.add(name)
-            said = "refused" if row.low_ev is None else row.note
-            axes.annotate(
-                said, (1.02, place), xycoords=("axes fraction", "data"), va="center", fontsize=style.SMALL_PT,
-                color=style.MUTED,
-            )  # fmt: skip
+            canvas.note_row(axes, place, "refused" if row.low_ev is None else row.note)
         axes.set(
             ylim=(len(rows) - 0.5, -0.5), yticks=range(len(rows)), yticklabels=[row.name for row in rows]
         )

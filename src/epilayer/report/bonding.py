@@ -14,16 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from epilayer.model.bonding import BondStudy, OrientedBonds
 
-_MINUS: Final = "\N{MINUS SIGN}"
 _PANEL_IN: Final = 2.3
 _BAR_IN: Final = 0.46
-_SPIN_NAMES: Final = ("spin 1", "spin 2")
+_SPIN_DASHES: Final = ("-", (0, (5, 1.5)))
 _PERCENT: Final = 100.0
-_NOT_LOBSTER: Final = "not LOBSTER"
 
 
 @dataclass(frozen=True)
@@ -67,9 +66,9 @@ class Bar:
 
 def measure_words(measure: BondMeasure) -> str:
     """Return the name of a measure, with the words that keep an index from passing for an ICOHP."""
-    return (
-        measure.value if measure is BondMeasure.ICOHP_LOBSTER else f"{measure.value}, {_NOT_LOBSTER}"
-    ).replace("-ICOHP", f"{_MINUS}ICOHP")
+    lobster = measure is BondMeasure.ICOHP_LOBSTER
+    text = measure.value if lobster else f"{measure.value}, not LOBSTER"
+    return text.replace("-ICOHP", f"{canvas.MINUS}ICOHP")
 
 
 def cohp_figure(
@@ -78,7 +77,6 @@ def cohp_figure(
     *,
     title: str = "",
     form: canvas.Form = "svg",
-    dpi: int = 200,
 ) -> bytes:
     """Draw -COHP of each bond against the energy, a panel a bond: both spins, integral, Fermi level.
 
@@ -98,17 +96,9 @@ def cohp_figure(
     columns = min(len(curves), 3)
     rows = -(-len(curves) // columns)
     width_in = {1: style.COLUMN_IN, 2: 5.2}.get(columns, style.WIDE_IN)
-    height_in = 0.35 + rows * (_PANEL_IN + 1.05)
-    with canvas.new_figure(width_in, height_in) as figure:
+    with canvas.new_figure(width_in, 0.35 + rows * (_PANEL_IN + 1.05)) as figure:
         grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
-        figure.subplots_adjust(
-            left=0.55 / width_in,
-            right=1 - 0.15 / width_in,
-            bottom=0.42 / height_in,
-            top=1 - 1.02 / height_in,
-            wspace=0.14,
-            hspace=1.1 / _PANEL_IN,
-        )
+        canvas.margins(figure, 0.55, 0.15, 0.42, 1.02, wspace=0.14, hspace=1.1 / _PANEL_IN)
         low = _lowest(energies_ev, curves)
         for axes, curve in zip(grid.flat, curves, strict=False):
             _cohp_panel(axes, energies_ev, curve)
@@ -116,18 +106,11 @@ def cohp_figure(
         for axes in grid.flat[len(curves) :]:
             axes.set_axis_off()
         for axes in grid[:, 0]:
-            axes.set_ylabel(f"E {_MINUS} E(Fermi), eV")
+            axes.set_ylabel(f"E {canvas.MINUS} E(Fermi), eV")
         _cohp_legend(figure, len(curves[0].cohp))
         if title:
-            figure.text(
-                0.12 / width_in,
-                1 - 0.08 / height_in,
-                title,
-                va="top",
-                fontsize=style.SMALL_PT,
-                color=style.MUTED,
-            )
-        return canvas.save(figure, form, dpi)
+            canvas.heading(figure, title, 0.08)
+        return canvas.save(figure, form)
 
 
 def _lowest(energies_ev: NDArray[np.float64], curves: Sequence[Curve]) -> float:
@@ -139,73 +122,44 @@ def _lowest(energies_ev: NDArray[np.float64], curves: Sequence[Curve]) -> float:
 
 
 def _cohp_panel(axes: Axes, energies_ev: NDArray[np.float64], curve: Curve) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     axes.axvline(0, color=style.RULE, lw=0.8, zorder=0)
-    axes.axhline(0, color=style.MUTED, lw=0.9, ls=(0, (4, 3)), zorder=1)
-    for spin, values in enumerate(curve.cohp):
-        colour = style.SERIES[spin]
-        axes.plot(
-            -values, energies_ev, color=colour, lw=1.1, ls="-" if spin == 0 else (0, (5, 1.5)), zorder=3
-        )
-        axes.fill_betweenx(
-            energies_ev, 0, -values, where=energies_ev <= 0, color=colour, alpha=0.18, lw=0, zorder=2
-        )
-    # Room on either side, the same zero for both axes.
-    reach = 1.08 * max(float(np.abs(curve.cohp).max()), 1e-6)
-    axes.set_xlim(-reach, reach)
-    axes.set_xlabel(f"{_MINUS}COHP, eV/eV")
+    axes.axhline(0, color=style.MUTED, lw=0.9, ls=style.DASHED, zorder=1)
+    for values, colour, dashes in zip(curve.cohp, style.SERIES, _SPIN_DASHES, strict=False):
+        axes.plot(-values, energies_ev, color=colour, lw=1.1, ls=dashes, zorder=3)
+        filled = energies_ev <= 0
+        axes.fill_betweenx(energies_ev, 0, -values, where=filled, color=colour, alpha=0.18, lw=0, zorder=2)
     upper = axes.twiny()
     summed = -curve.icohp_ev.sum(axis=0)
     upper.plot(summed, energies_ev, color=style.INK, lw=0.9, zorder=4)
-    span = 1.08 * max(float(np.abs(summed).max()), 1e-6)
-    upper.set_xlim(-span, span)
     upper.spines["top"].set_visible(True)
-    upper.set_xlabel(f"{_MINUS}ICOHP, eV", fontsize=style.SMALL_PT, labelpad=2)
+    axes.set_xlabel(f"{canvas.MINUS}COHP, eV/eV")
+    upper.set_xlabel(f"{canvas.MINUS}ICOHP, eV", fontsize=style.SMALL_PT, labelpad=2)
     upper.tick_params(axis="x", pad=1)
-    for one in (axes, upper):
-        one.xaxis.set_major_locator(_few_ticks())
-        one.xaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", _MINUS))
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", _MINUS))
+    for one, drawn in ((axes, curve.cohp), (upper, summed)):
+        # Room on either side, the same zero for both axes.
+        reach = 1.08 * max(float(np.abs(drawn).max()), 1e-6)
+        one.set_xlim(-reach, reach)
+        one.xaxis.set_major_locator(MaxNLocator(nbins=4, symmetric=True))
+        canvas.plain_numbers(one.xaxis)
+    canvas.plain_numbers(axes.yaxis)
     axes.annotate(
-        f"{curve.name}\n{_MINUS}ICOHP up to E(Fermi) {-curve.at_fermi_ev:.3f} eV",
-        (0, 1),
-        xycoords="axes fraction",
-        xytext=(0, 26),
-        textcoords="offset points",
-        va="bottom",
-        fontsize=style.SMALL_PT,
-        linespacing=1.35,
-    )
+        f"{curve.name}\n{canvas.MINUS}ICOHP up to E(Fermi) {-curve.at_fermi_ev:.3f} eV",
+        (0, 1), xycoords="axes fraction", xytext=(0, 26), textcoords="offset points", va="bottom",
+        fontsize=style.SMALL_PT, linespacing=1.35,
+    )  # fmt: skip
 
 
-def _few_ticks() -> Any:  # noqa: ANN401  (a matplotlib locator, imported where it is used)
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(nbins=4, symmetric=True)
-
-
-def _cohp_legend(figure: Any, spins: int) -> None:  # noqa: ANN401  (Figure)
+def _cohp_legend(figure: Figure, spins: int) -> None:
     from matplotlib.lines import Line2D
 
-    names = _SPIN_NAMES if spins > 1 else ("both spins",)
-    handles = [
-        Line2D([], [], color=style.SERIES[k], lw=1.1, ls="-" if k == 0 else (0, (5, 1.5)), label=name)
-        for k, name in enumerate(names)
-    ]
-    handles += [
-        Line2D([], [], color=style.INK, lw=0.9, label="integral"),
-        Line2D([], [], color=style.MUTED, lw=0.9, ls=(0, (4, 3)), label="Fermi level"),
-    ]
-    width_in, height_in = figure.get_size_inches()
-    figure.legend(
-        handles=handles,
-        loc="upper left",
-        bbox_to_anchor=(0.06 / width_in, 1 - 0.2 / height_in),
-        ncols=4,
-        handlelength=1.6,
-        columnspacing=0.9,
-        borderaxespad=0.1,
-        handletextpad=0.4,
-    )
+    names = ("spin 1", "spin 2") if spins > 1 else ("both spins",)
+    drawn = [*zip(names, style.SERIES, (1.1, 1.1), _SPIN_DASHES, strict=False)]
+    drawn += [("integral", style.INK, 0.9, "-"), ("Fermi level", style.MUTED, 0.9, style.DASHED)]
+    handles = [Line2D([], [], color=colour, lw=lw, ls=ls, label=name) for name, colour, lw, ls in drawn]
+    spaces = {"handlelength": 1.6, "columnspacing": 0.9, "handletextpad": 0.4}
+    canvas.legend_above(figure, 0.2, handles=handles, ncols=4, **spaces)
 
 
 def change_figure(
@@ -216,7 +170,6 @@ def change_figure(
     spilling_limit_percent: float = 5.0,
     form: canvas.Form = "svg",
     width_in: float = style.WIDE_IN,
-    dpi: int = 200,
 ) -> bytes:
     """Draw each bond twice: free (hollow) and with the surface (filled), the change beside it.
 
@@ -227,39 +180,26 @@ def change_figure(
     measure
         Label of the axis: what the numbers are.
     """
-    height_in = 0.82 + _BAR_IN * max(len(bars), 1)
-    with canvas.new_figure(width_in, height_in) as figure:
-        left_in = 1.0
-        axes = figure.add_axes(
-            (
-                left_in / width_in,
-                0.42 / height_in,
-                (width_in - left_in - 1.55) / width_in,
-                (_BAR_IN * max(len(bars), 1)) / height_in,
-            )
-        )
+    rows = max(len(bars), 1)
+    left_in = 1.0
+    with canvas.new_figure(width_in, 0.82 + _BAR_IN * rows) as figure:
+        axes = canvas.axes_at(figure, left_in, 0.42, width_in - left_in - 1.55, _BAR_IN * rows)
         places = np.arange(len(bars))
-        before = [b.before_ev for b in bars]
+        before, after = [b.before_ev for b in bars], [b.after_ev or 0.0 for b in bars]
         axes.barh(places - 0.19, before, 0.34, color="none", edgecolor=style.MUTED, lw=1.0)
-        after = [b.after_ev or 0.0 for b in bars]
         axes.barh(places + 0.19, after, 0.34, color=style.SERIES[0], lw=0)
-        axes.set(ylim=(max(len(bars), 1) - 0.5, -0.5), yticks=places, yticklabels=[b.name for b in bars])
+        axes.set(ylim=(rows - 0.5, -0.5), yticks=places, yticklabels=[b.name for b in bars])
         axes.set_xlim(left=min(0.0, 1.05 * min([*before, *after, 0.0])))
         axes.tick_params(axis="y", length=0)
         # A long name begins under the names of the bonds where the page is narrow.
         axes.set_xlabel(measure, ha="left", x=0.0 if width_in > style.NARROW_IN else -0.66)
-        for place, bar in zip(places, bars, strict=True):
-            axes.annotate(
-                _bar_note(bar, spilling_limit_percent),
-                (1.02, place),
-                xycoords=("axes fraction", "data"),
-                va="center",
-                fontsize=style.SMALL_PT,
-                color=style.INK if bar.after_ev is not None else style.MUTED,
-                style="normal" if bar.after_ev is not None else "italic",
-            )
-        _bar_legend(figure, title)
-        return canvas.save(figure, form, dpi)
+        for place, bar in enumerate(bars):
+            known = bar.after_ev is not None
+            looks = {"color": style.INK} if known else {"style": "italic"}
+            canvas.note_row(axes, place, _bar_note(bar, spilling_limit_percent), **looks)
+        canvas.heading(figure, title)
+        _bar_legend(figure)
+        return canvas.save(figure, form)
 
 
 def _bar_note(bar: Bar, limit_percent: float) -> str:
@@ -268,38 +208,23 @@ def _bar_note(bar: Bar, limit_percent: float) -> str:
         return f"\N{WARNING SIGN} spills {bar.spilling_percent:.1f} %"
     if bar.after_ev is None or bar.before_ev == 0:
         return bar.note or "no value"
-    change = f"{_PERCENT * (bar.after_ev / bar.before_ev - 1):+.1f} %".replace("-", _MINUS)
+    change = f"{_PERCENT * (bar.after_ev / bar.before_ev - 1):+.1f} %".replace("-", canvas.MINUS)
     held = "" if bar.spilling_percent is None else f"  (spills {bar.spilling_percent:.1f} %)"
     return change + held
 
 
-def _bar_legend(figure: Any, title: str) -> None:  # noqa: ANN401  (Figure)
+def _bar_legend(figure: Figure) -> None:
     from matplotlib.patches import Patch
 
-    width_in, height_in = figure.get_size_inches()
-    figure.text(
-        0.12 / width_in, 1 - 0.06 / height_in, title, va="top", fontsize=style.SMALL_PT, color=style.MUTED
-    )
-    figure.legend(
-        handles=[
-            Patch(facecolor="none", edgecolor=style.MUTED, label="free molecule"),
-            Patch(facecolor=style.SERIES[0], label="on the surface"),
-        ],
-        loc="upper left",
-        bbox_to_anchor=(0.06 / width_in, 1 - 0.19 / height_in),
-        ncols=2,
-        borderaxespad=0.1,
-        handlelength=1.2,
-        handletextpad=0.4,
-    )
+    handles = [
+        Patch(facecolor="none", edgecolor=style.MUTED, label="free molecule"),
+        Patch(facecolor=style.SERIES[0], label="on the surface"),
+    ]
+    canvas.legend_above(figure, 0.19, handles=handles, ncols=2, handlelength=1.2, handletextpad=0.4)
 
 
 def orientation_figure(
-    studies: Sequence[BondStudy],
-    *,
-    form: canvas.Form = "svg",
-    width_in: float = style.WIDE_IN,
-    dpi: int = 200,
+    studies: Sequence[BondStudy], *, form: canvas.Form = "svg", width_in: float = style.WIDE_IN
 ) -> bytes:
     """Draw the change of the weakest backbone bond against the turn about the long axis, a line a tilt.
 
@@ -310,13 +235,9 @@ def orientation_figure(
     """
     columns = min(len(studies), 2 if width_in > style.NARROW_IN else 1)
     rows = -(-len(studies) // columns)
-    height_in = 0.2 + 2.25 * rows
-    with canvas.new_figure(width_in, height_in) as figure:
+    with canvas.new_figure(width_in, 0.2 + 2.25 * rows) as figure:
         grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
-        figure.subplots_adjust(
-            left=0.78 / width_in, right=1 - 0.12 / width_in, bottom=0.42 / height_in,
-            top=1 - 0.42 / height_in, wspace=0.08, hspace=0.42,
-        )  # fmt: skip
+        canvas.margins(figure, 0.78, 0.12, 0.42, 0.42, wspace=0.08, hspace=0.42)
         for axes, study in zip(grid.flat, studies, strict=False):
             _orientation_panel(axes, study)
         for axes in grid.flat[len(studies) :]:
@@ -325,11 +246,8 @@ def orientation_figure(
             axes.set_ylabel("change of the weakest\nbackbone bond, %")
         for axes in grid[-1, :]:
             axes.set_xlabel("turn about the long axis, degrees")
-        figure.text(
-            0.12 / width_in, 1 - 0.06 / height_in, measure_words(studies[0].measure), va="top",
-            fontsize=style.SMALL_PT, color=style.MUTED,
-        )  # fmt: skip
-        return canvas.save(figure, form, dpi)
+        canvas.heading(figure, measure_words(studies[0].measure))
+        return canvas.save(figure, form)
 
 
 def _orientation_panel(axes: Axes, study: BondStudy) -> None:
@@ -346,17 +264,7 @@ def _orientation_panel(axes: Axes, study: BondStudy) -> None:
             else:
                 lost.append(one)
                 points.append((one.turn_deg, np.nan, ""))  # no line across what does not count
-        colour = style.SERIES[number % len(style.SERIES)]
-        axes.plot(
-            [p[0] for p in points],
-            [p[1] for p in points],
-            color=colour,
-            marker=style.MARKERS[number % len(style.MARKERS)],
-            ms=4.5,
-            lw=1.1,
-            label=f"tilt {tilt_deg:g}°",
-            zorder=3,
-        )
+        axes.plot(*_xy(points), **_line(number), label=f"tilt {tilt_deg:g}°", zorder=3)
         for turn_deg, change, name in points:
             axes.annotate(
                 name, (turn_deg, change), xytext=(0, 5), textcoords="offset points", ha="center",
@@ -371,18 +279,24 @@ def _orientation_panel(axes: Axes, study: BondStudy) -> None:
     axes.set_xticks(sorted({o.turn_deg for o in study.orientations}))
     axes.set_xlim(-25, max(o.turn_deg for o in study.orientations) + 25)
     axes.margins(y=0.28)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", _MINUS))
+    for axis in (axes.xaxis, axes.yaxis):
+        canvas.plain_numbers(axis)
     if len(tilts) > 1 or lost:
         axes.legend(loc="best", handlelength=1.2, borderaxespad=0.2)
 
 
+def _xy(points: Sequence[tuple[Any, ...]]) -> tuple[list[float], list[float]]:
+    return [point[0] for point in points], [point[1] for point in points]
+
+
+def _line(number: int) -> dict[str, Any]:
+    """Return colour and marker of one of several lines; either alone tells them apart."""
+    colour, marker = style.series(number)
+    return {"color": colour, "marker": marker, "ms": 4.5, "lw": 1.1}
+
+
 def path_figure(
-    studies: Sequence[BondStudy],
-    *,
-    form: canvas.Form = "svg",
-    width_in: float = style.WIDE_IN,
-    dpi: int = 200,
+    studies: Sequence[BondStudy], *, form: canvas.Form = "svg", width_in: float = style.WIDE_IN
 ) -> bytes:
     """Draw the energy along the way of a hydrogen to the surface, a line a study, dashed where refused.
 
@@ -394,33 +308,20 @@ def path_figure(
     head_in = 0.14 * len(studies)
     height_in = 2.5 + head_in
     with canvas.new_figure(width_in, height_in) as figure:
-        axes = figure.add_axes(
-            (0.62 / width_in, 0.42 / height_in, 1 - 0.74 / width_in, 1 - (0.6 + head_in) / height_in)
-        )
+        axes = canvas.axes_at(figure, 0.62, 0.42, width_in - 0.74, height_in - 0.6 - head_in)
         axes.axhline(0, color=style.RULE, lw=0.8, zorder=0)
         for number, study in enumerate(studies):
             taken = study.abstraction
-            refused = taken.barrier_ev is None
+            dashes, refused = ((0, (4, 2)), ", refused") if taken.barrier_ev is None else ("-", "")
             method = taken.barrier_method.value if taken.barrier_method else ""
-            axes.plot(
-                [d for d, _ in taken.barrier_path],
-                [e for _, e in taken.barrier_path],
-                color=style.SERIES[number % len(style.SERIES)],
-                marker=style.MARKERS[number % len(style.MARKERS)],
-                ms=4.5,
-                lw=1.1,
-                ls=(0, (4, 2)) if refused else "-",
-                label=f"{place_of(study)}: {method}{', refused' if refused else ''}",
-            )
+            label = f"{place_of(study)}: {method}{refused}"
+            axes.plot(*_xy(taken.barrier_path), **_line(number), ls=dashes, label=label)
         axes.invert_xaxis()  # the reaction goes to the right
         axes.set_xlabel("distance from the hydrogen to the surface's oxygen, Å", loc="left")
         axes.set_ylabel("energy, eV")
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", _MINUS))
-        figure.legend(
-            loc="upper left", bbox_to_anchor=(0.06 / width_in, 1 - 0.04 / height_in), handlelength=2.0,
-            borderaxespad=0.1,
-        )  # fmt: skip
-        return canvas.save(figure, form, dpi)
+        canvas.plain_numbers(axes.yaxis)
+        canvas.legend_above(figure, 0.04, handlelength=2.0)
+        return canvas.save(figure, form)
 
 
 def place_of(study: BondStudy) -> str:

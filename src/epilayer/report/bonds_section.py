@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from epilayer.model.records import Status
-from epilayer.report import bonding, canvas, style
+from epilayer.report import bonding, canvas
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from epilayer.model.bonding import BondStudy
     from epilayer.model.calibration import BondCalibration
@@ -36,7 +36,7 @@ def _curves(scanned: Sequence[BondStudy]) -> list[dict[str, Any]]:
     for number, measure in enumerate(dict.fromkeys(s.measure for s in scanned)):
         mine = [s for s in scanned if s.measure is measure]
         said = " ".join(s.statement for s in mine)
-        pictures = _two_widths(
+        pictures = canvas.two_widths(
             lambda width_in, mine=mine: bonding.orientation_figure(mine, width_in=width_in),  # type: ignore[misc]
             f"orientations-{number}",
             said,
@@ -77,14 +77,14 @@ def _study(number: int, study: BondStudy) -> dict[str, Any]:
         title = f"{place}, {bonding.orientation_words(one)}"
         return bonding.change_figure(bars, measure=measure, title=title, width_in=width_in)
 
-    return {**item, **_two_widths(drawing, f"bonds-{number}", words)}
+    return {**item, **canvas.two_widths(drawing, f"bonds-{number}", words)}
 
 
 def _path(walked: Sequence[BondStudy]) -> dict[str, Any] | None:
     if not walked:
         return None
     said = " ".join(f"{bonding.place_of(s)}: {_barrier_words(s)}" for s in walked)
-    pictures = _two_widths(
+    pictures = canvas.two_widths(
         lambda width_in: bonding.path_figure(walked, width_in=width_in), "hydrogen-path", said
     )
     return {"words": said, "levels": ", ".join(dict.fromkeys(s.level.name for s in walked)), **pictures}
@@ -95,13 +95,3 @@ def _barrier_words(study: BondStudy) -> str:
     if taken.barrier_ev is None:
         return f"refused. {taken.barrier_refusal}"
     return f"barrier {taken.barrier_ev:.2f} eV."
-
-
-def _two_widths(draw: Callable[[float], bytes], prefix: str, words: str) -> dict[str, Any]:
-    """Draw for a page and for a phone; the style sheet shows one of them."""
-    from markupsafe import Markup
-
-    return {
-        name: Markup(canvas.inline(draw(width_in), f"{prefix}-{name}", words, themed=True))  # noqa: S704  (ours)
-        for name, width_in in (("wide", style.WIDE_IN), ("narrow", style.NARROW_IN))
-    }

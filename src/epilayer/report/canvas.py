@@ -11,17 +11,21 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from epilayer.report import style
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from markupsafe import Markup
+    from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 Form = Literal["svg", "png", "pdf"]
+MINUS: Final = "\N{MINUS SIGN}"
 
 _DRAWING: Final = threading.RLock()
 """matplotlib's settings are one for the process, and the dashboard draws in several threads."""
 
 _FEW_DECADES: Final = 100.0
+_DPI: Final = 200
 SUPERSCRIPTS: Final = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 _NUMBER = re.compile(r"-?\d+\.\d{3,}")
@@ -38,6 +42,45 @@ def new_figure(width_in: float, height_in: float) -> Iterator[Figure]:
 
     with _DRAWING, mpl.rc_context(style.RC):
         yield Figure(figsize=(width_in, height_in))
+
+
+def axes_at(figure: Figure, left_in: float, bottom_in: float, width_in: float, height_in: float) -> Axes:
+    """Add axes whose lower left corner and size are given in inches."""
+    across, up = figure.get_size_inches()
+    return figure.add_axes((left_in / across, bottom_in / up, width_in / across, height_in / up))
+
+
+def margins(figure: Figure, left: float, right: float, bottom: float, top: float, **between: float) -> None:
+    """Set the margins around the axes, in inches; the space ``between`` them as matplotlib has it."""
+    across, up = figure.get_size_inches()
+    figure.subplots_adjust(
+        left=left / across, right=1 - right / across, bottom=bottom / up, top=1 - top / up, **between
+    )
+
+
+def heading(figure: Figure, text: str, from_top_in: float = 0.06) -> None:
+    """Write a line in small type at the upper left of a figure."""
+    across, up = figure.get_size_inches()
+    place = (0.12 / across, 1 - from_top_in / up)
+    figure.text(*place, text, va="top", fontsize=style.SMALL_PT, color=style.MUTED)
+
+
+def legend_above(figure: Figure, from_top_in: float, **options: Any) -> None:  # noqa: ANN401  (of matplotlib)
+    """Put the legend at the upper left of a figure, so far below its edge."""
+    across, up = figure.get_size_inches()
+    place = (0.06 / across, 1 - from_top_in / up)
+    figure.legend(loc="upper left", bbox_to_anchor=place, borderaxespad=0.1, **options)
+
+
+def note_row(axes: Axes, row: float, text: str, x: float = 1.02, **options: Any) -> None:  # noqa: ANN401  (of matplotlib)
+    """Write in small type beside a row of the axes; ``x`` as a fraction of their width."""
+    looks = {"va": "center", "fontsize": style.SMALL_PT, "color": style.MUTED, **options}
+    axes.annotate(text, (x, row), xycoords=("axes fraction", "data"), **looks)
+
+
+def plain_numbers(axis: Axis) -> None:
+    """Label an axis with short numbers and true minus signs."""
+    axis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", MINUS))
 
 
 def label_decades(axis: Axis) -> None:
@@ -59,14 +102,8 @@ def _power(value: float) -> str:
     return f"{times}10{str(int(exponent)).translate(SUPERSCRIPTS)}"
 
 
-def save(figure: Figure, form: Form, dpi: int = 200) -> bytes:
-    """Return a figure as the bytes of a file; call it inside :func:`new_figure`.
-
-    Parameters
-    ----------
-    dpi
-        Pixels per inch of a PNG.
-    """
+def save(figure: Figure, form: Form) -> bytes:
+    """Return a figure as the bytes of a file; call it inside :func:`new_figure`."""
     stream = io.BytesIO()
     # No date and no program name: equal figures are equal bytes.
     empty: dict[Form, dict[str, Any]] = {
@@ -76,7 +113,7 @@ def save(figure: Figure, form: Form, dpi: int = 200) -> bytes:
     }
     # An SVG stands on the page's own ground; the other forms bring theirs.
     ground = "none" if form == "svg" else style.PAPER
-    figure.savefig(stream, format=form, dpi=dpi, metadata=empty[form], facecolor=ground)
+    figure.savefig(stream, format=form, dpi=_DPI, metadata=empty[form], facecolor=ground)
     if form == "svg":
         return _tidied(stream.getvalue().decode()).encode()
     return _indexed(stream) if form == "png" else stream.getvalue()
@@ -119,6 +156,18 @@ def inline(svg: bytes, prefix: str, title: str, *, themed: bool) -> str:
     head, rest = text.split(">", 1)
     head = re.sub(r' (?:width|height)="[^"]*"', "", head)
     return f'{head} role="img" aria-label="{escape(title)}">{rest}'
+
+
+def two_widths(draw: Callable[[float], bytes], prefix: str, words: str) -> dict[str, Markup]:
+    """Draw for a page and for a phone, as elements of a page; its style sheet shows one of them."""
+    from markupsafe import Markup
+
+    widths_in = {"wide": style.WIDE_IN, "narrow": style.NARROW_IN}
+    # The SVG is ours and escapes every name in it.
+    return {
+        name: Markup(inline(draw(width_in), f"{prefix}-{name}", words, themed=True))  # noqa: S704
+        for name, width_in in widths_in.items()
+    }
 
 
 def _tidied(svg: str) -> str:

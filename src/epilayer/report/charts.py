@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from epilayer.model.records import Calculation
-    from epilayer.report.tables import AdsorptionRow
+    from epilayer.report.tables import AdsorptionRow, LevelResult
 
 _ROW_IN: Final = 0.62
 _FLOOR_EV_PER_ANG: Final = 1e-4
+_PAPER_MARK: Final[dict[str, Any]] = {
+    "marker": "D", "mfc": style.PAPER, "mec": style.PUBLISHED, "mew": 1.3,
+}  # fmt: skip
 
 
 def interval_figure(
@@ -28,7 +31,6 @@ def interval_figure(
     threshold_ev: float | None = None,
     form: canvas.Form = "svg",
     width_in: float = style.WIDE_IN,
-    dpi: int = 200,
 ) -> bytes:
     """Draw every adsorption energy beside the published one, a row for each ligand and facet.
 
@@ -52,30 +54,22 @@ def interval_figure(
     names = list(dict.fromkeys(level.level for row in rows for level in row.levels))
     legend_rows = -(-(len(names) + 4) // (2 if narrow else 4))
     head_in, foot_in = 0.17 * legend_rows + 0.1, 0.45
-    height_in = head_in + foot_in + _ROW_IN * max(len(rows), 1)
-    left_in = 0.15 if narrow else 1.75
-    with canvas.new_figure(width_in, height_in) as figure:
-        right_in = 0.12
-        axes = figure.add_axes(
-            (
-                left_in / width_in,
-                foot_in / height_in,
-                (width_in - left_in - right_in) / width_in,
-                _ROW_IN * max(len(rows), 1) / height_in,
-            )
-        )
+    drawn_in = _ROW_IN * max(len(rows), 1)
+    left_in, right_in = 0.15 if narrow else 1.75, 0.12
+    with canvas.new_figure(width_in, head_in + foot_in + drawn_in) as figure:
+        axes = canvas.axes_at(figure, left_in, foot_in, width_in - left_in - right_in, drawn_in)
         low, high = _range(rows, threshold_ev)
         axes.set(xlim=(low, high), ylim=(max(len(rows), 1) - 0.5, -0.5), yticks=[])
         axes.spines["left"].set_visible(False)
         axes.axvline(0, color=style.RULE, lw=0.8, zorder=0)
         if threshold_ev is not None:
-            axes.axvline(threshold_ev, color=style.MUTED, lw=1.0, ls=(0, (4, 3)), zorder=1)
+            axes.axvline(threshold_ev, color=style.MUTED, lw=1.0, ls=style.DASHED, zorder=1)
         for number, row in enumerate(rows):
             _row(axes, number, row, names, narrow=narrow)
         axes.set_xlabel("adsorption energy, eV   (bound \N{LEFTWARDS ARROW})", loc="left")
         axes.xaxis.set_major_formatter(lambda value, _: ev(value, signed=False).rstrip("0").rstrip("."))
         _legend(figure, names, threshold_ev, narrow=narrow)
-        return canvas.save(figure, form, dpi)
+        return canvas.save(figure, form)
 
 
 def describe_intervals(rows: Sequence[AdsorptionRow], threshold_ev: float | None) -> str:
@@ -94,7 +88,6 @@ def relaxation_figure(
     *,
     form: canvas.Form = "svg",
     width_in: float = style.COLUMN_IN,
-    dpi: int = 200,
 ) -> bytes:
     """Draw energy (relative to the last) and largest force against the step, with the force target.
 
@@ -117,16 +110,9 @@ def relaxation_figure(
         upper.set_ylabel("E \N{MINUS SIGN} E(last), eV")
         lower.semilogy(forces, color=style.SERIES[1], marker=".", markersize=3)
         if target is not None:
-            lower.axhline(target, color=style.MUTED, lw=1.0, ls=(0, (4, 3)))
-            lower.annotate(
-                f"target {target:g}",
-                (0, target),
-                xycoords=("axes fraction", "data"),
-                xytext=(4, 3),
-                textcoords="offset points",
-                fontsize=style.SMALL_PT,
-                color=style.MUTED,
-            )
+            lower.axhline(target, color=style.MUTED, lw=1.0, ls=style.DASHED)
+            beside = {"xytext": (4, 3), "textcoords": "offset points", "va": "baseline"}
+            canvas.note_row(lower, target, f"target {target:g}", 0, **beside)
             lower.set_ylim(min(forces.min(), target) / 1.6, max(forces.max(), target) * 1.6)
         lower.set_ylabel("largest force, eV/Å")
         lower.set_xlabel("step")
@@ -137,7 +123,7 @@ def relaxation_figure(
             axes.yaxis.label.set_size(style.SMALL_PT)
             axes.tick_params(axis="y", labelsize=style.SMALL_PT)
         figure.align_ylabels()
-        return canvas.save(figure, form, dpi)
+        return canvas.save(figure, form)
 
 
 def describe_relaxation(calculation: Calculation) -> str:
@@ -163,88 +149,52 @@ def _range(rows: Sequence[AdsorptionRow], threshold_ev: float | None) -> tuple[f
 
 
 def _row(axes: Axes, number: int, row: AdsorptionRow, names: Sequence[str], *, narrow: bool) -> None:
-    title = f"{row.ligand} on ({row.facet})"
+    """Draw one ligand on one facet: its name, the interval, the published value, a marker a level."""
     if number:
         axes.axhline(number - 0.5, color=style.RULE, lw=0.6, zorder=0)
-    if narrow:
-        axes.annotate(
-            title,
-            (0, number - 0.47),
-            xycoords=("axes fraction", "data"),
-            va="top",
-            fontsize=style.SMALL_PT,
-            fontweight="bold",
-        )
-    else:
-        axes.annotate(
-            f"{row.ligand}\n", (-0.02, number), xycoords=("axes fraction", "data"), ha="right", va="center",
-            fontweight="bold", linespacing=1.3,
-        )  # fmt: skip
-        axes.annotate(
-            f"\non ({row.facet})", (-0.02, number), xycoords=("axes fraction", "data"), ha="right",
-            va="center", color=style.MUTED, linespacing=1.3,
-        )  # fmt: skip
+    _row_name(axes, number, row, narrow=narrow)
     centre = number + (0.12 if narrow else 0.0)
     if row.low_ev is not None and row.high_ev is not None:
-        axes.barh(
-            centre,
-            row.high_ev - row.low_ev,
-            left=row.low_ev,
-            height=0.56,
-            color=style.RULE,
-            alpha=0.45,
-            zorder=0,
-            lw=0,
-        )
+        width_ev = row.high_ev - row.low_ev
+        looks = {"color": style.RULE, "alpha": 0.45, "zorder": 0, "lw": 0}
+        axes.barh(centre, width_ev, left=row.low_ev, height=0.56, **looks)
     if row.published_ev is not None:
-        axes.plot(
-            row.published_ev,
-            centre,
-            marker="D",
-            ms=6.5,
-            mfc=style.PAPER,
-            mec=style.PUBLISHED,
-            mew=1.3,
-            zorder=4,
-        )
+        axes.plot(row.published_ev, centre, **_PAPER_MARK, ms=6.5, zorder=4)
         axes.plot(row.published_ev, centre, marker="D", ms=2.2, mfc=style.PUBLISHED, mec="none", zorder=5)
     offsets = np.linspace(-0.19, 0.19, len(row.levels)) if len(row.levels) > 1 else [0.0] * len(row.levels)
     refused = []
     for level, offset in zip(row.levels, offsets, strict=True):
-        colour, marker = _look(names, level.level)
-        y = centre + float(offset)
         if level.status is Status.REFUSED or level.value_ev is None:
             refused.append(level.label)
-            continue
-        if level.without_dispersion_ev is not None:
-            axes.plot([level.value_ev, level.without_dispersion_ev], [y, y], color=colour, lw=0.9, zorder=2)
-            axes.plot(
-                level.without_dispersion_ev,
-                y,
-                marker=marker,
-                ms=5,
-                mfc=style.PAPER,
-                mec=colour,
-                mew=1.2,
-                zorder=3,
-            )
-        axes.errorbar(
-            level.value_ev, y, xerr=level.uncertainty_ev, color=colour, marker=marker, ms=5.5, mec=colour,
-            capsize=1.5, elinewidth=0.9, zorder=3,
-        )  # fmt: skip
+        else:
+            _level(axes, centre + float(offset), level, style.series(names.index(level.level)))
     note = f"refused: {', '.join(refused)}" if refused else "" if row.levels else "not computed"
     if note:
-        axes.annotate(
-            note, (1, number + 0.45), xycoords=("axes fraction", "data"), ha="right", va="bottom",
-            fontsize=style.SMALL_PT, color=style.MUTED, style="italic",
-            bbox={"facecolor": style.PAPER, "edgecolor": "none", "pad": 1.0},  # over the threshold's line
-        )  # fmt: skip
+        ground = {"facecolor": style.PAPER, "edgecolor": "none", "pad": 1.0}  # over the threshold's line
+        looks = {"ha": "right", "va": "bottom", "style": "italic", "bbox": ground}
+        canvas.note_row(axes, number + 0.45, note, 1, **looks)
 
 
-def _look(names: Sequence[str], name: str) -> tuple[str, str]:
-    """Colour and marker of a level of theory: either alone tells levels apart."""
-    k = names.index(name)
-    return style.SERIES[k % len(style.SERIES)], style.MARKERS[k % len(style.MARKERS)]
+def _row_name(axes: Axes, number: int, row: AdsorptionRow, *, narrow: bool) -> None:
+    if narrow:
+        looks = {"va": "top", "fontweight": "bold", "color": style.INK}
+        canvas.note_row(axes, number - 0.47, f"{row.ligand} on ({row.facet})", 0, **looks)
+        return
+    looks = {"ha": "right", "linespacing": 1.3, "fontsize": style.TEXT_PT}
+    canvas.note_row(axes, number, f"{row.ligand}\n", -0.02, fontweight="bold", **looks | {"color": style.INK})
+    canvas.note_row(axes, number, f"\non ({row.facet})", -0.02, **looks)
+
+
+def _level(axes: Axes, y: float, level: LevelResult, series: tuple[str, str]) -> None:
+    colour, marker = series
+    if level.without_dispersion_ev is not None:
+        axes.plot([level.value_ev, level.without_dispersion_ev], [y, y], color=colour, lw=0.9, zorder=2)
+        hollow = {"mfc": style.PAPER, "mec": colour, "mew": 1.2}
+        axes.plot(level.without_dispersion_ev, y, marker=marker, ms=5, zorder=3, **hollow)
+    axes.errorbar(
+        level.value_ev, y, xerr=level.uncertainty_ev, color=colour, marker=marker, ms=5.5, mec=colour,
+        capsize=1.5, elinewidth=0.9, zorder=3,
+    )  # fmt: skip
 
 
 def _legend(figure: Any, names: Sequence[str], threshold_ev: float | None, *, narrow: bool) -> None:  # noqa: ANN401  (Figure)
@@ -252,43 +202,19 @@ def _legend(figure: Any, names: Sequence[str], threshold_ev: float | None, *, na
     from matplotlib.patches import Patch
 
     handles: list[Any] = []
-    for name in names:
-        colour, marker = _look(names, name)
+    for number, name in enumerate(names):
+        colour, marker = style.series(number)
         handles.append(Line2D([], [], color=colour, marker=marker, ms=5, lw=0, label=name))
+    hollow = {"marker": "o", "ms": 5, "lw": 0, "mfc": style.PAPER, "mec": style.MUTED}
     handles += [
-        Line2D(
-            [],
-            [],
-            marker="o",
-            ms=5,
-            lw=0,
-            mfc=style.PAPER,
-            mec=style.MUTED,
-            label="hollow: without dispersion",
-        ),
-        Line2D(
-            [], [], marker="D", ms=5.5, lw=0, mfc=style.PAPER, mec=style.PUBLISHED, mew=1.3, label="paper"
-        ),
+        Line2D([], [], **hollow, label="hollow: without dispersion"),
+        Line2D([], [], **_PAPER_MARK, ms=5.5, lw=0, label="paper"),
         Patch(color=style.RULE, alpha=0.45, lw=0, label="interval"),
     ]
     if threshold_ev is not None:
-        handles.append(
-            Line2D(
-                [],
-                [],
-                color=style.MUTED,
-                lw=1.0,
-                ls=(0, (4, 3)),
-                label=f"binding threshold {ev(threshold_ev)}",
-            )
-        )
+        dashed = {"color": style.MUTED, "lw": 1.0, "ls": style.DASHED}
+        handles.append(Line2D([], [], **dashed, label=f"binding threshold {ev(threshold_ev)}"))
     figure.legend(
-        handles=handles,
-        loc="upper left",
-        ncols=2 if narrow else 4,
-        borderaxespad=0.1,
-        handletextpad=0.4,
-        columnspacing=1.2,
-        labelspacing=0.25,
-        handlelength=1.4,
-    )
+        handles=handles, loc="upper left", ncols=2 if narrow else 4, borderaxespad=0.1, handletextpad=0.4,
+        columnspacing=1.2, labelspacing=0.25, handlelength=1.4,
+    )  # fmt: skip

@@ -8,55 +8,39 @@ from typing import TYPE_CHECKING
 from epilayer.report import bonding, canvas, charts, pictures, style, tables, wulff
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from epilayer.model.bonding import BondStudy
-    from epilayer.model.records import Calculation
-    from epilayer.model.reference import Reference
-    from epilayer.report.paper_table import Found
+    from epilayer.report.content import ReportContent
 
 _WORD = re.compile(r"[^A-Za-z0-9.+-]+")
 
 
-def study_figures(
-    found: Mapping[str, Sequence[Found]],
-    reference: Reference | None,
-    calculations: Iterable[Calculation] = (),
-    form: canvas.Form = "pdf",
-) -> Iterator[tuple[str, bytes]]:
-    """Yield the name (without ending) and the bytes of each figure; records of a stand-in are left out.
-
-    Parameters
-    ----------
-    found
-        Records with their ids, by kind.
-    calculations
-        Those behind the legs of adsorption energies: each is drawn as the course of its relaxation.
-    """
-    records = {kind: [one.record for one in group] for kind, group in found.items()}
-    adsorption = [r for r in records.get("adsorption", ()) if not tables.is_stand_in(r)]
-    verdicts = records.get("growth", ())
-    rows = tables.compare(adsorption, verdicts, reference).adsorption
-    thresholds = {v.threshold_ev for v in verdicts}
+def study_figures(content: ReportContent, form: canvas.Form = "pdf") -> Iterator[tuple[str, bytes]]:
+    """Yield the name (without ending) and the bytes of each figure; records of a stand-in are left out."""
+    adsorption = [r for r in content.records("adsorption") if not tables.is_stand_in(r)]
+    rows = content.comparison().adsorption
     if any(row.levels for row in rows):
-        threshold_ev = thresholds.pop() if len(thresholds) == 1 else None
-        yield "adsorption-energies", charts.interval_figure(rows, threshold_ev=threshold_ev, form=form)
+        yield (
+            "adsorption-energies",
+            charts.interval_figure(rows, threshold_ev=content.threshold_ev(), form=form),
+        )
     for record in adsorption:
         # A termination is mostly called after its facet.
         facet = "" if record.termination.startswith(f"{record.facet}-") else record.facet
         name = _name(record.ligand, record.cathode, facet, record.termination, record.level.name)
         yield f"structure-{name}", pictures.still(record.structure, record.adsorbate_atoms, form=form)
-    for calculation in calculations:
+    for calculation in content.calculations:
         if len(calculation.energies_ev) > 1 and not calculation.level.stand_in:
             yield f"relaxation-{_name(calculation.label)}", charts.relaxation_figure(calculation, form=form)
-    surfaces = records.get("surface", ())
-    for shape in records.get("wulff", ()):
+    surfaces = content.records("surface")
+    for shape in content.records("wulff"):
         if not shape.level.stand_in:
             yield (
                 f"wulff-{_name(shape.cathode, shape.level.name)}",
                 wulff.wulff_figure(shape, surfaces, form=form),
             )
-    yield from _bonds([s for s in records.get("bond_strength", ()) if not s.stand_in], form)
+    yield from _bonds([s for s in content.records("bond_strength") if not s.stand_in], form)
 
 
 def _bonds(studies: Sequence[BondStudy], form: canvas.Form) -> Iterator[tuple[str, bytes]]:

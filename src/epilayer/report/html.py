@@ -22,16 +22,16 @@ from epilayer.report import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from markupsafe import Markup
 
-    from epilayer.model.bonding import BondStudy
     from epilayer.model.level import LevelOfTheory
-    from epilayer.model.records import AdsorptionEnergy, Calculation, GrowthVerdict
+    from epilayer.model.records import AdsorptionEnergy, Calculation
     from epilayer.model.reference import Reference, SilentChoice
     from epilayer.model.surface import SurfaceEnergy, WulffShape
+    from epilayer.report.content import ReportContent
     from epilayer.report.paper_table import Found
 
 _DOI = re.compile(r"10\.\d{4,9}/[^\s\"'<>]+[^\s\"'<>.,;:)\]]")
@@ -40,43 +40,20 @@ _ROLES = {"slab": "clean slab", "molecule": "free molecule", "adslab": "slab wit
 
 
 def render_html(
-    records: Sequence[AdsorptionEnergy],
-    verdicts: Sequence[GrowthVerdict] = (),
-    reference: Reference | None = None,
+    content: ReportContent,
     *,
     made_at: datetime | None = None,
     title: str = "What was computed, beside the paper",
-    calculations: Iterable[Calculation] = (),
-    sources: Mapping[str, str] | None = None,
-    shapes: Sequence[WulffShape] = (),
-    surface_energies: Sequence[SurfaceEnergy] = (),
-    bond_studies: Sequence[BondStudy] = (),
-    found: Mapping[str, Sequence[Found]] | None = None,
-    library: Mapping[str, str] | None = None,
 ) -> str:
     """Return the report as the text of one HTML file.
 
+    Adsorption energies of a stand-in engine get a card that says so, and no row; its other records are
+    left out or named as such.
+
     Parameters
     ----------
-    records, verdicts
-        What was computed. Records of a stand-in engine get a card that says so, and no row.
-    reference
-        What it is compared with.
     made_at
         When the report was made; unset, no date is printed and equal records give equal text.
-    calculations
-        Calculations behind the records, as far as at hand: a leg whose job is among them gets its
-        relaxation curve.
-    sources
-        Source text of engines, levels, cathodes and ligands by title; DOIs in it become links.
-    shapes, surface_energies
-        Wulff shapes and the surface energies they follow from; those of a stand-in are left out.
-    bond_studies
-        Bonds of molecules on surfaces; a stand-in's are named as such and not drawn.
-    found
-        Every record with its id, by kind: for the row-by-row table, the methods and the citations.
-    library
-        Citations with authors by DOI (:func:`epilayer.report.citations.entries_by_doi`).
 
     Returns
     -------
@@ -85,29 +62,27 @@ def render_html(
     """
     from markupsafe import Markup
 
-    comparison = tables.compare(records, verdicts, reference)
-    thresholds = {v.threshold_ev for v in verdicts}
-    threshold_ev = thresholds.pop() if len(thresholds) == 1 else None
-    by_job = {c.provenance.job: c for c in calculations}
+    comparison, reference = content.comparison(), content.reference
+    records, verdicts = content.records("adsorption"), content.records("growth")
+    by_job = {c.provenance.job: c for c in content.calculations}
+    shapes = [s for s in content.records("wulff") if not s.level.stand_in]
     text: str = _template().render(
         title=title,
         made_at=made_at.isoformat(sep=" ", timespec="minutes") if made_at else "",
-        code_versions=sorted({r.code_version for r in records} | {v.code_version for v in verdicts}),
+        code_versions=sorted({r.code_version for r in (*records, *verdicts)}),
         comparison=comparison,
         counts={s.value: sum(r.status is s for r in records if not tables.is_stand_in(r)) for s in Status},
         reference=reference,
-        intervals=_intervals(comparison.adsorption, threshold_ev),
-        shapes=[_solid(k, s, surface_energies) for k, s in enumerate(shapes) if not s.level.stand_in],
-        bonds=bonds_section.section(
-            bond_studies, [f.record for f in (found or {}).get("bond_calibration", ())]
-        ),
-        **_whole_study(found or {}, reference, sources or {}, library or {}),
+        intervals=_intervals(comparison.adsorption, content.threshold_ev()),
+        shapes=[_solid(number, shape, content.records("surface")) for number, shape in enumerate(shapes)],
+        bonds=bonds_section.section(content.records("bond_strength"), content.records("bond_calibration")),
+        **_whole_study(content),
         cards=[_card(number, record, by_job, reference) for number, record in enumerate(records, 1)],
         opens={_key(record): f"result-{number}" for number, record in enumerate(records, 1)},
         levels=_levels(records),
-        verdicts=list(zip(comparison.growth, [_margin(row) for row in comparison.growth], strict=True)),
+        verdicts=[(row, _margin(row)) for row in comparison.growth],
         silent=[(choice, executed(choice, records)) for choice in reference.silent] if reference else [],
-        sources=dict(sources or {}),
+        sources=dict(content.sources),
         style=style,
         viewer={
             "css": Markup(viewer.css()),  # noqa: S704  (ours)
@@ -198,29 +173,18 @@ def doi_links(text: str) -> Markup:
 
 def _intervals(rows: Sequence[tables.AdsorptionRow], threshold_ev: float | None) -> dict[str, Any] | None:
     """Return the interval figure twice, for wide and for narrow screens."""
-    from markupsafe import Markup
-
     if not any(row.levels for row in rows):
         return None
-    alt = charts.describe_intervals(rows, threshold_ev)
-    drawn = {
-        name: charts.interval_figure(rows, threshold_ev=threshold_ev, width_in=width_in)
-        for name, width_in in (("wide", style.WIDE_IN), ("narrow", style.NARROW_IN))
-    }
-    # The SVG is ours and escapes every name in it.
-    return {
-        name: Markup(canvas.inline(svg, f"intervals-{name}", alt, themed=True))  # noqa: S704
-        for name, svg in drawn.items()
-    }
+
+    def draw(width_in: float) -> bytes:
+        return charts.interval_figure(rows, threshold_ev=threshold_ev, width_in=width_in)
+
+    return canvas.two_widths(draw, "intervals", charts.describe_intervals(rows, threshold_ev))
 
 
-def _whole_study(
-    found: Mapping[str, Sequence[Found]],
-    reference: Reference | None,
-    sources: Mapping[str, str],
-    library: Mapping[str, str],
-) -> dict[str, Any]:
+def _whole_study(content: ReportContent) -> dict[str, Any]:
     """Return the row-by-row table, where each of its numbers comes from, the methods and citations."""
+    found, reference = content.found, content.reference
     rows = paper_table.paper_table(found, reference) if found and reference else ()
     named = {ours.id for row in rows for ours in row.ours}
     return {
@@ -234,7 +198,7 @@ def _whole_study(
             if one.id in named
         },
         "methods": methods.methods_text(found),
-        "citations": citations.bibtex(found, sources, library) if rows else "",
+        "citations": citations.bibtex(found, content.sources, content.library) if rows else "",
     }
 
 

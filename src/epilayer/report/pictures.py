@@ -40,7 +40,6 @@ def still(
     form: canvas.Form = "svg",
     width_in: float = style.WIDE_IN,
     max_height_in: float = 5.0,
-    dpi: int = 200,
 ) -> bytes:
     """Draw a slab, a molecule on a slab or a crystal, the views side by side at one scale.
 
@@ -94,7 +93,7 @@ def still(
             )
             left_in += scale * span[0] + gap_in
         _foot(figure, drawn, scale, foot_in)
-        return canvas.save(figure, form, dpi)
+        return canvas.save(figure, form)
 
 
 def describe(structure: Structure, chosen_atoms: Sequence[int] = ()) -> str:

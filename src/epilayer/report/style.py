@@ -37,6 +37,9 @@ WIDE_IN: Final = 7.2
 COLUMN_IN: Final = 3.5
 NARROW_IN: Final = 3.9
 
+#: Of thresholds, limits and the Fermi level: four points drawn, three left out.
+DASHED: Final = (0, (4, 3))
+
 #: Text size in points, and smaller text.
 TEXT_PT: Final = 8.0
 SMALL_PT: Final = 7.0
@@ -70,6 +73,11 @@ RC: Final[dict[str, Any]] = {
     "svg.hashsalt": "epilayer",
     "text.parse_math": False,
 }
+
+
+def series(number: int) -> tuple[str, str]:
+    """Return colour and marker of one of several series: either alone tells them apart."""
+    return SERIES[number % len(SERIES)], MARKERS[number % len(MARKERS)]
 
 
 def element_colour(symbol: str) -> str:

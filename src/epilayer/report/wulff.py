@@ -31,7 +31,6 @@ def wulff_figure(
     *,
     form: canvas.Form = "svg",
     width_in: float = style.WIDE_IN,
-    dpi: int = 200,
 ) -> bytes:
     """Draw a Wulff shape beside the surface energy of every termination at its level of theory.
 
@@ -55,16 +54,10 @@ def wulff_figure(
         left = figure.add_axes((0, 0, drawn_in / width_in, 1))
         _solid(left, shape)
         label_in, foot_in, head_in = 1.35, 0.42, 0.28
-        right = figure.add_axes(
-            (
-                (drawn_in + label_in) / width_in,
-                foot_in / height_in,
-                (width_in - drawn_in - label_in - 0.15) / width_in,
-                (height_in - foot_in - head_in) / height_in,
-            )
-        )
+        width, height = width_in - drawn_in - label_in - 0.15, height_in - foot_in - head_in
+        right = canvas.axes_at(figure, drawn_in + label_in, foot_in, width, height)
         _energies(right, shape, rows)
-        return canvas.save(figure, form, dpi)
+        return canvas.save(figure, form)
 
 
 def describe_wulff(shape: WulffShape) -> str:
@@ -168,14 +161,9 @@ def _energies(axes: Axes, shape: WulffShape, rows: Sequence[SurfaceEnergy]) -> N
         if y and record.facet != rows[y - 1].facet:
             axes.axhline(y - 0.5, color=style.RULE, lw=0.6, zorder=0)
         colour = facet_colour(shape, record.facet)
-        axes.annotate(
-            record.termination,
-            (-0.03, y),
-            xycoords=("axes fraction", "data"),
-            ha="right",
-            va="center",
-            fontweight="bold" if record.termination in chosen else "normal",
-        )
+        weight = "bold" if record.termination in chosen else "normal"
+        looks = {"ha": "right", "fontweight": weight, "fontsize": style.TEXT_PT, "color": style.INK}
+        canvas.note_row(axes, y, record.termination, -0.03, **looks)
         if record.status is Status.REFUSED or record.surface_energy_j_per_m2 is None:
             why = record.refusals[0].code.value.replace("_", " ")
             axes.text(

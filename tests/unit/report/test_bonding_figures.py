@@ -22,6 +22,7 @@ from epilayer.model.calibration import CalibrationPair
 from epilayer.model.level import EngineKind, LevelOfTheory
 from epilayer.model.records import Provenance, Status
 from epilayer.report import bonding
+from epilayer.report.content import ReportContent
 from epilayer.report.html import render_html
 from epilayer.report.paper_table import Found
 
@@ -109,6 +110,11 @@ def curve(spins: int) -> bonding.Curve:
     return bonding.Curve("C1-O2, 1.41 Å", cohp, np.cumsum(cohp, axis=1) * 0.05, -1.4)
 
 
+def page_of(*studies: BondStudy, **others: list[Found]) -> str:
+    found = {"bond_strength": [Found(f"{n:064}", one) for n, one in enumerate(studies)], **others}
+    return render_html(ReportContent(found))
+
+
 @pytest.mark.parametrize("spins", [1, 2])
 def test_curves_are_one_file_each_time_with_a_line_a_spin(spins: int) -> None:
     energies = np.linspace(-10, 5, 301)
@@ -144,15 +150,15 @@ def test_bars_show_the_backbone_of_the_weakest_orientation() -> None:
 
 
 def test_the_report_shows_studies_and_names_stand_ins() -> None:
-    page = render_html([], bond_studies=[study(), study("100"), study("110", stand_in=True)])
-    assert page == render_html([], bond_studies=[study(), study("100"), study("110", stand_in=True)])
+    page = page_of(study(), study("100"), study("110", stand_in=True))
+    assert page == page_of(study(), study("100"), study("110", stand_in=True))
     assert page.count("not LOBSTER") >= 3
     assert page.count('id="bonds"') == 1
     assert page.count("A stand-in took part") == 1
     assert "orientations-0-" in page
     assert "bonds-1-" in page
     assert "bonds-2-" not in page
-    assert 'id="bonds"' not in render_html([])
+    assert 'id="bonds"' not in page_of()
 
 
 def test_the_way_of_a_hydrogen_is_drawn_and_named_by_its_method() -> None:
@@ -166,26 +172,26 @@ def test_the_way_of_a_hydrogen_is_drawn_and_named_by_its_method() -> None:
     lost = taken.model_copy(update={"barrier_ev": None, "barrier_refusal": "The band did not converge."})
     studies = [study(abstraction=taken), study("100", abstraction=lost)]
     assert bonding.path_figure(studies) == bonding.path_figure(studies)
-    page = render_html([], bond_studies=studies)
+    page = page_of(*studies)
     assert "hydrogen-path-wide" in page
     assert "hydrogen-path-narrow" in page
     assert "barrier 0.80 eV." in page
     assert "Barrier refused: The band did not converge." in page
     assert page.count("climbing-image NEB") >= 1
-    assert "hydrogen-path" not in render_html([], bond_studies=[study()])
+    assert "hydrogen-path" not in page_of(study())
 
 
 def test_a_calibration_stands_beside_the_bonds() -> None:
     pair = {"run": "a", "bond": "C1-O2", "elements": ("C", "O"), "length_ang": 1.4, "functions": "2s 2p"}
     pairs = [CalibrationPair(index_ev=9 + k / 5, icohp_ev=8 + k / 5, **pair) for k in range(12)]
     record = calibrate(pairs, measure=BondMeasure.INDEX_GFN1, program="tblite")
-    page = render_html([], bond_studies=[study()], found={"bond_calibration": [Found("id", record)]})
+    page = page_of(study(), bond_calibration=[Found("id", record)])
     assert "Calibration of the index:" in page
     assert "ICOHP changes by 1.00 (1.00 to 1.00, 95 %) eV per eV of the index" in page
 
 
 def test_a_refused_study_says_why_and_is_not_drawn() -> None:
     lost = study(status=Status.REFUSED, refusal="No bond could be measured.", orientations=())
-    page = render_html([], bond_studies=[lost])
+    page = page_of(lost)
     assert "No bond could be measured." in page
     assert "bonds-0-" not in page

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from epilayer.cli.root import app
 from epilayer.model.level import EngineKind
+from epilayer.report.content import ReportContent
 from epilayer.report.figures import study_figures
 from epilayer.report.html import render_html
 from epilayer.report.methods import methods_text
@@ -66,7 +67,7 @@ def test_a_stand_in_is_no_result(make: Any, reference: Reference) -> None:  # no
 
 
 def test_each_number_of_the_page_opens_to_its_files(make: Any, reference: Reference) -> None:  # noqa: ANN401
-    page = render_html([], reference=reference, found=found(make))
+    page = render_html(ReportContent(found(make), reference))
     links = set(re.findall(r'href="#(from-\w+)"', page))
     assert links == {"from-000000000000", "from-111111111111"}
     for link in links:
@@ -86,10 +87,10 @@ def test_methods_say_what_was_executed(make: Any) -> None:  # noqa: ANN401
 
 
 def test_every_figure_stands_in_a_vector_file_of_its_own(make: Any, reference: Reference) -> None:  # noqa: ANN401
-    drawn = dict(study_figures(found(make), reference))
+    drawn = dict(study_figures(ReportContent(found(make), reference)))
     assert {name.partition("-")[0] for name in drawn} == {"adsorption", "structure"}
     assert len(drawn) == 1 + 2  # the energies, and a picture of each result
     assert all(data.startswith(b"%PDF") and b"/Subtype /Image" not in data for data in drawn.values())
-    assert drawn == dict(study_figures(found(make), reference))  # equal records, equal bytes
+    assert drawn == dict(study_figures(ReportContent(found(make), reference)))  # equal records, equal bytes
     toy = {"adsorption": [Found("0" * 64, make.adsorption(at=make.level("toy", EngineKind.TOY)))]}
-    assert dict(study_figures(toy, reference)) == {}
+    assert dict(study_figures(ReportContent(toy, reference))) == {}

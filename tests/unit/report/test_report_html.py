@@ -7,14 +7,21 @@ import hashlib
 import re
 from datetime import UTC, datetime
 from html.parser import HTMLParser
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from epilayer.model.anomaly import Anomaly, AnomalyKind
 from epilayer.model.level import EngineKind
 from epilayer.report import viewer
+from epilayer.report.content import ReportContent
 from epilayer.report.html import doi_links, executed, render_html, words
+from epilayer.report.paper_table import Found
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from epilayer.model.reference import Reference
 
 VOID = {"meta", "br", "link", "img", "hr"}
 
@@ -55,7 +62,22 @@ class Page(HTMLParser):
 def rendered(make: Any, **changes: Any) -> str:  # noqa: ANN401
     records = changes.pop("records", None) or make.study()
     verdicts = changes.pop("verdicts", None) or [make.growth(records, -0.2)]
-    return render_html(records, verdicts, make.paper(), **changes)
+    return page_of(records, verdicts, make.paper(), **changes)
+
+
+def page_of(
+    records: Sequence[Any] = (),
+    verdicts: Sequence[Any] = (),
+    reference: Reference | None = None,
+    **rest: Any,  # noqa: ANN401
+) -> str:
+    """Return the page of some records; what is left goes to the content and to the page."""
+    found = {
+        kind: [Found(f"{kind}-{n}", record) for n, record in enumerate(some)]
+        for kind, some in (("adsorption", records), ("growth", verdicts))
+    }
+    of_page = {name: rest.pop(name) for name in ("made_at", "title") if name in rest}
+    return render_html(ReportContent(found, reference, **rest), **of_page)
 
 
 def assert_only_our_scripts(page: Page) -> None:
@@ -103,7 +125,7 @@ def test_a_hostile_name_is_harmless(make: Any) -> None:  # noqa: ANN401
     name = "<script>alert(1)</script>\"'--><img src=x onerror=alert(2)>{{ 7*7 }}$x_"
     record = make.adsorption(ligand=name, termination=name, closest_contact=name, parameters={name: name})
     refused = make.adsorption(None, ligand=name, facet=name)
-    text = render_html(
+    text = page_of(
         [record, refused],
         [make.growth([record], -0.2)],
         make.paper(),
@@ -139,14 +161,14 @@ def test_a_refused_energy_is_not_printed(make: Any) -> None:  # noqa: ANN401
     record = make.adsorption(None).model_copy(
         update={"adsorption_energy_ev": -9.99, "without_dispersion_ev": -9.98, "poses": ()}
     )
-    text = Page(render_html([record], (), make.paper())).text
+    text = Page(page_of([record], (), make.paper())).text
     assert "9.9" not in text
     assert "its energy is refused" in text
 
 
 def test_a_stand_in_is_labelled_and_has_no_row(make: Any) -> None:  # noqa: ANN401
     toy = make.adsorption(-7.77, at=make.level("toy", EngineKind.TOY))
-    text = Page(render_html([toy], [make.growth([toy], -0.2)], make.paper())).text
+    text = Page(page_of([toy], [make.growth([toy], -0.2)], make.paper())).text
     assert "stand-in, not a result" in text
     for number in ("-7.77 ± 0.01", "Without dispersion, eV", "difference"):
         assert number not in text
@@ -163,7 +185,7 @@ def test_anomalies_tell_what_how_far_and_what_to_do(make: Any) -> None:  # noqa:
         unit="A",
         remedy="Start from another pose.",
     )
-    text = Page(render_html([make.adsorption(None, anomalies=(anomaly,))], (), None)).text
+    text = Page(page_of([make.adsorption(None, anomalies=(anomaly,))], (), None)).text
     assert "Hydrogen transferred: H18 went from N16 to O1 (1.02, limit 1.21 A). Start from another" in text
 
 
@@ -174,8 +196,8 @@ def test_equal_records_equal_text_and_small(make: Any) -> None:  # noqa: ANN401
 
 
 def test_nothing_computed_yet(make: Any) -> None:  # noqa: ANN401
-    assert "There are no results yet" in Page(render_html([], (), make.paper())).text
-    assert Page(render_html([])).open == []
+    assert "There are no results yet" in Page(page_of([], (), make.paper())).text
+    assert Page(page_of()).open == []
 
 
 def test_curves_stand_with_the_legs_they_belong_to(make: Any) -> None:  # noqa: ANN401

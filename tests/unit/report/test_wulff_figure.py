@@ -15,7 +15,9 @@ from epilayer.model.level import EngineKind, LevelOfTheory
 from epilayer.model.records import Refusal, RefusalCode, Status
 from epilayer.model.surface import SurfaceEnergy, WulffShape
 from epilayer.report import wulff
+from epilayer.report.content import ReportContent
 from epilayer.report.html import render_html
+from epilayer.report.paper_table import Found
 
 LEVEL = LevelOfTheory(name="chgnet+d3", kind=EngineKind.MLIP, method="CHGNet")
 FOUR = np.array([[[0, -1, 0], [1, 0, 0], [0, 0, 1]], [[1, 0, 0], [0, 1, 0], [0, 0, 1]]])
@@ -94,9 +96,14 @@ def test_words_say_what_shows_and_what_was_refused() -> None:
     assert wulff.wulff_figure(refused, [surface("001-t0.4", None)]).startswith(b"<?xml")
 
 
+def page_of(drawn: WulffShape) -> str:
+    surfaces = [Found(f"{n:064}", record) for n, record in enumerate(RECORDS)]
+    return render_html(ReportContent({"wulff": [Found("0", drawn)], "surface": surfaces}))
+
+
 def test_the_report_shows_the_shape_and_leaves_a_stand_in_out() -> None:
-    text = render_html([], shapes=[shape()], surface_energies=RECORDS)
+    text = page_of(shape())
     assert "Surface energies and the shape they make" in text
     assert "001-t0.4: the slab broke" in text
     toy = shape().model_copy(update={"level": LEVEL.model_copy(update={"stand_in": True})})
-    assert "the shape they make" not in render_html([], shapes=[toy], surface_energies=RECORDS)
+    assert "the shape they make" not in page_of(toy)
