@@ -88,7 +88,7 @@ def _figure(rows: Sequence[Range], mark: Mark | None) -> bytes:
         axes = canvas.axes_at(figure, _LEFT_IN, 0.42, _WIDTH_IN - _LEFT_IN - 1.0, _ROW_IN * len(rows))
         axes.axvline(0, color=style.RULE, lw=0.8, zorder=0)
         if mark is not None:
-            looks = {"color": style.MUTED, "lw": 1.0, "ls": style.DASHED, "zorder": 1}
+            looks: style.Looks = {"color": style.MUTED, "lw": 1.0, "ls": style.DASHED, "zorder": 1}
             axes.axvline(mark.at_ev, **looks, label=f"{mark.name} {ev(mark.at_ev)}")
         seen: set[str] = set()
         for place, row in enumerate(rows):

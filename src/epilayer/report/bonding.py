@@ -158,7 +158,7 @@ def _cohp_legend(figure: Figure, spins: int) -> None:
     drawn = [*zip(names, style.SERIES, (1.1, 1.1), _SPIN_DASHES, strict=False)]
     drawn += [("integral", style.INK, 0.9, "-"), ("Fermi level", style.MUTED, 0.9, style.DASHED)]
     handles = [Line2D([], [], color=colour, lw=lw, ls=ls, label=name) for name, colour, lw, ls in drawn]
-    spaces = {"handlelength": 1.6, "columnspacing": 0.9, "handletextpad": 0.4}
+    spaces: style.Looks = {"handlelength": 1.6, "columnspacing": 0.9, "handletextpad": 0.4}
     canvas.legend_above(figure, 0.2, handles=handles, ncols=4, **spaces)
 
 
@@ -195,7 +195,7 @@ def change_figure(
         axes.set_xlabel(measure, ha="left", x=0.0 if width_in > style.NARROW_IN else -0.66)
         for place, bar in enumerate(bars):
             known = bar.after_ev is not None
-            looks = {"color": style.INK} if known else {"style": "italic"}
+            looks: style.Looks = {"color": style.INK} if known else {"style": "italic"}
             canvas.note_row(axes, place, _bar_note(bar, spilling_limit_percent), **looks)
         canvas.heading(figure, title)
         _bar_legend(figure)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _ROW_IN: Final = 0.62
 _FLOOR_EV_PER_ANG: Final = 1e-4
-_PAPER_MARK: Final[dict[str, Any]] = {
+_PAPER_MARK: Final[style.Looks] = {
     "marker": "D", "mfc": style.PAPER, "mec": style.PUBLISHED, "mew": 1.3,
 }  # fmt: skip
 
@@ -111,7 +111,7 @@ def relaxation_figure(
         lower.semilogy(forces, color=style.SERIES[1], marker=".", markersize=3)
         if target is not None:
             lower.axhline(target, color=style.MUTED, lw=1.0, ls=style.DASHED)
-            beside = {"xytext": (4, 3), "textcoords": "offset points", "va": "baseline"}
+            beside: style.Looks = {"xytext": (4, 3), "textcoords": "offset points", "va": "baseline"}
             canvas.note_row(lower, target, f"target {target:g}", 0, **beside)
             lower.set_ylim(min(forces.min(), target) / 1.6, max(forces.max(), target) * 1.6)
         lower.set_ylabel("largest force, eV/Å")
@@ -156,7 +156,7 @@ def _row(axes: Axes, number: int, row: AdsorptionRow, names: Sequence[str], *, n
     centre = number + (0.12 if narrow else 0.0)
     if row.low_ev is not None and row.high_ev is not None:
         width_ev = row.high_ev - row.low_ev
-        looks = {"color": style.RULE, "alpha": 0.45, "zorder": 0, "lw": 0}
+        looks: style.Looks = {"color": style.RULE, "alpha": 0.45, "zorder": 0, "lw": 0}
         axes.barh(centre, width_ev, left=row.low_ev, height=0.56, **looks)
     if row.published_ev is not None:
         axes.plot(row.published_ev, centre, **_PAPER_MARK, ms=6.5, zorder=4)
@@ -167,7 +167,9 @@ def _row(axes: Axes, number: int, row: AdsorptionRow, names: Sequence[str], *, n
         if level.status is Status.REFUSED or level.value_ev is None:
             refused.append(level.label)
         else:
-            _level(axes, centre + float(offset), level, style.series(names.index(level.level)))
+            _level(
+                axes, centre + float(offset), level.value_ev, level, style.series(names.index(level.level))
+            )
     note = f"refused: {', '.join(refused)}" if refused else "" if row.levels else "not computed"
     if note:
         ground = {"facecolor": style.PAPER, "edgecolor": "none", "pad": 1.0}  # over the threshold's line
@@ -177,7 +179,7 @@ def _row(axes: Axes, number: int, row: AdsorptionRow, names: Sequence[str], *, n
 
 def _row_name(axes: Axes, number: int, row: AdsorptionRow, *, narrow: bool) -> None:
     if narrow:
-        looks = {"va": "top", "fontweight": "bold", "color": style.INK}
+        looks: style.Looks = {"va": "top", "fontweight": "bold", "color": style.INK}
         canvas.note_row(axes, number - 0.47, f"{row.ligand} on ({row.facet})", 0, **looks)
         return
     looks = {"ha": "right", "linespacing": 1.3, "fontsize": style.TEXT_PT}
@@ -185,14 +187,14 @@ def _row_name(axes: Axes, number: int, row: AdsorptionRow, *, narrow: bool) -> N
     canvas.note_row(axes, number, f"\non ({row.facet})", -0.02, **looks)
 
 
-def _level(axes: Axes, y: float, level: LevelResult, series: tuple[str, str]) -> None:
+def _level(axes: Axes, y: float, value_ev: float, level: LevelResult, series: tuple[str, str]) -> None:
     colour, marker = series
     if level.without_dispersion_ev is not None:
-        axes.plot([level.value_ev, level.without_dispersion_ev], [y, y], color=colour, lw=0.9, zorder=2)
-        hollow = {"mfc": style.PAPER, "mec": colour, "mew": 1.2}
+        axes.plot([value_ev, level.without_dispersion_ev], [y, y], color=colour, lw=0.9, zorder=2)
+        hollow: style.Looks = {"mfc": style.PAPER, "mec": colour, "mew": 1.2}
         axes.plot(level.without_dispersion_ev, y, marker=marker, ms=5, zorder=3, **hollow)
     axes.errorbar(
-        level.value_ev, y, xerr=level.uncertainty_ev, color=colour, marker=marker, ms=5.5, mec=colour,
+        value_ev, y, xerr=level.uncertainty_ev, color=colour, marker=marker, ms=5.5, mec=colour,
         capsize=1.5, elinewidth=0.9, zorder=3,
     )  # fmt: skip
 
@@ -205,14 +207,14 @@ def _legend(figure: Any, names: Sequence[str], threshold_ev: float | None, *, na
     for number, name in enumerate(names):
         colour, marker = style.series(number)
         handles.append(Line2D([], [], color=colour, marker=marker, ms=5, lw=0, label=name))
-    hollow = {"marker": "o", "ms": 5, "lw": 0, "mfc": style.PAPER, "mec": style.MUTED}
+    hollow: style.Looks = {"marker": "o", "ms": 5, "lw": 0, "mfc": style.PAPER, "mec": style.MUTED}
     handles += [
         Line2D([], [], **hollow, label="hollow: without dispersion"),
         Line2D([], [], **_PAPER_MARK, ms=5.5, lw=0, label="paper"),
         Patch(color=style.RULE, alpha=0.45, lw=0, label="interval"),
     ]
     if threshold_ev is not None:
-        dashed = {"color": style.MUTED, "lw": 1.0, "ls": style.DASHED}
+        dashed: style.Looks = {"color": style.MUTED, "lw": 1.0, "ls": style.DASHED}
         handles.append(Line2D([], [], **dashed, label=f"binding threshold {ev(threshold_ev)}"))
     figure.legend(
         handles=handles, loc="upper left", ncols=2 if narrow else 4, borderaxespad=0.1, handletextpad=0.4,

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+Looks = dict[str, Any]
+"""Keyword arguments of matplotlib."""
+
 INK: Final = "#1f2328"
 MUTED: Final = "#5b636d"
 RULE: Final = "#d0d5db"

@@ -162,7 +162,12 @@ def _energies(axes: Axes, shape: WulffShape, rows: Sequence[SurfaceEnergy]) -> N
             axes.axhline(y - 0.5, color=style.RULE, lw=0.6, zorder=0)
         colour = facet_colour(shape, record.facet)
         weight = "bold" if record.termination in chosen else "normal"
-        looks = {"ha": "right", "fontweight": weight, "fontsize": style.TEXT_PT, "color": style.INK}
+        looks: style.Looks = {
+            "ha": "right",
+            "fontweight": weight,
+            "fontsize": style.TEXT_PT,
+            "color": style.INK,
+        }
         canvas.note_row(axes, y, record.termination, -0.03, **looks)
         if record.status is Status.REFUSED or record.surface_energy_j_per_m2 is None:
             why = record.refusals[0].code.value.replace("_", " ")
