@@ -21,6 +21,7 @@ from jobflow import Flow
 
 import toy_jobs as toy
 from epilayer.launch import JobState, Outcome, processes
+from epilayer.launch.failures import of_exit
 from epilayer.model.errors import EpilayerError, NewerSchemaError, QueueError, StoreError
 from queue_rig import Rig
 
@@ -275,7 +276,7 @@ def test_a_result_that_comes_too_late_is_dropped(rig: Rig) -> None:
     claims.register("late", 1, 1)
     claim = claims.claim("late")
     assert claim is not None
-    claims.lost("late", "taken away", crash=False, max_crashes=3)
+    claims.lost("late", of_exit(-9), crash=False, max_crashes=3)
     with pytest.raises(QueueError, match="given to another worker"):
         claims.finish("late", claim, Done(), more=True)
     assert rig.queue.job(1).state is JobState.READY

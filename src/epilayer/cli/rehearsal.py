@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from jobflow import Flow
 
     from epilayer import Study
+    from epilayer.model.failure import Failure
 
 LEVEL = "screening"
 SETTINGS = ("facets=001", "ligands=ammonia", "poses=1", "keep=1", "check_levels=", "max_steps=200")
@@ -75,7 +76,7 @@ def rehearse(used: Study, *, quiet: bool) -> dict[str, Any]:
             err.print("First run, in which one job is killed on purpose:")
         run_queue(stage, queue, None, quiet=quiet)
         first = queue.status()
-        causes = {job.number: (job.cause or "").split(" [")[0] for job in first.failed}
+        causes = {job.number: job.failure for job in first.failed if job.failure}
         queue.rerun(state=JobState.FAILED)
         if not quiet:
             err.print("Second run, after epilayer rerun --failed:")
@@ -156,7 +157,7 @@ class _environment:  # noqa: N801  (reads as what it does)
                 os.environ[name] = value
 
 
-def _outcome(stage: Study, causes: dict[int, str], stored: int, elapsed_s: float) -> dict[str, Any]:
+def _outcome(stage: Study, causes: dict[int, Failure], stored: int, elapsed_s: float) -> dict[str, Any]:
     from epilayer.launch.base import JobState
 
     queue = stage.queue()
@@ -165,7 +166,7 @@ def _outcome(stage: Study, causes: dict[int, str], stored: int, elapsed_s: float
     for job in queue.jobs():
         if job.function.endswith("store_inputs"):  # jobflow's own, holds a value
             continue
-        events = [f"failed on purpose: {causes[job.number]}"] if job.number in causes else []
+        events = [f"failed on purpose: {causes[job.number].line}"] if job.number in causes else []
         if job.number in causes and job.state is JobState.COMPLETED:
             last = queue.attempts(job.number)[-1].directory
             went_on = (last / "POSCAR.begin").is_file()
@@ -177,7 +178,7 @@ def _outcome(stage: Study, causes: dict[int, str], stored: int, elapsed_s: float
             events.append(job.cause)
         rows.append({"name": job.name, "state": job.state.value, "attempts": job.attempts, "events": events})
     counts = {s.value: n for s, n in now.counts.items() if n}
-    named = all("time_limit" in cause for cause in causes.values())
+    named = all(failure.cause == "time_limit" for failure in causes.values())
     ok = set(counts) == {"COMPLETED"} and bool(causes) and named and resumed == len(causes)
     done = f"{counts.get('COMPLETED', 0)} of {now.total} jobs completed in {elapsed_s:.0f} s"
     summary = [
@@ -192,6 +193,6 @@ def _outcome(stage: Study, causes: dict[int, str], stored: int, elapsed_s: float
         "study": str(stage.root),
         "jobs": rows,
         "records": stored,
-        "failures": list(causes.values()),
+        "failures": [failure.line for failure in causes.values()],
         "summary": summary,
     }

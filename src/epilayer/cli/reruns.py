@@ -16,7 +16,6 @@ from epilayer.model.errors import InputError, UnknownNameError
 if TYPE_CHECKING:
     from epilayer.launch.base import JobInfo, RerunReport
     from epilayer.launch.embedded import EmbeddedQueue
-    from epilayer.model.cluster import FailureClass
 
 _MOST_SHOWN = 20
 _MOST_LINES = 3
@@ -74,13 +73,13 @@ def rerun(
             out.print(f"Took back rerun {report.id}: {numbers(report.jobs)} as before.")
         return
     asked = _wish(wish, on_cluster=used.cluster is not None)
-    chosen, classes = _chosen(queue, refs, failed=failed, kind=kind, where=where, flow=flow)
+    chosen = _chosen(queue, refs, failed=failed, kind=kind, where=where, flow=flow)
     report = _rerun(queue, [job.number for job in chosen], asked, force=force, dry_run=dry_run)
     if as_json:
-        by_class = {number: one.value for number, one in classes.items()}
+        by_class = {job.number: job.failure.kind.value for job in chosen if job.failure}
         print_json({**dataclasses.asdict(report), "classes": by_class, "with": asked})
         return
-    _show_failures(queue, chosen, classes)
+    _show_failures(chosen)
     _show(report, asked, dry_run=dry_run, following="cluster watch" if used.cluster else "run")
 
 
@@ -105,11 +104,10 @@ def _chosen(
     kind: str | None,
     where: list[str] | None,
     flow: str | None,
-) -> tuple[list[JobInfo], dict[int, FailureClass]]:
-    """Return the jobs that are meant, and the class of failure of those that failed."""
+) -> list[JobInfo]:
+    """Return the jobs that are meant."""
     from epilayer.launch.base import JobState
-    from epilayer.launch.recovery import classes
-    from epilayer.model.cluster import FailureClass
+    from epilayer.model.failure import FailureClass
 
     if not (refs or failed or kind or where):
         raise InputError(
@@ -121,15 +119,12 @@ def _chosen(
     tests = [_test(text) for text in where or ()]
     found = [queue.job(ref) for ref in refs or ()]
     if failed or kind or where:
-        all_failed = queue.jobs(state=JobState.FAILED, flow=flow)
-        known = classes(queue, all_failed)
         found += [
             job
-            for job in all_failed
-            if (kind is None or known[job.number] == kind) and all(test(job) for test in tests)
+            for job in queue.jobs(state=JobState.FAILED, flow=flow)
+            if (kind is None or (job.failure and job.failure.kind == kind)) and all(t(job) for t in tests)
         ]
-    jobs = list({job.number: job for job in found}.values())
-    return jobs, classes(queue, [job for job in jobs if job.state is JobState.FAILED])
+    return list({job.number: job for job in found}.values())
 
 
 def _test(text: str) -> Any:  # noqa: ANN401  (a function of a job)
@@ -166,19 +161,16 @@ def _wish(texts: list[str] | None, *, on_cluster: bool) -> dict[str, Any]:
     return parse(Resources, given, "--with").model_dump(exclude_unset=True, mode="json")
 
 
-def _show_failures(queue: EmbeddedQueue, chosen: list[JobInfo], classes: dict[int, FailureClass]) -> None:
+def _show_failures(chosen: list[JobInfo]) -> None:
     """Say why each job failed: class and cause first, then what the right log tells of it."""
-    from epilayer.study.failed_jobs import telling_lines
-
     for job in chosen[:_MOST_SHOWN]:
-        if job.number not in classes:
+        if job.failure is None:
             continue
-        cause, kind = job.cause or "no cause", classes[job.number].value
+        cause, kind = job.cause or "no cause", job.failure.kind.value
         out.print(
             f"[bold]#{job.number} {escape(job.name)}[/]: [red]{kind}[/]; {escape(cause)}", soft_wrap=True
         )
-        attempts = queue.attempts(job.number)
-        for log, line in telling_lines(attempts[-1])[-_MOST_LINES:] if attempts else ():
+        for log, line in job.failure.telling[-_MOST_LINES:]:
             if line not in cause:
                 out.print(f"    [dim]{escape(log)}:[/] {escape(line)}", soft_wrap=True)
     if len(chosen) > _MOST_SHOWN:

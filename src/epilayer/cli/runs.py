@@ -273,11 +273,16 @@ def _show_status(used: Study, queue: EmbeddedQueue, flow: str | None) -> None:
     for job in now.failed[:_MOST_SHOWN]:
         # One line a failure, however long: a wrapped cause cannot be searched for.
         out.print(
-            f"[bold red]failed[/] {job.number:>4} {escape(job.name)}: {escape(job.cause or 'no cause')}",
+            f"[bold red]failed[/] {job.number:>4} {escape(job.name)}: {_class(job)}"
+            f"{escape(job.cause or 'no cause')}",
             soft_wrap=True,
         )
     if now.failed:
         _say_what_next(now, following="run" if used.cluster is None else "cluster watch")
+
+
+def _class(job: JobInfo) -> str:
+    return f"[red]{job.failure.kind}[/]; " if job.failure else ""
 
 
 def _say_what_next(now: FlowStatus, *, following: str) -> None:
@@ -355,6 +360,7 @@ def _job_json(job: JobInfo) -> dict[str, Any]:
         "state": job.state.value,
         "attempts": job.attempts,
         "cause": job.cause,
+        "class": job.failure.kind.value if job.failure else None,
     }
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from epilayer.model.failure import Failure
+
 Ref = int | str
 """A reference to a job: short number, uuid, or the beginning of a uuid."""
 
@@ -94,6 +96,8 @@ class JobInfo:
     ended: datetime | None
     cause: str | None
     """Why it failed, waits or was stopped, in one line."""
+    failure: Failure | None
+    """Why it failed, as judged last; set exactly where it is FAILED."""
     metadata: Mapping[str, Any]
     stored_data: Any
     """What the job asked the queue to keep (``Response.stored_data``)."""
@@ -112,6 +116,8 @@ class Attempt:
     number: int
     outcome: Outcome
     cause: str | None
+    failure: Failure | None
+    """Why it failed, as seen when it ended."""
     host: str
     pid: int
     started: datetime

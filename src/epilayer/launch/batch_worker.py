@@ -9,11 +9,10 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from epilayer.launch import fireworks, processes
-from epilayer.launch.failures import TOLD_TO_STOP
 from epilayer.launch.heartbeat import Sign
 from epilayer.launch.worker import Instructions, Interrupted, one_line, open_store
-from epilayer.model.cluster import FailureClass
 from epilayer.model.errors import EpilayerError
+from epilayer.model.failure import Failure, FailureClass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -121,12 +120,18 @@ class Rocket(fireworks.RocketWorker):
         self.ran += 1
         return super().work(claim, take_next=take_next)
 
-    def cause_of(self, error: BaseException) -> str:
+    def failure_of(self, error: BaseException) -> Failure:
         """Return why the job failed: it may be what was done to it, and not what it says."""
-        said = one_line(error)
+        raised = super().failure_of(error)
         if self.directory is not None and not self.directory.is_dir():
-            return f"{FailureClass.LOST.value}: its directory was deleted while it ran, and it said: {said}"
-        return f"walltime: asked to stop ahead of the limit, and said: {said}" if self.warned else said
+            said = f"its directory was deleted while it ran, and it said: {raised.what}"
+            return raised.model_copy(
+                update={"kind": FailureClass.LOST, "cause": "no directory", "what": said}
+            )
+        if not self.warned:
+            return raised
+        said = f"asked to stop ahead of the time limit, and said: {raised.what}"
+        return raised.model_copy(update={"kind": FailureClass.WALLTIME, "cause": "SIGUSR1", "what": said})
 
     def stop_if_full(self, error: BaseException) -> None:
         """Do nothing: the job has failed of it, and so the next one is not launched at once into the same."""
@@ -134,9 +139,11 @@ class Rocket(fireworks.RocketWorker):
     def interrupted(self, claim: Claim) -> None:
         """Close the attempt of a job that was told to stop: it has failed, with a cause."""
         if self.warned:
-            self.failure = f"walltime: stopped {self.place.signal_ahead_s:.0f} s ahead of the limit"
+            what = f"stopped {self.place.signal_ahead_s:.0f} s ahead of the time limit"
+            self.failure = Failure(kind=FailureClass.WALLTIME, cause="SIGUSR1", what=what)
         else:
-            self.failure = f"{TOLD_TO_STOP} by the scheduler (SIGTERM) in attempt {claim.number}"
+            what = f"stopped by the scheduler (SIGTERM) in attempt {claim.number}"
+            self.failure = Failure(kind=FailureClass.LOST, cause="SIGTERM", what=what)
         self.claims.end(self.told.token, self.failure)
 
     def _on_warning(self, _signal: int, _frame: object) -> None:
@@ -175,4 +182,4 @@ def fly(rocket: Rocket) -> tuple[int, str]:
         rocket.sign.give_up()
         signal.setitimer(signal.ITIMER_REAL, 0)  # while Python ends, nobody would catch it any more
     done = f"{rocket.ran} jobs completed" if rocket.ran else "nothing was left to do"
-    return code, f"epilayer: {rocket.failure or done}"
+    return code, f"epilayer: {rocket.failure.line if rocket.failure else done}"

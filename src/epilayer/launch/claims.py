@@ -29,7 +29,9 @@ from typing import TYPE_CHECKING
 
 from epilayer.launch import processes, transitions
 from epilayer.launch.base import JobState, Outcome
+from epilayer.launch.failures import with_lines
 from epilayer.model.errors import QueueError
+from epilayer.model.failure import Failure, FailureClass
 
 if TYPE_CHECKING:
     import sqlite3
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 LEASE_S = 120.0
 """A worker on another machine that has not been heard of for so long may be declared lost by a person."""
 _SLUG_LENGTH = 40
+_RUN_DIED = Failure(kind=FailureClass.LOST, cause="run ended", what="the run died with its workers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +141,11 @@ class Claims:
                 transitions.stop(db, job, done.stops, made)
             return (self._claim(db, token) if more else None), len(ready)
 
-    def fail(self, token: str, claim: Claim, cause: str, *, more: bool) -> tuple[Claim | None, int]:
+    def fail(self, token: str, claim: Claim, failure: Failure, *, more: bool) -> tuple[Claim | None, int]:
         """Mark a job FAILED; returns as `finish` does."""
         with self.file.writing() as db:
-            self._close(db, claim, Outcome.FAILED, cause)
-            ready = transitions.fail(db, claim.job, cause)
+            self._close(db, claim, Outcome.FAILED, failure)
+            ready = transitions.fail(db, claim.job, failure)
             return (self._claim(db, token) if more else None), len(ready)
 
     def startable(self) -> int:
@@ -158,15 +161,15 @@ class Claims:
             self._close(db, claim, Outcome.INTERRUPTED, cause)
             transitions.put_back(db, claim.job)
 
-    def lost(self, token: str, cause: str, *, crash: bool, max_crashes: int) -> list[int]:
+    def lost(self, token: str, failure: Failure, *, crash: bool, max_crashes: int) -> list[int]:
         """Close the attempts of a worker that is gone, and put its jobs back.
 
         Parameters
         ----------
         token
             The worker.
-        cause
-            How it went.
+        failure
+            How it ended.
         crash
             Whether the job may be to blame; after ``max_crashes`` such ends it has FAILED.
         max_crashes
@@ -179,19 +182,24 @@ class Claims:
         """
         with self.file.writing() as db:
             rows = db.execute(
-                "SELECT id, job FROM attempts WHERE worker = ? AND outcome = ?", (token, Outcome.RUNNING)
+                "SELECT id, job, directory FROM attempts WHERE worker = ? AND outcome = ?",
+                (token, Outcome.RUNNING),
             ).fetchall()
             for row in rows:
                 job = transitions.select(db, "cancel, crashes", [row["job"]])[0]
                 outcome = Outcome.CRASHED if crash else Outcome.INTERRUPTED
+                told = with_lines(failure, self.runs / row["directory"]) if crash else failure
                 if job["cancel"]:
-                    outcome, cause = Outcome.CANCELLED, "cancelled while it ran"
-                transitions.close_attempt(db, row["id"], outcome, cause)
+                    outcome = Outcome.CANCELLED
+                why = "cancelled while it ran" if job["cancel"] else told
+                transitions.close_attempt(db, row["id"], outcome, why)
                 crashes = job["crashes"] + (outcome is Outcome.CRASHED)
                 db.execute("UPDATE jobs SET crashes = ? WHERE id = ?", (crashes, row["job"]))
                 if outcome is Outcome.CRASHED and crashes >= max_crashes:
                     times = "once" if crashes == 1 else f"{crashes} times"
-                    transitions.fail(db, row["job"], f"{cause}, {times}")
+                    transitions.fail(
+                        db, row["job"], told.model_copy(update={"what": f"{told.what}, {times}"})
+                    )
                 else:
                     transitions.put_back(db, row["job"])
             db.execute("UPDATE workers SET ended = ? WHERE token = ?", (time.time(), token))
@@ -219,7 +227,7 @@ class Claims:
         for row in rows:
             verdict = self._judge(row, force=force)
             if verdict is None:
-                jobs += self.lost(row["token"], "the run died with its workers", crash=False, max_crashes=1)
+                jobs += self.lost(row["token"], _RUN_DIED, crash=False, max_crashes=1)
             elif verdict:
                 notes.append(verdict)
         return jobs, notes
@@ -309,8 +317,10 @@ class Claims:
             if self.fits(row["id"], row["name"], partial(_spec, db, row["id"])):
                 yield row
 
-    def _close(self, db: sqlite3.Connection, claim: Claim, outcome: Outcome, cause: str | None) -> None:
-        if not transitions.close_attempt(db, claim.attempt, outcome, cause):
+    def _close(
+        self, db: sqlite3.Connection, claim: Claim, outcome: Outcome, why: Failure | str | None
+    ) -> None:
+        if not transitions.close_attempt(db, claim.attempt, outcome, why):
             raise QueueError(
                 f"Attempt {claim.number} of job #{claim.job} ({claim.name}) was given to another worker.",
                 "Its result is dropped; the other attempt counts (epilayer jobs show).",

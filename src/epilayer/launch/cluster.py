@@ -388,9 +388,8 @@ class ClusterLauncher:
                 continue
             if self._still_alive(token, over.get(number), report):
                 continue
-            verdict = classify(None, over.get(number), raised=False)
-            for job in self.queue.claims.end(token, f"{verdict.kind.value}: {verdict.why}"):
-                report.ended.append((job, verdict.why))
+            failure = classify(None, over.get(number), raised=False)
+            report.ended += [(job, failure.what) for job in self.queue.claims.end(token, failure)]
 
     def _still_alive(self, token: str, job: Accounted | None, report: SyncReport) -> bool:
         """Guard against two writers: end what a batch job left on this machine, wait where that fails.
@@ -458,14 +457,14 @@ class ClusterLauncher:
 
     def _came_to_nothing(self, one: _Launch, job: Accounted, report: SyncReport) -> None:
         """Let a job fail whose batch job ended before it began."""
-        verdict = classify(None, job, raised=False)
+        failure = classify(None, job, raised=False)
+        failure = failure.model_copy(update={"what": f"{failure.what}, before the job began"})
         with self.queue.file.writing() as db:
             row = transitions.select(db, "state", [one.row.job])[0]
             if row["state"] != JobState.READY:
                 return
-            cause = f"{verdict.kind.value}: {verdict.why}, before the job began"
-            transitions.fail(db, one.row.job, cause)
-        report.ended.append((one.row.job, verdict.why))
+            transitions.fail(db, one.row.job, failure)
+        report.ended.append((one.row.job, failure.what))
         if one.row.state == "RUNNING":
             self.board.launchpad.mark_fizzled(one.launch_id)
         else:
@@ -525,12 +524,12 @@ class ClusterLauncher:
             job = accounted.get(number) if number else None
             if number and job is not None and not (job.state.over or job.first_end):
                 continue  # the accounting is behind; next time
-            verdict = classify(case.cause, job, raised=case.outcome is Outcome.FAILED)
+            failure = classify(case.failure, job, raised=case.outcome is Outcome.FAILED)
             planned = self.cluster.resources_for(case.name, self._atoms(case.job))
             node = job.nodes if job is not None else ""
             policy = policies.resuming() if case.job in linked else policies  # all links ask for the same
-            what = recovery.judge(self.queue, case, verdict, policy, planned, node)
-            done.append((case.job, verdict.kind.value, what))
+            what = recovery.judge(self.queue, case, failure, policy, planned, node)
+            done.append((case.job, failure.kind.value, what))
         if done:
             self.board.project()
         return done

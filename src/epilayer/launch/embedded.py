@@ -36,6 +36,7 @@ from epilayer.launch.base import (
 from epilayer.launch.claims import Claims
 from epilayer.launch.schema import QueueFile
 from epilayer.model.errors import InputError, UnknownNameError
+from epilayer.model.failure import Failure
 
 if TYPE_CHECKING:
     import sqlite3
@@ -223,6 +224,7 @@ class EmbeddedQueue:
                 number=row["number"],
                 outcome=Outcome(row["outcome"]),
                 cause=row["cause"],
+                failure=Failure.model_validate_json(row["failure"]) if row["failure"] else None,
                 host=row["host"],
                 pid=row["pid"],
                 started=_moment(row["started"]),
@@ -501,6 +503,7 @@ class EmbeddedQueue:
     @staticmethod
     def _infos(db: sqlite3.Connection, rows: list[sqlite3.Row]) -> list[JobInfo]:
         flows: dict[int, list[str]] = {}
+        reasons = transitions.failures_of(db, rows)
         for part in transitions.chunks(row["id"] for row in rows):
             for job, flow in db.execute(f"SELECT job, flow FROM members WHERE job IN ({part}) ORDER BY flow"):
                 flows.setdefault(job, []).append(f"f{flow}")
@@ -520,6 +523,7 @@ class EmbeddedQueue:
                 started=_moment_or_none(row["started"]),
                 ended=_moment_or_none(row["ended"]),
                 cause=row["cause"],
+                failure=reasons.get(row["id"]),
                 metadata=json.loads(row["metadata"]),
                 stored_data=None if row["stored_data"] is None else json.loads(row["stored_data"]),
             )

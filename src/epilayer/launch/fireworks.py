@@ -36,6 +36,7 @@ from epilayer.launch import transitions
 from epilayer.launch.base import JobState, Outcome
 from epilayer.launch.claims import Claim, Claims, Done
 from epilayer.launch.embedded import EmbeddedQueue
+from epilayer.launch.failures import with_lines
 from epilayer.launch.replica import ReplicatedFile
 from epilayer.launch.worker import Worker
 from epilayer.launch.worker import main as worker_main
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from epilayer.launch.worker import Instructions
+    from epilayer.model.failure import Failure
 
 WORKER_PATIENCE_S = 1800.0
 """A job that has computed for a day waits this long for a database that is being restarted."""
@@ -272,15 +274,15 @@ class BoardClaims(Claims):
             self.board.project()
         return following, ready
 
-    def fail(self, token: str, claim: Claim, cause: str, *, more: bool) -> tuple[Claim | None, int]:
+    def fail(self, token: str, claim: Claim, failure: Failure, *, more: bool) -> tuple[Claim | None, int]:
         """Mark a job FAILED; what goes on without it can be launched."""
-        following, ready = super().fail(token, claim, cause, more=more)
+        following, ready = super().fail(token, claim, failure, more=more)
         if ready:
             self.board.project()
         return following, ready
 
-    def end(self, token: str, cause: str) -> list[int]:
-        """Close what a worker of the scheduler has open: its jobs have FAILED, by this cause.
+    def end(self, token: str, failure: Failure) -> list[int]:
+        """Close what a worker of the scheduler has open: its jobs have FAILED, for this reason.
 
         Returns
         -------
@@ -289,16 +291,17 @@ class BoardClaims(Claims):
         """
         with self.file.writing() as db:
             rows = db.execute(
-                "SELECT a.id, a.job, j.cancel FROM attempts a JOIN jobs j ON j.id = a.job"
+                "SELECT a.id, a.job, a.directory, j.cancel FROM attempts a JOIN jobs j ON j.id = a.job"
                 " WHERE a.worker = ? AND a.outcome = ?",
                 (token, Outcome.RUNNING),
             ).fetchall()
             for row in rows:
                 outcome, state = Outcome.INTERRUPTED, JobState.FAILED
+                why: Failure | str = with_lines(failure, self.runs / row["directory"])
                 if row["cancel"]:
-                    outcome, state, cause = Outcome.CANCELLED, JobState.CANCELLED, "cancelled while it ran"
-                transitions.close_attempt(db, row["id"], outcome, cause)
-                transitions.fail(db, row["job"], cause, state)
+                    outcome, state, why = Outcome.CANCELLED, JobState.CANCELLED, "cancelled while it ran"
+                transitions.close_attempt(db, row["id"], outcome, why)
+                transitions.fail(db, row["job"], why, state)
             if rows:
                 db.execute("UPDATE workers SET ended = ? WHERE token = ?", (time.time(), token))
         jobs = [row["job"] for row in rows]
@@ -306,9 +309,9 @@ class BoardClaims(Claims):
             self.board.project(lost=jobs)
         return jobs
 
-    def lost(self, token: str, cause: str, *, crash: bool, max_crashes: int) -> list[int]:
+    def lost(self, token: str, failure: Failure, *, crash: bool, max_crashes: int) -> list[int]:
         """Put back, or fail, the jobs of a worker that is gone."""
-        jobs = super().lost(token, cause, crash=crash, max_crashes=max_crashes)
+        jobs = super().lost(token, failure, crash=crash, max_crashes=max_crashes)
         if jobs:
             self.board.project(lost=jobs)
         return jobs
@@ -451,7 +454,21 @@ def fly_with(worker: RocketWorker) -> None:
 
 
 class JobFailedError(Exception):
-    """A job failed; its cause is in the queue."""
+    """A job failed; the reason is in the queue, and as a value in the Firework.
+
+    Parameters
+    ----------
+    failure
+        The reason.
+    """
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.line)
+        self.failure = failure
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what FireWorks keeps as the details of the exception."""
+        return self.failure.model_dump(mode="json")
 
 
 class RunJob(FiretaskBase):  # type: ignore[misc]  # FireWorks has no type information

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 from epilayer.launch import batch
 from epilayer.launch.failures import classify
 from epilayer.launch.processes import job_id_of
-from epilayer.model.cluster import FailureClass
 from epilayer.model.errors import InputError, QueueError
+from epilayer.model.failure import FailureClass
 from epilayer.store.database import SHARED_MARK
 
 if TYPE_CHECKING:
@@ -149,10 +149,10 @@ def settle(queue: EmbeddedQueue, slurm: Slurm) -> list[tuple[int, str]]:
         job = accounted.get(number)
         if number not in gone or (job is not None and not job.state.over):
             continue
-        verdict = classify(None, job, raised=False)
-        crash = verdict.kind in _KILLS_PILOTS
-        jobs = queue.claims.lost(token, verdict.why, crash=crash, max_crashes=_MOST_CRASHES)
-        done += [(one, verdict.why) for one in jobs]
+        failure = classify(None, job, raised=False)
+        crash = failure.kind in _KILLS_PILOTS
+        jobs = queue.claims.lost(token, failure, crash=crash, max_crashes=_MOST_CRASHES)
+        done += [(one, failure.what) for one in jobs]
     return done
 
 

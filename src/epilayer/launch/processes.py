@@ -134,15 +134,3 @@ def die_with_parent(parent: int) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
-
-
-def describe_exit(code: int) -> str:
-    """Say how a process ended, from its return code."""
-    if code >= 0:
-        return f"worker exited with code {code} in the middle of the job"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
-    hint = " (often: out of memory)" if -code == signal.SIGKILL else ""
-    return f"worker died with {name}{hint}"

@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from epilayer.launch import reruns, transitions
 from epilayer.launch.base import JobState, Outcome
-from epilayer.launch.failures import TOLD_TO_STOP, classify
-from epilayer.model.cluster import Action, FailureClass, Resources, walltime_text
+from epilayer.model.cluster import Action, Resources, walltime_text
+from epilayer.model.failure import Failure
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping, Sequence
 
-    from epilayer.launch.base import JobInfo, RerunReport
+    from epilayer.launch.base import RerunReport
     from epilayer.launch.embedded import EmbeddedQueue
-    from epilayer.launch.failures import Verdict
     from epilayer.model.cluster import Recovery
 
 _LEAST_MEMORY_MB, _LEAST_WALLTIME_S = 2048, 3600
@@ -38,6 +37,7 @@ class Case:
     attempt: int
     """Number of the last attempt; 0 where it never began."""
     cause: str | None
+    failure: Failure | None
     outcome: Outcome | None
     token: str | None
     """The worker that had it."""
@@ -46,7 +46,7 @@ class Case:
 def unjudged(db: sqlite3.Connection) -> list[Case]:
     """Return the failed jobs whose last attempt has not been judged."""
     rows = db.execute(
-        "SELECT j.id, j.name, j.attempts, j.cause, a.outcome, a.worker FROM jobs j"
+        "SELECT j.id, j.name, j.attempts, j.cause, j.failure, a.outcome, a.worker FROM jobs j"
         " LEFT JOIN attempts a ON a.job = j.id AND a.number = j.attempts WHERE j.state = ?"
         " AND NOT EXISTS (SELECT 1 FROM verdicts v LEFT JOIN reruns r ON r.id = v.rerun"
         "   WHERE v.job = j.id AND v.attempt = j.attempts AND v.why = j.cause"
@@ -59,26 +59,12 @@ def unjudged(db: sqlite3.Connection) -> list[Case]:
             row["name"],
             row["attempts"],
             row["cause"],
+            Failure.model_validate_json(row["failure"]) if row["failure"] else None,
             None if row["outcome"] is None else Outcome(row["outcome"]),
             row["worker"],
         )
         for row in rows
     ]
-
-
-def classes(queue: EmbeddedQueue, jobs: Sequence[JobInfo]) -> dict[int, FailureClass]:
-    """Return the class of the failure of each failed job: as judged, or by what it said itself."""
-    numbers = [job.number for job in jobs]
-    judged: dict[tuple[int, str], FailureClass] = {}
-    with queue.claims.file.reading() as db:
-        for part in transitions.chunks(numbers):
-            query = f"SELECT job, why, class FROM verdicts WHERE job IN ({part}) ORDER BY id"  # noqa: S608
-            judged |= {(row["job"], row["why"]): FailureClass(row["class"]) for row in db.execute(query)}
-    return {
-        job.number: judged.get((job.number, job.cause or ""))
-        or classify(job.cause, None, raised=TOLD_TO_STOP not in (job.cause or "")).kind
-        for job in jobs
-    }
 
 
 def rerun_with(
@@ -115,7 +101,7 @@ def add_wish(db: sqlite3.Connection, job: int, rerun: int, wish: Mapping[str, An
 def judge(
     queue: EmbeddedQueue,
     case: Case,
-    verdict: Verdict,
+    failure: Failure,
     policies: Recovery,
     planned: Resources,
     node: str,
@@ -126,7 +112,7 @@ def judge(
     ----------
     queue
         The queue.
-    case, verdict
+    case, failure
         The job and why it failed.
     policies
         What to do about each class.
@@ -140,7 +126,7 @@ def judge(
     str
         What was done, in words.
     """
-    policy = policies.policies[verdict.kind]
+    policy = policies.policies[failure.kind]
     with queue.claims.file.writing() as db:
         now = transitions.select(db, "state, attempts", [case.job])[0]
         if now["state"] != JobState.FAILED or now["attempts"] != case.attempt:
@@ -148,11 +134,13 @@ def judge(
         before = db.execute(
             "SELECT count(*) FROM verdicts v JOIN reruns r ON r.id = v.rerun"
             " WHERE v.job = ? AND v.class = ? AND r.undone IS NULL",
-            (case.job, verdict.kind),
+            (case.job, failure.kind),
         ).fetchone()[0]
         wish = wish_of(db, case.job)
         change = wanted(policy.action, policy.factor, planned.overlaid(Resources.model_validate(wish)), node)
         again = policy.action is not Action.NEVER and before < policy.at_most
+        # What the scheduler saw may explain what the job itself could not.
+        db.execute("UPDATE jobs SET failure = ? WHERE id = ?", (failure.model_dump_json(), case.job))
         rerun = reruns.rerun(db, [case.job], force=False).id if again else None
         if rerun is not None and change:
             add_wish(db, case.job, rerun, change)
@@ -161,7 +149,7 @@ def judge(
             words = f"waits for a person: {before} times {policy.action.value} did not help"
         db.execute(
             "INSERT INTO verdicts (job, attempt, class, why, action, rerun, created) VALUES (?,?,?,?,?,?,?)",
-            (case.job, case.attempt, verdict.kind, case.cause or "", words, rerun, time.time()),
+            (case.job, case.attempt, failure.kind, case.cause or "", words, rerun, time.time()),
         )
     return words
 

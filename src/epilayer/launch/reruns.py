@@ -29,7 +29,7 @@ _KEPT: tuple[str, ...] = (
     "started",
     "ended",
 )
-_KEPT += ("stored_data", "attempts")
+_KEPT += ("stored_data", "attempts", "failure")
 
 
 def rerun(db: sqlite3.Connection, chosen: Sequence[int], *, force: bool) -> RerunReport:
@@ -145,7 +145,7 @@ def undo(db: sqlite3.Connection, number: int | None) -> RerunReport:
                 "Cancel what is not wanted (epilayer cancel), or let it finish; no result was removed.",
             )
     for item in items:
-        before = json.loads(item["before"])
+        before = {"failure": None, **json.loads(item["before"])}  # older queues kept no failure
         assignments = ", ".join(f"{key} = :{key}" for key in _KEPT)
         db.execute(f"UPDATE jobs SET {assignments} WHERE id = :id", {**before, "id": item["job"]})
     now = time.time()

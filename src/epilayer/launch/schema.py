@@ -133,6 +133,11 @@ CREATE TABLE wishes (
 CREATE INDEX wishes_job ON wishes (job)
 """
 
+_VERSION_3 = """
+ALTER TABLE jobs ADD COLUMN failure TEXT;
+ALTER TABLE attempts ADD COLUMN failure TEXT
+"""
+
 
 class QueueFile(Database):
     """The queue's SQLite file; errors name it and say what to do.
@@ -150,7 +155,7 @@ class QueueFile(Database):
             path,
             kind="job queue",
             application_id=APPLICATION_ID,
-            migrations=(_VERSION_1, _VERSION_2),
+            migrations=(_VERSION_1, _VERSION_2, _VERSION_3),
             **options,
         )
 

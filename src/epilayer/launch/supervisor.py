@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 from epilayer.launch import processes
 from epilayer.launch.base import Event, JobState, RunReport
-from epilayer.launch.worker import EXIT_REPLACE, Instructions, open_store, output_reader
+from epilayer.launch.failures import of_exit
+from epilayer.launch.worker import EXIT_REPLACE, STOPPED, Instructions, open_store, output_reader
 from epilayer.model.errors import EpilayerError, InputError, QueueError, StoreError
 
 if TYPE_CHECKING:
@@ -296,9 +297,9 @@ class _Supervisor:
         crash = (
             code not in {0, EXIT_REPLACE} and worker.fatal is None and not self.stopping and not self.closing
         )
-        cause = processes.describe_exit(code) if crash else "the run was stopped"
+        failure = of_exit(code) if crash else STOPPED
         try:
-            jobs = self.claims.lost(worker.token, cause, crash=crash, max_crashes=self.max_crashes)
+            jobs = self.claims.lost(worker.token, failure, crash=crash, max_crashes=self.max_crashes)
         except EpilayerError as error:  # what stopped the worker stops this too: its account says more
             raise worker.fatal or error from None
         finally:

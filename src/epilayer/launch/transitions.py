@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from epilayer.launch.base import EdgeKind, JobState, Outcome
 from epilayer.launch.identity import HARD, PASSIVE, dumps
+from epilayer.model.failure import Failure, FailureClass
 
 if TYPE_CHECKING:
     import sqlite3
@@ -327,13 +328,44 @@ def _passes_on_what_is_missing(db: sqlite3.Connection, job: sqlite3.Row) -> bool
     )
 
 
-def fail(db: sqlite3.Connection, job_id: int, cause: str, state: JobState = JobState.FAILED) -> list[int]:
+def fail(
+    db: sqlite3.Connection, job_id: int, why: Failure | str, state: JobState = JobState.FAILED
+) -> list[int]:
     """Mark a job FAILED (or CANCELLED, STOPPED); those who build on it wait, or go on without it."""
     db.execute(
-        "UPDATE jobs SET state = ?, dead = 1, cancel = 0, ended = ?, cause = ? WHERE id = ?",
-        (state, time.time(), cause, job_id),
+        "UPDATE jobs SET state = ?, dead = 1, cancel = 0, ended = ?, cause = ?, failure = ? WHERE id = ?",
+        (state, time.time(), *_stored(why), job_id),
     )
     return settle(db, descendants(db, [job_id]))
+
+
+def _stored(why: Failure | str | None) -> tuple[str | None, str | None]:
+    """Return the line for people, and the value where something failed."""
+    return (why.line, why.model_dump_json()) if isinstance(why, Failure) else (why, None)
+
+
+def failures_of(db: sqlite3.Connection, rows: Iterable[sqlite3.Row]) -> dict[int, Failure]:
+    """Return why each failed job of these rows of ``jobs`` failed.
+
+    A queue of before version 3 holds the class of those that were judged, and of the others a line alone.
+    """
+    failed = [row for row in rows if row["state"] == JobState.FAILED]
+    old = [row["id"] for row in failed if row["failure"] is None]
+    judged = {
+        (row["job"], row["why"]): FailureClass(row["class"])
+        for part in chunks(old)
+        for row in db.execute(f"SELECT job, why, class FROM verdicts WHERE job IN ({part}) ORDER BY id")
+    }
+    return {
+        row["id"]: Failure.model_validate_json(row["failure"])
+        if row["failure"]
+        else Failure(
+            kind=judged.get((row["id"], row["cause"] or ""), FailureClass.OTHER),
+            cause="not recorded",
+            what=row["cause"] or "",
+        )
+        for row in failed
+    }
 
 
 def grow(
@@ -478,11 +510,13 @@ def stop(db: sqlite3.Connection, job: sqlite3.Row, kind: int, spare: Iterable[in
     settle(db, descendants(db, scope))
 
 
-def close_attempt(db: sqlite3.Connection, attempt_id: int, outcome: Outcome, cause: str | None) -> bool:
+def close_attempt(
+    db: sqlite3.Connection, attempt_id: int, outcome: Outcome, why: Failure | str | None
+) -> bool:
     """Close an attempt, once; False when somebody else has closed it."""
     closed = db.execute(
-        "UPDATE attempts SET outcome = ?, cause = ?, ended = ? WHERE id = ? AND outcome = ?",
-        (outcome, cause, time.time(), attempt_id, Outcome.RUNNING),
+        "UPDATE attempts SET outcome = ?, cause = ?, failure = ?, ended = ? WHERE id = ? AND outcome = ?",
+        (outcome, *_stored(why), time.time(), attempt_id, Outcome.RUNNING),
     )
     return closed.rowcount == 1
 

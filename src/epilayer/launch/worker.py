@@ -25,12 +25,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from epilayer.launch import processes, transitions
+from epilayer.launch import failures, processes, transitions
 from epilayer.launch.allocation import Allocation
 from epilayer.launch.claims import Claim, Claims, Done
 from epilayer.launch.identity import content_uuid, dumps, normalise, references, rewrite_value
 from epilayer.launch.schema import QueueFile
-from epilayer.model.errors import EpilayerError, QueueError, StoreError
+from epilayer.model.errors import EpilayerError, QueueError, SetupError, StoreError
+from epilayer.model.failure import Failure, FailureClass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,12 +42,12 @@ HEARTBEAT_S = 15.0
 IDLE_S = 2.0
 """An idle worker looks for jobs by itself this often: another process may have submitted some."""
 EXIT_FATAL, EXIT_REPLACE = 3, 75
+STOPPED = Failure(kind=FailureClass.LOST, cause="SIGTERM", what="the run was stopped")
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 _CANNOT_WRITE = frozenset(
     {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
 )
 _LEAST_FREE_BYTES = 16 * 2**20
-_LINE_LENGTH = 300
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Worker:
         self.store: JobStore = None
         self.stopping = False
         self.in_job = False
-        self.failure: str | None = None
+        self.failure: Failure | None = None
         """Why the last job did not complete."""
         self._inbox = b""
 
@@ -131,7 +132,7 @@ class Worker:
             else:
                 claim = self.work(claim)
         if claim is not None:
-            self.claims.give_back(claim, "the run was stopped")
+            self.claims.give_back(claim, STOPPED.what)
         return 0
 
     def say(self, kind: str, **details: Any) -> None:  # noqa: ANN401  (JSON values)
@@ -142,7 +143,7 @@ class Worker:
     def work(self, claim: Claim, *, take_next: bool = True) -> Claim | None:
         """Run one job and hand in what came of it; return the next."""
         self.say("started", job=claim.job)
-        done, cause, leftovers = None, None, False
+        done, failure, leftovers = None, None, False
         try:
             with captured(claim.directory):
                 try:
@@ -153,7 +154,7 @@ class Worker:
                     with suppress(OSError):  # the log's disk may be the full one
                         traceback.print_exc()
                     self.stop_if_full(error)
-                    cause = self.cause_of(error)
+                    failure = self.failure_of(error)
                     leftovers = _has_children()
         except Interrupted:
             self.interrupted(claim)
@@ -165,24 +166,25 @@ class Worker:
                 self.claims.give_back(claim, one_line(error))
             raise
         more = take_next and not self.stopping and not leftovers
-        self.failure = cause
-        if done is None:
-            following, ready = self.claims.fail(self.told.token, claim, cause or "failed", more=more)
+        if failure is not None:
+            failure = failures.with_lines(failure, claim.directory)
+            following, ready = self.claims.fail(self.told.token, claim, failure, more=more)
         else:
-            following, ready = self.claims.finish(self.told.token, claim, done, more=more)
-        self.say("failed" if done is None else "completed", job=claim.job, ready=ready)
+            following, ready = self.claims.finish(self.told.token, claim, done or Done(), more=more)
+        self.failure = failure
+        self.say("completed" if failure is None else "failed", job=claim.job, ready=ready)
         if leftovers:  # a failed job that left processes behind: the supervisor ends them with the worker
             sys.exit(EXIT_REPLACE)
         return following
 
-    def cause_of(self, error: BaseException) -> str:
-        """Return why the job failed, in one line."""
-        return one_line(error)
+    def failure_of(self, error: BaseException) -> Failure:
+        """Return why the job failed."""
+        return failures.of_error(error)
 
     def interrupted(self, claim: Claim) -> None:
         """Put back a job that was told to stop."""
-        self.failure = "the run was stopped"
-        self.claims.give_back(claim, self.failure)
+        self.failure = STOPPED
+        self.claims.give_back(claim, STOPPED.what)
 
     def _execute(self, claim: Claim) -> Done:
         """Run the job; its document is in the store when this returns."""
@@ -194,7 +196,7 @@ class Worker:
             self.store.remove_docs({"uuid": claim.uuid, "index": later})
         job = MontyDecoder().process_decoded(json.loads(claim.spec))
         if isinstance(job, dict):
-            raise QueueError(
+            raise SetupError(
                 f"Job #{claim.job} ({claim.name}) cannot be rebuilt from the queue.",
                 "Make the module of its function importable for the workers (PYTHONPATH).",
             )
@@ -222,7 +224,7 @@ class Worker:
 
     def stop_if_full(self, error: BaseException) -> None:
         """Let a full or read-only disk stop the run: else every job would fail of it, one by one."""
-        if _out_of_space(list(_chain(error)), self.disk):
+        if _out_of_space(list(failures.chain(error)), self.disk):
             raise QueueError(
                 f"The disk of {self.disk} is full or read-only ({one_line(error)}).",
                 "Free some space, then run again: the job was put back and nothing is lost.",
@@ -386,15 +388,7 @@ _LIBC = ctypes.CDLL(None)
 
 def one_line(error: BaseException) -> str:
     """Return an error as one line: its type and message, or what one of our own says with its remedy."""
-    text = str(error) if isinstance(error, EpilayerError) else f"{type(error).__name__}: {error}"
-    text = " ".join(text.split())
-    return text if len(text) <= _LINE_LENGTH else text[: _LINE_LENGTH - 3] + "..."
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
+    return failures.of_error(error).line
 
 
 def _out_of_space(reasons: list[BaseException], folder: Path) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator
 
 from epilayer.model.base import Frozen
+from epilayer.model.failure import FailureClass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -182,31 +183,6 @@ class Cluster(Frozen):
     def chain_for(self, name: str) -> Chain | None:
         """Return the chain that a job of this name begins, if it begins one."""
         return next((chain for chain in self.chains if fnmatch.fnmatchcase(name, chain.jobs)), None)
-
-
-class FailureClass(StrEnum):
-    """Why a job did not complete. Total: every failure is one of these."""
-
-    WALLTIME = "walltime"
-    OUT_OF_MEMORY = "out_of_memory"
-    NODE_FAILURE = "node_failure"
-    PREEMPTED = "preempted"
-    CANCELLED = "cancelled"
-    """A person cancelled it at the scheduler."""
-    SCF = "scf"
-    IONIC = "ionic"
-    CODE_ERROR = "code_error"
-    """The program named its own error (ZBRENT, BRMIX ...)."""
-    INPUT = "input"
-    SETUP = "setup"
-    """A POTCAR, a licence, a command or a module is missing."""
-    DISK_FULL = "disk_full"
-    DATABASE = "database"
-    CRASH = "crash"
-    LOST = "lost"
-    """It ended without a word, and the scheduler knows no cause."""
-    OTHER = "other"
-    """It raised something that is none of the above."""
 
 
 class Action(StrEnum):

@@ -64,6 +64,10 @@ class EngineError(EpilayerError):
     exit_code = 3
 
 
+class SetupError(EngineError):
+    """What a calculation needs is not installed, not licensed or not configured on this machine."""
+
+
 class QueueError(EpilayerError):
     """The job queue cannot be read, written, or does not allow what was asked."""
 

@@ -115,6 +115,8 @@ class VaspError(StrEnum):
     SEGFAULT = "segfault"
     MPI_ABORT = "mpi_abort"
     TIME_LIMIT = "time_limit"
+    PREEMPTED = "preempted"
+    NODE_FAILURE = "node_failure"
     OTHER_FATAL = "other_fatal"
 
 

@@ -6,7 +6,7 @@ import datetime as dt
 import threading
 from typing import TYPE_CHECKING
 
-from epilayer.study.failed_jobs import REMEDIES, log_tail, rerun_command, shortened, telling_lines
+from epilayer.outputs.run_failure import shortened, tail
 from epilayer.study.trajectories import files, progress_of
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from epilayer.dashboard.monitor import AttemptView, Campaign, JobRow, JobView, TrajectoryView, Verb
     from epilayer.launch.base import Attempt, JobInfo
     from epilayer.launch.embedded import EmbeddedQueue
-    from epilayer.model.cluster import FailureClass
     from epilayer.model.cohp import Bonding
     from epilayer.model.records import Calculation
     from epilayer.store.results import ResultsStore
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 _MOST_FILES = 200
 _MOST_NEIGHBOURS = 200
 _MOST_TRAJECTORIES = 100
+_RESOURCES = {"walltime": " --with walltime=48:00:00", "out_of_memory": " --with memory=64G"}
+"""What to ask the scheduler for, where the class of failure says that it was too little."""
 
 
 class StudyDesk:
@@ -94,28 +95,28 @@ class StudyDesk:
         below = sorted({e.child for e in edges if e.parent == info.number})[:_MOST_NEIGHBOURS]
         (row,) = self._rows([info])
         attempts = queue.attempts(info.number)
-        failed = bool(row.failure)
         return JobView(
             row=row,
             uuid=info.uuid,
             function=info.function,
             created=info.created,
-            remedy=REMEDIES.get(row.failure, ""),
+            remedy=info.failure.advice if info.failure else "",
             attempts=tuple(_attempt(a) for a in attempts),
             after=tuple(self._rows(queue.job(number) for number in above)),
             before=tuple(self._rows(queue.job(number) for number in below)),
             records=self._study.records_of(info.uuid),
-            telling=telling_lines(attempts[-1]) if failed and attempts else (),
-            command=rerun_command(self._study, row.number, row.failure) if failed else "",
+            telling=info.failure.telling if info.failure else (),
+            command=self._command(row) if info.failure else "",
         )
 
     def _rows(self, jobs: Iterable[JobInfo]) -> list[JobRow]:
-        from epilayer.launch.base import JobState
-        from epilayer.launch.recovery import classes
+        return [_row(job) for job in jobs]
 
-        listed = list(jobs)
-        known = classes(self._queue, [job for job in listed if job.state is JobState.FAILED])
-        return [_row(job, known.get(job.number)) for job in listed]
+    def _command(self, row: JobRow) -> str:
+        """Return what to type to run a failed job again, on a cluster with the resources that it lacked."""
+        if self._study.cluster is None:
+            return f"epilayer rerun {row.number} && epilayer run"
+        return f"epilayer rerun {row.number}{_RESOURCES.get(row.failure, '')}"
 
     def trajectories(self) -> list[TrajectoryView]:
         """List the study's trajectories, the one that grew last first."""
@@ -161,7 +162,7 @@ class StudyDesk:
                 return f"{len(queue.resume(ref).changed)} jobs resumed."
 
 
-def _row(job: JobInfo, failure: FailureClass | None) -> JobRow:
+def _row(job: JobInfo) -> JobRow:
     from epilayer.dashboard.monitor import JobRow
 
     return JobRow(
@@ -171,7 +172,7 @@ def _row(job: JobInfo, failure: FailureClass | None) -> JobRow:
         attempts=job.attempts,
         flows=job.flows,
         cause=job.cause or "",
-        failure=failure.value if failure else "",
+        failure=job.failure.kind.value if job.failure else "",
         telling=shortened(job.cause or ""),
         started=job.started,
         ended=job.ended,
@@ -191,7 +192,7 @@ def _attempt(attempt: Attempt) -> AttemptView:
         took=took,
         directory=attempt.directory,
         files=_files(attempt.directory),
-        tails=tuple((path.name, log_tail(path)) for path in (attempt.stderr, attempt.stdout)),
+        tails=tuple((path.name, tail(path)) for path in (attempt.stderr, attempt.stdout)),
     )
 
 

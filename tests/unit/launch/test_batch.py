@@ -14,7 +14,6 @@ from epilayer.model.base import parse
 from epilayer.model.cluster import (
     Action,
     Cluster,
-    FailureClass,
     Recovery,
     Resources,
     megabytes,
@@ -22,6 +21,7 @@ from epilayer.model.cluster import (
     walltime_text,
 )
 from epilayer.model.errors import InputError
+from epilayer.model.failure import FailureClass
 from epilayer.study.config import Catalogue, read_yaml, shipped
 
 

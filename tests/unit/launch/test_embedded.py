@@ -16,11 +16,17 @@ from epilayer.launch import EmbeddedQueue, JobState, claims, transitions, worker
 from epilayer.launch.base import EdgeKind
 from epilayer.launch.claims import Claim, Done, slug
 from epilayer.launch.identity import HARD
+from epilayer.launch.schema import APPLICATION_ID, QueueFile
 from epilayer.model.errors import InputError, QueueError, StoreError
+from epilayer.model.failure import Failure, FailureClass
+from epilayer.store.database import Database
 
 if TYPE_CHECKING:
     import sqlite3
     from pathlib import Path
+
+
+BROKEN = Failure(kind=FailureClass.CODE_ERROR, cause="posmap", what="broken", telling=(("vasp.out", "x"),))
 
 
 @pytest.fixture
@@ -69,7 +75,7 @@ def work(queue: EmbeddedQueue, what: str, step: int) -> None:
     if claim is None:
         return
     if what == "fail":
-        queue.claims.fail("w", claim, "broken", more=False)
+        queue.claims.fail("w", claim, BROKEN, more=False)
     elif what == "grow":
         finish(queue, claim, Response(detour=Flow([toy.add(step, 0.5)]), addition=Flow([toy.keep(step)])))
     else:
@@ -109,7 +115,7 @@ def test_whatever_is_done_in_whatever_order_the_counters_agree_with_the_edges(
 def test_a_rerun_is_undone_exactly_after_other_changes_elsewhere(queue: EmbeddedQueue) -> None:
     first = toy.add(1, 2)
     queue.submit(Flow([first, toy.add(first.output, 1), toy.keep(1.0)]))
-    queue.claims.fail("w", take(queue), "broken", more=False)
+    queue.claims.fail("w", take(queue), BROKEN, more=False)
     before = [job for job in queue.jobs() if job.name == "add"]
     report = queue.rerun([1])
     finish(queue, take(queue)) if queue.pause(1).changed else None  # `keep` runs, #1 is held
@@ -259,3 +265,35 @@ def test_names_of_the_package_are_found_and_others_are_not() -> None:
     with pytest.raises(AttributeError, match="no attribute"):
         launch.nothing  # noqa: B018
     assert claims.LEASE_S > worker.HEARTBEAT_S
+
+
+def test_a_failure_is_stored_as_a_value_with_the_attempt_and_the_job(queue: EmbeddedQueue) -> None:
+    queue.submit(Flow([toy.add(1, 2)]))
+    queue.claims.fail("w", take(queue), BROKEN, more=False)
+    assert queue.job(1).failure == queue.attempts(1)[-1].failure == BROKEN
+    rerun = queue.rerun([1])
+    assert queue.job(1).failure is None
+    queue.undo_rerun(rerun.id)
+    assert queue.job(1).failure == BROKEN
+
+
+def test_a_queue_from_before_failures_were_values_is_upgraded(tmp_path: Path) -> None:
+    newest = QueueFile(tmp_path / "unused.db").migrations
+    old = Database(
+        tmp_path / "queue.db", kind="job queue", application_id=APPLICATION_ID, migrations=newest[:2]
+    )
+    columns = "uuid, idx, key, name, function, state, priority, soft, salt, code_version, metadata, created"
+    with old.writing() as db:
+        for number, (cause, kind) in enumerate([("walltime: over its time limit", "walltime"), ("?", None)]):
+            values = (str(number), 1, "k", "relax", "f", "FAILED", 0, 0, "", "1", "{}", 0.0, 1, cause)
+            marks = ", ".join("?" * len(values))
+            db.execute(f"INSERT INTO jobs ({columns}, attempts, cause) VALUES ({marks})", values)  # noqa: S608
+            if kind is not None:
+                db.execute(
+                    "INSERT INTO verdicts (job, attempt, class, why, action, created) VALUES (1,1,?,?,'',0)",
+                    (kind, cause),
+                )
+    old.close()
+    jobs = EmbeddedQueue(tmp_path / "queue.db", code_version="1").jobs()
+    assert [job.failure.kind for job in jobs if job.failure] == [FailureClass.WALLTIME, FailureClass.OTHER]
+    assert [job.failure.what for job in jobs if job.failure] == ["walltime: over its time limit", "?"]

@@ -1,14 +1,27 @@
-"""The class of a failure: a total map, and who is believed where witnesses differ."""
+"""The class of a failure, a type from where it is seen to the policy, and which witness is believed."""
 
 from __future__ import annotations
 
-import pytest
+import errno
+import os
+import pickle
+import subprocess
+from typing import TYPE_CHECKING
 
-from epilayer.launch.failures import by_scheduler, classify
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from epilayer.launch.failures import by_scheduler, classify, of_error, of_exit, with_lines
 from epilayer.launch.scheduler import Accounted, SchedulerState, Step
-from epilayer.model.cluster import FailureClass
+from epilayer.model.errors import EngineError, InputError, SetupError, StoreError
+from epilayer.model.failure import FailedRunError, Failure, FailureClass
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 K = FailureClass
+ZBRENT = Failure(kind=K.LINE_SEARCH, cause="zbrent", what="slab: zbrent", telling=(("vasp.out", "ZBRENT"),))
 
 
 def job(state: SchedulerState, *steps: SchedulerState, code: int = 0, signal: int = 0) -> Accounted:
@@ -23,57 +36,163 @@ def test_every_state_has_an_answer(state: SchedulerState) -> None:
     assert isinstance(classify(None, job(state), raised=False).kind, FailureClass)
 
 
-@pytest.mark.parametrize(
-    ("told", "kind"),
-    [
-        (job(SchedulerState.TIMEOUT), K.WALLTIME),
-        (job(SchedulerState.OUT_OF_MEMORY), K.OUT_OF_MEMORY),
-        (job(SchedulerState.FAILED, SchedulerState.COMPLETED, SchedulerState.OUT_OF_MEMORY), K.OUT_OF_MEMORY),
-        (job(SchedulerState.NODE_FAIL), K.NODE_FAILURE),
-        (job(SchedulerState.PREEMPTED), K.PREEMPTED),
-        (job(SchedulerState.CANCELLED), K.CANCELLED),
-        (job(SchedulerState.FAILED, signal=11), K.CRASH),
-        (job(SchedulerState.FAILED, signal=53), K.LOST),
-        (job(SchedulerState.FAILED, code=137), K.CRASH),
-        (job(SchedulerState.FAILED, code=109), K.CRASH),
-        (job(SchedulerState.FAILED, code=1), K.LOST),
-        (job(SchedulerState.COMPLETED), K.LOST),
-    ],
-)
-def test_a_job_without_a_last_word_is_judged_by_the_scheduler(told: Accounted, kind: FailureClass) -> None:
-    assert classify(None, told, raised=False).kind is kind
+@pytest.mark.parametrize("kind", list(FailureClass))
+def test_every_class_says_what_helps(kind: FailureClass) -> None:
+    assert kind.advice.endswith(".")
 
 
 @pytest.mark.parametrize(
-    ("cause", "kind"),
+    ("told", "kind", "cause"),
     [
-        ("walltime: stopped 60 s ahead of the limit", K.WALLTIME),
-        ("OSError: [Errno 28] No space left on device", K.DISK_FULL),
-        ("OSError: [Errno 122] Disk quota exceeded", K.DISK_FULL),
-        ("MemoryError: ", K.OUT_OF_MEMORY),
-        ("node_failure: SLURM job 7: node n1 failed, before the job began", K.NODE_FAILURE),
-        ("lost: SLURM job 7 ended (COMPLETED), and the job left no word", K.LOST),
-        ("AutoReconnect: 127.0.0.1:38113: connection closed", K.DATABASE),
-        ("The POTCAR of V is missing.", K.SETUP),
-        ("slab: the electronic loop did not converge", K.SCF),
-        ("slab: ZBRENT: fatal error in bracketing [custodian gave up]", K.CODE_ERROR),
-        ("worker died with SIGSEGV, 3 times", K.CRASH),
-        ("KeyError: 'x'", K.INPUT),
-        ("RuntimeError: something nobody thought of", K.OTHER),
+        (job(SchedulerState.TIMEOUT), K.WALLTIME, "TIMEOUT"),
+        (job(SchedulerState.OUT_OF_MEMORY), K.OUT_OF_MEMORY, "OUT_OF_MEMORY"),
+        (
+            job(SchedulerState.FAILED, SchedulerState.COMPLETED, SchedulerState.OUT_OF_MEMORY),
+            K.OUT_OF_MEMORY,
+            "OUT_OF_MEMORY",
+        ),
+        (job(SchedulerState.NODE_FAIL), K.NODE_FAILURE, "NODE_FAIL"),
+        (job(SchedulerState.PREEMPTED), K.PREEMPTED, "PREEMPTED"),
+        (job(SchedulerState.CANCELLED), K.CANCELLED, "CANCELLED"),
+        (job(SchedulerState.FAILED, signal=11), K.CRASH, "SIGSEGV"),
+        (job(SchedulerState.FAILED, signal=53), K.LOST, "no output folder"),
+        (job(SchedulerState.FAILED, code=137), K.CRASH, "SIGKILL"),
+        (job(SchedulerState.FAILED, code=109), K.CRASH, "SIGKILL"),
+        (job(SchedulerState.FAILED, code=127), K.SETUP, "exit 127"),
+        (job(SchedulerState.FAILED, code=1), K.LOST, "FAILED"),
+        (job(SchedulerState.COMPLETED), K.LOST, "COMPLETED"),
     ],
 )
-def test_a_job_that_raised_is_believed(cause: str, kind: FailureClass) -> None:
-    assert classify(cause, job(SchedulerState.FAILED, code=1), raised=True).kind is kind
-    assert classify(cause, None, raised=True).kind is kind
+def test_a_job_without_a_last_word_is_judged_by_the_scheduler(
+    told: Accounted, kind: FailureClass, cause: str
+) -> None:
+    failure = classify(None, told, raised=False)
+    assert (failure.kind, failure.cause) == (kind, cause)
 
 
-def test_the_scheduler_says_why_a_job_was_told_to_stop() -> None:
-    cause = "told to stop by the scheduler (SIGTERM) in attempt 1"
-    assert classify(cause, job(SchedulerState.CANCELLED), raised=False).kind is K.CANCELLED
-    assert classify(cause, job(SchedulerState.TIMEOUT), raised=False).kind is K.WALLTIME
-    assert classify(cause, job(SchedulerState.FAILED, code=1), raised=False).kind is K.LOST
+ConnectionFailure = type("ConnectionFailure", (Exception,), {})
+Reconnect = type("AutoReconnect", (ConnectionFailure,), {})
+TorchMemory = type("OutOfMemoryError", (RuntimeError,), {})
 
 
-def test_memory_is_believed_to_the_scheduler_even_where_the_job_raised() -> None:
-    told = job(SchedulerState.FAILED, SchedulerState.OUT_OF_MEMORY)
-    assert classify("ValueError: no energy", told, raised=True).kind is K.OUT_OF_MEMORY
+def raised_from(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+RAISED = [
+    (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), K.DISK_FULL, "ENOSPC"),
+    (OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)), K.DISK_FULL, "EDQUOT"),
+    (OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), K.OUT_OF_MEMORY, "ENOMEM"),
+    (MemoryError(), K.OUT_OF_MEMORY, "MemoryError"),
+    (TorchMemory("CUDA"), K.OUT_OF_MEMORY, "OutOfMemoryError"),
+    (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), K.OUT_OF_MEMORY, "out_of_memory"),
+    (Reconnect("127.0.0.1:38113: connection closed"), K.DATABASE, "AutoReconnect"),
+    (StoreError("The results cannot be written.", "Try again."), K.DATABASE, "StoreError"),
+    (SetupError("The POTCAR of V is missing.", "Add it."), K.SETUP, "SetupError"),
+    (ModuleNotFoundError("No module named 'x'"), K.SETUP, "ModuleNotFoundError"),
+    (subprocess.CalledProcessError(127, "vasp_std"), K.SETUP, "exit 127"),
+    (subprocess.CalledProcessError(-11, "vasp_std"), K.CRASH, "SIGSEGV"),
+    (subprocess.CalledProcessError(1, "vasp_std"), K.OTHER, "CalledProcessError"),
+    (KeyError("x"), K.INPUT, "KeyError"),
+    (InputError("No such file.", "Name another."), K.INPUT, "InputError"),
+    (FailedRunError(ZBRENT), K.LINE_SEARCH, "zbrent"),
+    (EngineError("slab: electronic NSW walltime POTCAR ZBRENT VASP.", "Rerun."), K.OTHER, "EngineError"),
+    (raised_from(EngineError("It failed.", "Look."), OSError(errno.ENOSPC, "")), K.DISK_FULL, "ENOSPC"),
+    (raised_from(EngineError("It failed.", "Look."), ValueError("x")), K.OTHER, "EngineError"),
+    (RuntimeError("something that nobody expected"), K.OTHER, "RuntimeError"),
+]
+
+
+@pytest.mark.parametrize(("error", "kind", "cause"), RAISED)
+def test_a_job_that_raised_is_believed(error: Exception, kind: FailureClass, cause: str) -> None:
+    failure = of_error(error)
+    assert (failure.kind, failure.cause) == (kind, cause)
+    assert classify(failure, None, raised=True) == failure
+    assert classify(failure, job(SchedulerState.FAILED, code=1), raised=True) == failure
+
+
+@pytest.mark.parametrize(
+    ("code", "cause", "words"),
+    [
+        (-11, "SIGSEGV", "SIGSEGV"),
+        (-9, "SIGKILL", "out of memory"),
+        (3, "exit 3", "exited with code 3"),
+        (-250, "signal 250", "signal 250"),
+    ],
+)
+def test_the_end_of_a_worker_is_a_crash_with_the_name_of_its_signal(
+    code: int, cause: str, words: str
+) -> None:
+    failure = of_exit(code)
+    assert (failure.kind, failure.cause) == (K.CRASH, cause)
+    assert words in failure.what
+
+
+SLURM_TEXTS = {
+    "slurmstepd: error: Detected 1 oom_kill event in StepId=14535882.batch.": K.OUT_OF_MEMORY,
+    "slurmstepd: error: Detected 1 oom-kill event(s) in StepId=1.batch cgroup.": K.OUT_OF_MEMORY,
+    "slurmstepd: error: *** JOB 1 ON n1 CANCELLED AT 2024-11-30T10:00:00 DUE TO TIME LIMIT ***": K.WALLTIME,
+    "slurmstepd: error: *** JOB 1 ON n1 CANCELLED AT 2024-11-30T10:00:00 DUE TO PREEMPTION ***": K.PREEMPTED,
+    "slurmstepd: error: *** JOB 1 ON n1 CANCELLED AT 2024-11-30T10:00:00 DUE TO NODE FAILURE ***": (
+        K.NODE_FAILURE
+    ),
+    "srun: error: n1: task 3: Bus error": K.CRASH,
+    "EDDDAV: Call to ZHEGV failed. Returncode = 7 1 8": K.CRASH,
+}
+
+
+@pytest.mark.parametrize(("line", "kind"), SLURM_TEXTS.items())
+def test_of_a_worker_that_was_killed_the_logs_say_what_lies_outside_it(
+    line: str, kind: FailureClass, tmp_path: Path
+) -> None:
+    (tmp_path / "std_err.txt").write_text(f"quiet\n{line}\n", encoding="utf-8")
+    failure = with_lines(of_exit(-9), tmp_path)
+    assert failure.kind is kind
+    assert failure.telling == (("std_err.txt", line),)
+    assert with_lines(ZBRENT, tmp_path) == ZBRENT
+
+
+@pytest.mark.parametrize(
+    ("state", "kind"),
+    [
+        (SchedulerState.CANCELLED, K.CANCELLED),
+        (SchedulerState.TIMEOUT, K.WALLTIME),
+        (SchedulerState.FAILED, K.LOST),
+    ],
+)
+def test_the_scheduler_says_why_a_job_was_stopped(state: SchedulerState, kind: FailureClass) -> None:
+    stopped = Failure(kind=K.LOST, cause="SIGTERM", what="stopped by the scheduler")
+    assert classify(stopped, job(state, code=1), raised=False).kind is kind
+
+
+@pytest.mark.parametrize("kind", list(FailureClass))
+def test_of_a_job_that_raised_the_scheduler_explains_memory_and_what_the_job_cannot(
+    kind: FailureClass,
+) -> None:
+    raised = Failure(kind=kind, cause="x", what="x", telling=(("vasp.out", "x"),))
+    memory = job(SchedulerState.FAILED, SchedulerState.OUT_OF_MEMORY)
+    assert classify(raised, memory, raised=True).kind is K.OUT_OF_MEMORY
+    unexplained = kind in {K.CRASH, K.LOST, K.OTHER}
+    seen = classify(raised, job(SchedulerState.TIMEOUT), raised=True)
+    assert seen.kind is (K.WALLTIME if unexplained else kind)
+    assert seen.telling == raised.telling
+
+
+failures = st.builds(
+    Failure,
+    kind=st.sampled_from(FailureClass),
+    cause=st.text(),
+    what=st.text(),
+    remedy=st.text(),
+    telling=st.lists(st.tuples(st.text(), st.text()), max_size=3).map(tuple),
+)
+
+
+@given(failures)
+def test_a_failure_stays_the_same_value_between_processes_and_in_the_queue(failure: Failure) -> None:
+    error = pickle.loads(pickle.dumps(FailedRunError(failure)))  # noqa: S301  (our own)
+    assert of_error(error) == failure
+    assert Failure.model_validate_json(failure.model_dump_json()) == failure
+    assert "\n" not in failure.line
+    assert len(failure.line) <= 300

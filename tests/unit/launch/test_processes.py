@@ -76,14 +76,6 @@ def test_a_family_member_must_carry_the_whole_mark() -> None:
     assert processes.family("no-such-token") == []
 
 
-@pytest.mark.parametrize(
-    ("code", "words"),
-    [(-11, "SIGSEGV"), (-9, "out of memory"), (3, "exited with code 3"), (-250, "signal 250")],
-)
-def test_ends_are_described(code: int, words: str) -> None:
-    assert words in processes.describe_exit(code)
-
-
 def test_the_machine_has_a_host_a_boot_and_a_namespace() -> None:
     host, boot, namespace = processes.machine().split("|")
     assert host == processes.host()

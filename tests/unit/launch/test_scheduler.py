@@ -21,8 +21,8 @@ from epilayer.launch.scheduler import (
     parse_squeue,
     parse_state,
 )
-from epilayer.model.cluster import FailureClass
 from epilayer.model.errors import EpilayerError, QueueError
+from epilayer.model.failure import Failure, FailureClass
 
 ROOT = Path(__file__).resolve().parents[3]
 DATA = Path(os.environ.get("EPILAYER_REAL_DATA", ROOT.parent / "shared" / "data")) / "slurm_scheduler_io"
@@ -155,7 +155,7 @@ def test_a_job_that_was_requeued_is_told_by_its_last_run_and_judged_by_its_first
     [job] = parse_sacct(REQUEUED.format(first=first, last=last))
     assert (job.state.value, job.first_end, job.nodes) == (last.removesuffix(" by 0"), first, "vm")
     assert job.without_its_node is (first == "NODE_FAIL")
-    told = "told to stop by the scheduler (SIGTERM) in attempt 1"
+    told = Failure(kind=FailureClass.LOST, cause="SIGTERM", what="stopped by the scheduler")
     assert classify(told, job, raised=False).kind is kind
 
 

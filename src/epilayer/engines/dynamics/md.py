@@ -14,7 +14,7 @@ from epilayer.engines.dynamics import segments
 from epilayer.engines.dynamics.integrators import Integrator, State
 from epilayer.engines.mlip import calculators
 from epilayer.model.dynamics import VELOCITIES, SegmentEnd
-from epilayer.model.errors import EngineError
+from epilayer.model.failure import FailedRunError, Failure, FailureClass
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -127,11 +127,14 @@ class _Run(segments.SegmentRun[State]):
         if not (cold and np.isfinite(state.energy_ev)):
             raise self._exploded(f"{temperature_k:.3g} K at step {state.step}")
 
-    def _exploded(self, how: str) -> EngineError:
-        return EngineError(
-            f"{self.name}: the trajectory exploded ({how}).",
-            f"Relax the start, or take a shorter time step; the frames before are kept in {self.folder}.",
+    def _exploded(self, how: str) -> FailedRunError:
+        failure = Failure(
+            kind=FailureClass.INPUT,  # a shorter time step is another trajectory: for a person to decide
+            cause="trajectory_exploded",
+            what=f"{self.name}: the trajectory exploded ({how}).",
+            remedy=f"Relax the start, or take a shorter time step; {self.folder} keeps the frames before.",
         )
+        return FailedRunError(failure)
 
     def _store(self, log: FrameLog, state: State) -> None:
         log.append(

@@ -30,12 +30,14 @@ from epilayer.engines.processes import end_children
 from epilayer.engines.provenance import provenance
 from epilayer.engines.vasp import setup as vasp_setup
 from epilayer.model.cohp import Bonding, BondResult
-from epilayer.model.errors import EngineError, InputError
+from epilayer.model.errors import EngineError, InputError, SetupError
+from epilayer.model.failure import FailedRunError, Failure, FailureClass
 from epilayer.model.files import write_atomic
 from epilayer.model.imported import Code, Finding, ImportStatus, Reason, Severity
 from epilayer.model.records import Provenance, Status
 from epilayer.outputs.discover import find_calculations
 from epilayer.outputs.lobster.directory import import_lobster
+from epilayer.outputs.run_failure import failure_of, telling_lines
 from epilayer.outputs.vasp.wavecar import read_wavecar_header
 
 if TYPE_CHECKING:
@@ -98,7 +100,7 @@ def basis_of(potcars: Mapping[str, str], elements: Sequence[str]) -> dict[str, t
     known = _known_basis("standard")
     lacking = [potcars.get(e, e) for e in elements if potcars.get(e) not in known]
     if lacking:
-        raise EngineError(
+        raise SetupError(
             f"No basis of LOBSTER is known for the POTCAR {', '.join(lacking)}.",
             "Choose another POTCAR of the element in the level's vasp.potcars.",
         )
@@ -209,7 +211,7 @@ class LobsterMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
             static, seen = self._once(structure, plan, where, bands)
             said += [*static.corrections, *seen.said]
         if seen.needed is not None:
-            raise _failure(self.name, seen.record)
+            raise _failed(self.name, seen.record)
         return self._record(static, seen.record, plan, bonds, tuple(said))
 
     def _once(self, structure: Structure, plan: Plan, where: Path, bands: int) -> tuple[Calculation, _Seen]:
@@ -219,9 +221,13 @@ class LobsterMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
         seen = self._lobster(plan, where / "lobster", bands)
         if seen.needed is None and _crashed(seen.record):
             again = self._lobster(plan, where / "lobster-2", bands)
-            seen = _Seen(again.record, again.needed, (f"LOBSTER was run again ({_first(seen.record)})",))
+            seen = _Seen(
+                again.record,
+                again.needed,
+                (f"LOBSTER was run again ({_failed(self.name, seen.record).failure.cause})",),
+            )
         if seen.needed is None and seen.record.status in (ImportStatus.FAILED, ImportStatus.INCOMPLETE):
-            raise _failure(self.name, seen.record)
+            raise _failed(self.name, seen.record)
         return static, seen
 
     def _lobster(self, plan: Plan, folder: Path, bands: int) -> _Seen:
@@ -261,7 +267,7 @@ class LobsterMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
     ) -> Bonding:
         found = record.bonding
         if found is None:
-            raise _failure(self.name, record)
+            raise _failed(self.name, record)
         folder = Path(record.path)
         refusals = [r for r in record.reasons if r.severity is not Severity.NOTE]
         if static.electronic_converged is False:
@@ -424,11 +430,14 @@ def _imported(folder: Path, label: str, problem: Exception | None) -> ImportedCa
     except InputError:
         found = []
     if not found:
-        words = (folder / "std_err_lobster.txt", folder / "lobsterout")
-        last = next((t[-160:] for f in words if f.is_file() and (t := f.read_text("latin-1").strip())), "")
-        raise EngineError(
-            f"{label}: LOBSTER wrote nothing ({problem or 'no reason given'}). {last}".strip(),
-            "Run it by hand in that folder; check LOBSTER_CMD (epilayer doctor).",
+        raise FailedRunError(
+            Failure(
+                kind=FailureClass.SETUP,
+                cause="lobster_wrote_nothing",
+                what=f"{label}: LOBSTER wrote nothing ({problem or 'no reason given'}).",
+                remedy="Run it by hand in that folder; check LOBSTER_CMD (epilayer doctor).",
+                telling=telling_lines(folder),
+            )
         )
     return import_lobster(found[0])
 
@@ -438,10 +447,8 @@ def _crashed(record: ImportedCalculation) -> bool:
     return bool(codes & {Finding.NOT_FINISHED, Finding.FILE_TRUNCATED, Finding.SPIN_CHANNEL_MISSING})
 
 
-def _first(record: ImportedCalculation) -> str:
-    order = {Severity.FATAL: 0, Severity.WITHHOLDS: 1, Severity.NOTE: 2}
-    reasons = sorted(record.reasons, key=lambda r: order[r.severity])
-    return f"{reasons[0].code.value}: {reasons[0].what}" if reasons else "no reason given"
+def _failed(label: str, record: ImportedCalculation) -> FailedRunError:
+    return FailedRunError(failure_of(f"{label}: LOBSTER", record, telling_lines(Path(record.path))))
 
 
 def _both(static: Provenance, folder: Path, program: str | None) -> Provenance:
@@ -449,8 +456,3 @@ def _both(static: Provenance, folder: Path, program: str | None) -> Provenance:
     own = provenance(folder, _KEPT, ("custodian",), {"lobster": program or "not stated"})
     update = {"files": {**static.files, **own.files}, "versions": {**static.versions, **own.versions}}
     return own.model_copy(update=update)
-
-
-def _failure(label: str, record: ImportedCalculation) -> EngineError:
-    remedies = [r.remedy for r in record.reasons if r.severity is not Severity.NOTE and r.remedy]
-    return EngineError(f"{label}: LOBSTER: {_first(record)}.", remedies[0] if remedies else "Rerun the job.")

@@ -17,7 +17,7 @@ import numpy as np
 from jobflow import Maker, job
 
 from epilayer.engines.mlip import calculators
-from epilayer.model.errors import EngineError, InputError
+from epilayer.model.errors import InputError
 from epilayer.model.path import FEWEST_IMAGES, ReactionPath
 
 if TYPE_CHECKING:
@@ -148,9 +148,8 @@ class BandMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
         )
         energies_ev = [float(image.get_potential_energy()) for image in band.images]
         if not np.isfinite([*energies_ev, *band.image_forces_ev_per_ang]).all():
-            raise EngineError(
-                f"{self.name}: the potential gave a non-finite energy or force.",
-                "Look at the two ends: atoms may pass through one another between them.",
+            raise calculators.not_finite(
+                self.name, "Look at the two ends: atoms may pass through one another between them."
             )
         return ReactionPath(
             label=self.name,

@@ -8,7 +8,8 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from epilayer.model.errors import EngineError
+from epilayer.model.errors import SetupError
+from epilayer.model.failure import FailedRunError, Failure, FailureClass
 from epilayer.model.level import Dispersion, EngineKind, EngineSpec
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def load(spec: dict[str, Any], dispersion: dict[str, Any] | None = None) -> Calc
 
     Raises
     ------
-    EngineError
+    SetupError
         If a package is not installed, or the weights are missing or not the expected ones.
     """
     engine = EngineSpec.model_validate(spec)
@@ -45,7 +46,7 @@ def dispersion_calculator(dispersion: Dispersion) -> Calculator:
     try:
         _import("dftd3.interface", "dftd3").RationalDampingParam(method=dispersion.functional)
     except RuntimeError as error:
-        raise EngineError(
+        raise SetupError(
             f"There are no D3(BJ) parameters for the functional {dispersion.functional!r}.",
             "Correct dispersion.functional in the level's YAML (pbe, rpbe, pbesol ...).",
         ) from error
@@ -67,13 +68,13 @@ def weights_file(spec: EngineSpec) -> Path | None:
         _import(spec.weights.package, spec.weights.package)
         path = Path(str(resources.files(spec.weights.package))) / path
     if not path.is_file():
-        raise EngineError(
+        raise SetupError(
             f"Engine {spec.name!r}: no weights at {path}.",
             f"Reinstall the package ({_install_hint(spec)}), or correct weights.path in its YAML.",
         )
     found = _sha256(path, path.stat().st_mtime_ns)
     if spec.weights.sha256 is not None and found != spec.weights.sha256:
-        raise EngineError(
+        raise SetupError(
             f"Engine {spec.name!r}: the weights {path.name} have SHA-256 {found[:12]}..., "
             f"expected {spec.weights.sha256[:12]}....",
             "Install the tested package version, or describe the new weights as an engine of their own.",
@@ -94,10 +95,16 @@ def package_version(spec: EngineSpec) -> str | None:
     try:
         return metadata.version(spec.package)
     except metadata.PackageNotFoundError:
-        raise EngineError(
+        raise SetupError(
             f"Engine {spec.name!r} needs the package {spec.package!r}, which is not installed.",
             f"Install it: {_install_hint(spec)}.",
         ) from None
+
+
+def not_finite(label: str, remedy: str) -> FailedRunError:
+    """Return the error of a potential that gave no number: the atoms it was shown are at fault."""
+    what = f"{label}: the potential gave a non-finite energy or force."
+    return FailedRunError(Failure(kind=FailureClass.INPUT, cause="not_finite", what=what, remedy=remedy))
 
 
 def begin_from(calculator: Calculator, atoms: Atoms) -> None:
@@ -137,9 +144,9 @@ def _base(spec_json: str, _weights_sha256: str | None) -> Calculator:
     try:
         return ase_calculator(spec.force_field, **arguments)
     except ImportError as error:
-        raise EngineError(f"Engine {spec.name!r}: {error}.", f"Install it: {_install_hint(spec)}.") from error
+        raise SetupError(f"Engine {spec.name!r}: {error}.", f"Install it: {_install_hint(spec)}.") from error
     except (TypeError, ValueError, OSError, RuntimeError) as error:
-        raise EngineError(
+        raise SetupError(
             f"Engine {spec.name!r}: the force field {spec.force_field!r} cannot be loaded ({error}).",
             "Correct force_field, weights and calculator_kwargs in its YAML.",
         ) from error
@@ -188,7 +195,7 @@ def _import(module: str, package: str) -> Any:  # noqa: ANN401  (a module)
     try:
         return import_module(module)
     except ImportError as error:
-        raise EngineError(
+        raise SetupError(
             f"The package {package!r} is not installed ({error}).",
             "Install the embedded engines: pip install 'epilayer[mlip]'.",
         ) from error

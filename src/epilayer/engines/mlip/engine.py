@@ -16,7 +16,7 @@ from epilayer.engines.mlip import calculators
 from epilayer.engines.mlip.band import BandMaker
 from epilayer.engines.provenance import provenance
 from epilayer.model.dynamics import SegmentLimit
-from epilayer.model.errors import EngineError, StructureError
+from epilayer.model.errors import StructureError
 from epilayer.model.level import (
     Convergence,
     EngineKind,
@@ -136,9 +136,8 @@ class PotentialMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
         # After a relaxation the observer looks at the last step once more.
         energies, forces = _steps(result.trajectory, last_repeated=self.task == "relax")
         if not (np.isfinite(energies).all() and np.isfinite(forces).all()):
-            raise EngineError(
-                f"{self.name}: the potential gave a non-finite energy or force.",
-                "Look at the starting structure for overlapping atoms; the last good step is kept.",
+            raise calculators.not_finite(
+                self.name, "Look at the starting structure for overlapping atoms; the last good step is kept."
             )
         final = result.final_mol_or_struct
         max_forces = np.linalg.norm(forces, axis=2).max(axis=1)

@@ -31,7 +31,9 @@ from epilayer.engines.vasp import executed as vasp_executed
 from epilayer.engines.vasp import inputs as vasp_inputs
 from epilayer.engines.vasp import resume as vasp_resume
 from epilayer.engines.vasp import setup as vasp_setup
-from epilayer.model.errors import EngineError, InputError, StructureError
+from epilayer.model.errors import EngineError, InputError, SetupError, StructureError
+from epilayer.model.failure import FailedRunError, Failure, FailureClass
+from epilayer.outputs.run_failure import failure_of, telling_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +53,6 @@ _POLL_S = 0.25
 _CHECK_EVERY_S = 60.0
 """Custodian asks whether VASP has ended at the first interval, and what it writes at the second."""
 _MAX_ERRORS = 5
-_LAST_WORDS = 160
 _STEP_TIME = re.compile(rb"LOOP\+:.*real time\s*(\d+\.\d+)")
 _SLOWEST_STEPS = 3
 _MARGIN = 0.1
@@ -259,7 +260,7 @@ class VaspMaker(BaseVaspMaker):  # type: ignore[misc]  # atomate2 is untyped
         inputs = self.inputs(structure)
         licensed = vasp_setup.available(symbols, settings.potcar_functional)
         if structure.charge and not licensed:
-            raise EngineError(
+            raise SetupError(
                 f"{self.name}: cell charge {structure.charge:+g}; NELECT needs the POTCARs' valences.",
                 "Set up the POTCARs (epilayer doctor says how).",
             )
@@ -309,26 +310,36 @@ class VaspMaker(BaseVaspMaker):  # type: ignore[misc]  # atomate2 is untyped
         }
         return {**settings, **self.run_vasp_kwargs}
 
-    def failed(self, directory: Path, problem: Exception) -> EngineError:
-        """Name the cause of a run that custodian gave up."""
+    def failed(self, directory: Path, problem: Exception) -> FailedRunError:
+        """Return why a run that custodian gave up has failed."""
+        said = ("custodian", " ".join(str(problem).split()))
         try:
             record = vasp_executed.imported(directory)
         except EngineError:
-            return EngineError(f"{self.name}: {problem}.", "Look into its directory; then rerun the job.")
-        named = vasp_executed.failure(self.name, record)
-        last = _last_words(directory)
-        return EngineError(f"{named.what} [{' '.join(str(problem).split())}{last}]", named.remedy)
+            named = Failure(
+                kind=FailureClass.OTHER,
+                cause=type(problem).__name__,
+                what=f"{self.name}: {problem}.",
+                remedy="Look into its directory; then rerun the job.",
+            )
+        else:
+            named = failure_of(self.name, record, (*telling_lines(directory), said))
+        handler = type(getattr(problem, "handler", None)).__name__
+        if named.kind in (FailureClass.LOST, FailureClass.OTHER) and handler in _GIVEN_UP_BY:
+            named = named.model_copy(update={"kind": _GIVEN_UP_BY[handler], "cause": handler})
+        return FailedRunError(named)
 
 
-def _last_words(directory: Path) -> str:
-    """Return the last line that the program printed, for the cases that have no name."""
-    for name in ("std_err.txt", "vasp.out"):
-        file = directory / name
-        lines = file.read_text(encoding="latin-1").split("\n") if file.is_file() else []
-        spoken = [line.strip() for line in lines if line.strip()]
-        if spoken:
-            return f" Last words: {spoken[-1][:_LAST_WORDS]}"
-    return ""
+#: What a handler of custodian has seen where it stopped a run that names no error itself.
+_GIVEN_UP_BY = {
+    "ElectronicHandler": FailureClass.SCF,
+    "NonConvergingErrorHandler": FailureClass.SCF,
+    "PotimErrorHandler": FailureClass.LARGE_STEP,
+    "PositiveEnergyErrorHandler": FailureClass.LARGE_STEP,
+    "FrozenJobErrorHandler": FailureClass.CRASH,
+    "WalltimeHandler": FailureClass.WALLTIME,
+    "SegmentTimeHandler": FailureClass.WALLTIME,
+}
 
 
 def _handlers() -> Iterator[Any]:

@@ -11,10 +11,12 @@ import numpy as np
 from epilayer.engines.provenance import provenance
 from epilayer.engines.vasp import inputs as vasp_inputs
 from epilayer.model.errors import EngineError, InputError
+from epilayer.model.failure import FailedRunError
 from epilayer.model.imported import Code, ImportStatus, Severity
 from epilayer.model.level import EngineKind, LevelOfTheory
 from epilayer.model.records import Calculation
 from epilayer.outputs.discover import find_calculations
+from epilayer.outputs.run_failure import failure_of, telling_lines
 from epilayer.outputs.vasp.assess import import_vasp
 from epilayer.outputs.vasp.vasprun import VasprunStream
 
@@ -169,19 +171,19 @@ def read(directory: Path, asked: Asked, wall_time_s: float) -> Calculation:
 
     Raises
     ------
-    EngineError
+    FailedRunError
         With the cause, if the run failed or was cut short, or its files contradict one another.
     """
     record = imported(directory)
     if record.status not in (ImportStatus.CONVERGED, ImportStatus.UNCONVERGED):
-        raise failure(asked.label, record)
+        raise FailedRunError(failure_of(asked.label, record, telling_lines(directory)))
     withheld = [r for r in record.reasons if r.severity is not Severity.NOTE]
     # An unconverged run has an energy that ranks poses, and that no E_ads is certified with.
     energy = record.energy_ev
     if energy is None and not withheld and record.salvage is not None:
         energy = record.salvage.last_energy_ev
     if withheld or energy is None:
-        raise failure(asked.label, record)
+        raise FailedRunError(failure_of(asked.label, record, telling_lines(directory)))
     energies, max_forces, final = _trajectory(directory / "vasprun.xml", asked)
     level = executed_level(record, asked)
     relaxing = asked.task == "relax"
@@ -212,20 +214,6 @@ def read(directory: Path, asked: Asked, wall_time_s: float) -> Calculation:
             {"vasp": record.program or "not stated"},
         ),
     )
-
-
-def failure(label: str, record: ImportedCalculation) -> EngineError:
-    """Return the error of a run that did not come to a sound end, its cause named first."""
-    order = {Severity.FATAL: 0, Severity.WITHHOLDS: 1, Severity.NOTE: 2}
-    quiet = {"stand_in", "single_witness", "level_unknown", "not_read"}
-    reasons = [r for r in record.reasons if r.code.value not in quiet]
-    reasons.sort(key=lambda r: order[r.severity])
-    if not reasons:
-        return EngineError(f"{label}: VASP gave no usable energy.", "Look into its OUTCAR; then rerun it.")
-    first = reasons[0]
-    fixes = f" after {len(record.corrections)} corrections by custodian" if record.corrections else ""
-    what = f"{label}: {first.code.value}: {first.what}{fixes}."
-    return EngineError(what, first.remedy or "Look into the run's directory; then rerun the job.")
 
 
 def executed_level(record: ImportedCalculation, asked: Asked) -> LevelOfTheory:

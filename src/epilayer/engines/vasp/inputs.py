@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from epilayer.engines.vasp import md as vasp_md
-from epilayer.model.errors import EngineError, StructureError
+from epilayer.model.errors import EngineError, SetupError, StructureError
 from epilayer.model.vasp import SystemKind
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def generator(
     elements = [e.symbol for e in structure.composition.elements]
     missing = sorted(e for e in elements if e not in settings.potcars)
     if missing:
-        raise EngineError(
+        raise SetupError(
             f"The level names no pseudopotential for {', '.join(missing)}.",
             f"Add vasp.potcars.{missing[0]} to the level's YAML.",
         )
@@ -214,7 +214,7 @@ def parallel_updates() -> dict[str, Any]:
     updates = dict(SETTINGS.VASP_INCAR_UPDATES)
     foreign = sorted(set(updates) - _PARALLEL)
     if foreign:
-        raise EngineError(
+        raise SetupError(
             f"VASP_INCAR_UPDATES sets {', '.join(foreign)}, which would change every level of theory.",
             "Leave only KPAR, NCORE, NPAR, NSIM there; put the rest into a level of your own.",
         )

@@ -31,9 +31,11 @@ from epilayer.engines.vasp.engine import VaspMaker
 from epilayer.model.base import fingerprint
 from epilayer.model.dynamics import Ensemble, SegmentEnd, Thermostat
 from epilayer.model.errors import EngineError, InputError
+from epilayer.model.failure import FailedRunError
 from epilayer.model.files import write_atomic
 from epilayer.model.imported import Finding, ImportStatus
 from epilayer.model.units import K_B_EV_PER_K
+from epilayer.outputs.run_failure import failure_of, telling_lines
 from epilayer.outputs.vasp import contcar as vasp_contcar
 from epilayer.outputs.vasp.contcar import Contcar, same_frame
 from epilayer.outputs.vasp.vasprun import VasprunStream
@@ -373,16 +375,15 @@ class _Run(segments.SegmentRun[_State]):
             ended = SegmentEnd.WALL_TIME
         if ended is not None and record.status is not ImportStatus.FAILED:
             return ended
-        runner = self.maker.vasp(1, 0)
         named = (
-            runner.failed(self.ran, problem)
+            self.maker.vasp(1, 0).failed(self.ran, problem).failure
             if problem is not None
-            else vasp_executed.failure(self.name, record)
+            else failure_of(self.name, record, telling_lines(self.ran))
         )
-        kept = ""
         if state.step > max(self.first, 0):
-            kept = f" Steps up to {state.step} are kept; the next attempt goes on from there."
-        raise EngineError(named.what + kept, named.remedy)
+            kept = f" Steps up to {state.step} are kept; the next attempt continues from there."
+            named = named.model_copy(update={"what": named.what + kept})
+        raise FailedRunError(named)
 
     def _checkpoint(self, state: _State, log: FrameLog) -> FileReference:
         raw = state.file.raw if state.file is not None else b""

@@ -10,7 +10,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from epilayer.model.errors import EngineError
+from epilayer.model.errors import SetupError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -38,7 +38,7 @@ def check(potcars: Mapping[str, str], functional: str, *, gamma: bool = True) ->
 
     Raises
     ------
-    EngineError
+    SetupError
         With the fix.
     """
     for _, problem in problems(potcars, functional, gamma=gamma):
@@ -48,7 +48,7 @@ def check(potcars: Mapping[str, str], functional: str, *, gamma: bool = True) ->
 
 def problems(
     potcars: Mapping[str, str], functional: str, *, gamma: bool = True
-) -> Iterator[tuple[str, EngineError | None]]:
+) -> Iterator[tuple[str, SetupError | None]]:
     """Yield each thing that is checked, in words, and what is wrong with it."""
     from atomate2 import SETTINGS
 
@@ -70,7 +70,7 @@ def check_lobster() -> None:
 
     Raises
     ------
-    EngineError
+    SetupError
         With the fix.
     """
     problem = lobster_problem()
@@ -78,21 +78,21 @@ def check_lobster() -> None:
         raise problem
 
 
-def lobster_problem() -> EngineError | None:
+def lobster_problem() -> SetupError | None:
     """Return what is wrong with LOBSTER's command, if anything."""
     from atomate2 import SETTINGS
 
     return _command(SETTINGS.LOBSTER_CMD, "LOBSTER_CMD")
 
 
-def potcar_problem(potcars: Mapping[str, str], functional: str) -> EngineError | None:
+def potcar_problem(potcars: Mapping[str, str], functional: str) -> SetupError | None:
     """Return what is wrong with the pseudopotentials, if anything: folder, missing ones, other functional."""
     from pymatgen.core import SETTINGS
 
     root = SETTINGS.get("PMG_VASP_PSP_DIR")
     if not root or not Path(root).is_dir():
         found = f"PMG_VASP_PSP_DIR is {root!r}, no folder" if root else "PMG_VASP_PSP_DIR is not set"
-        return EngineError(
+        return SetupError(
             f"No POTCARs are set up ({found}).",
             "Run once: pmg config -p <your licensed potpaw folder> <target> && "
             "pmg config --add PMG_VASP_PSP_DIR <target>.",
@@ -105,12 +105,12 @@ def potcar_problem(potcars: Mapping[str, str], functional: str) -> EngineError |
         elif not titel.startswith("PAW_PBE ") or titel.split()[1] != symbol:
             foreign.append(f"{element}: {titel}")
     if missing:
-        return EngineError(
+        return SetupError(
             f"POTCAR missing for {', '.join(missing)} ({functional}, looked in {root}).",
             f"Add them under {Path(root) / _FOLDERS[functional]}, or name others in vasp.potcars.",
         )
     if foreign:
-        return EngineError(
+        return SetupError(
             f"POTCAR of another functional or element: {'; '.join(foreign)}.",
             f"Put the PBE datasets of {functional} into {Path(root) / _FOLDERS[functional]}.",
         )
@@ -135,16 +135,16 @@ def _titel(symbol: str, functional: str) -> str | None:
     return found[1] if found else ""
 
 
-def _wrong_binary(command: str, name: str) -> EngineError | None:
+def _wrong_binary(command: str, name: str) -> SetupError | None:
     """Return what is wrong with the build of VASP that a command names."""
     program = _program(command)
     remedy = f"Point it at the right one: export ATOMATE2_{name}='{_EXAMPLES[name]}'."
     if name == "VASP_CMD" and "gam" in program:
-        return EngineError(
+        return SetupError(
             f"{name} names a Gamma-only binary ({command}), which cannot compute the slabs.", remedy
         )
     if "ncl" in program:
-        return EngineError(f"{name} names the non-collinear binary ({command}).", remedy)
+        return SetupError(f"{name} names the non-collinear binary ({command}).", remedy)
     return None
 
 
@@ -156,15 +156,15 @@ def _program(command: str) -> str:
     return Path(words[-1]).name if words else ""
 
 
-def _command(command: str, name: str) -> EngineError | None:
+def _command(command: str, name: str) -> SetupError | None:
     remedy = f"Set it: export ATOMATE2_{name}='{_EXAMPLES[name]}' (or {name} in ~/.atomate2.yaml)."
     try:
         words = shlex.split(os.path.expandvars(command))
     except ValueError as error:
-        return EngineError(f"{name} = {command!r} is no command ({error}).", remedy)
+        return SetupError(f"{name} = {command!r} is no command ({error}).", remedy)
     if not words:
-        return EngineError(f"{name} is empty.", remedy)
+        return SetupError(f"{name} is empty.", remedy)
     for word in (words[0], words[-1]):  # the launcher, and the program it starts
         if shutil.which(word) is None:
-            return EngineError(f"{name} = {command!r}: there is no program {word!r}.", remedy)
+            return SetupError(f"{name} = {command!r}: there is no program {word!r}.", remedy)
     return None

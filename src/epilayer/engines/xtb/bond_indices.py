@@ -15,7 +15,8 @@ from jobflow import Maker, job
 from monty.json import MSONable
 
 from epilayer.model.bonding import BondIndex, BondMeasure, BondsRefused, ElectronicStructure
-from epilayer.model.errors import EngineError, InputError, StructureError
+from epilayer.model.errors import EngineError, InputError, SetupError, StructureError
+from epilayer.model.failure import FailedRunError, Failure, FailureClass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -232,7 +233,7 @@ def _solve(
         from tblite.exceptions import TBLiteRuntimeError
         from tblite.interface import Calculator
     except ImportError as error:
-        raise EngineError(
+        raise SetupError(
             "Bond strength indices need tblite, which is not installed.", "pip install 'epilayer[bonding]'"
         ) from error
     lattice = getattr(structure, "lattice", None)
@@ -270,10 +271,13 @@ def _solve(
             total_ev=float(result.get("energy")) * HARTREE_EV,
         )
     except TBLiteRuntimeError as error:
-        raise EngineError(
-            f"{method} did not converge for {structure.formula} (charge {charge}): {_one_line(error)}.",
-            "Check geometry and charge; try GFN1-xTB, or a higher electronic temperature.",
-        ) from error
+        failure = Failure(
+            kind=FailureClass.SCF,
+            cause="electrons_not_converged",
+            what=f"{method} did not converge for {structure.formula} (charge {charge}): {_one_line(error)}.",
+            remedy="Check geometry and charge; try GFN1-xTB, or a higher electronic temperature.",
+        )
+        raise FailedRunError(failure) from error
     if not all(np.isfinite(m).all() for m in (solved.overlap, solved.density, solved.energies_ev)):
         raise EngineError(
             f"{method} gave numbers that are not finite for {structure.formula}.",

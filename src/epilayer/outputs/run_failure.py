@@ -1,0 +1,177 @@
+"""Why a run failed: from a judged record, or a line of a log, to the one value that everything reads."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, assert_never
+
+from epilayer.model.failure import Failure, FailureClass
+from epilayer.model.imported import Finding, Severity, VaspError
+from epilayer.outputs.vasp.error_messages import TEXTS, errors_in
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from epilayer.model.imported import ImportedCalculation, Reason
+
+_SEVERITIES = (Severity.FATAL, Severity.WITHHOLDS, Severity.NOTE)
+_LOGS = (
+    "stderr.log",
+    "std_err.txt",
+    "vasp.out",
+    "std_err_lobster.txt",
+    "lobster.out",
+    "lobsterout",
+    "stdout.log",
+)
+_TAIL_LINES, _TAIL_BYTES = 40, 64 << 10
+_MOST_LINES, _LINE_LENGTH = 6, 180
+_SAID_OF_EVERY_RUN = frozenset(
+    {Finding.STAND_IN, Finding.SINGLE_WITNESS, Finding.LEVEL_UNKNOWN, Finding.NOT_READ}
+)
+
+
+def failure_of(label: str, record: ImportedCalculation, telling: Iterable[tuple[str, str]] = ()) -> Failure:
+    """Return why a run did not come to a sound end.
+
+    Parameters
+    ----------
+    label
+        Name of the calculation, for the sentence.
+    record
+        What its files say.
+    telling
+        Lines of its logs, each with the name of the log.
+    """
+    lines = tuple(telling)
+    reasons = sorted((r for r in record.reasons if r.code not in _SAID_OF_EVERY_RUN), key=_rank)
+    if not reasons:
+        return Failure(
+            kind=FailureClass.OTHER,
+            cause="no_energy",
+            what=f"{label}: the run gave no usable energy.",
+            remedy="Look into its log files; then rerun the job.",
+            telling=lines,
+        )
+    first = reasons[0]
+    fixes = f" after {len(record.corrections)} corrections by custodian" if record.corrections else ""
+    return Failure(
+        kind=class_of(first.code),
+        cause=first.code.value,
+        what=f"{label}: {first.code.value}: {first.what}{fixes}.",
+        remedy=first.remedy or "Look into the run's directory; then rerun the job.",
+        telling=lines,
+    )
+
+
+def telling_lines(directory: Path) -> tuple[tuple[str, str], ...]:
+    """Return the last lines of a run's logs that name an error, and the last one of standard error.
+
+    Returns
+    -------
+    tuple
+        Name of the log and line, each line once.
+    """
+    found: dict[str, str] = {}
+    for name in _LOGS:
+        lines = [line.strip() for line in tail(directory / name).splitlines() if line.strip()]
+        # A traceback repeats the source; what was raised stands at its end.
+        named = [line for line in lines if not line.startswith(("raise ", "File ")) and in_text(line)]
+        if name == _LOGS[0] and lines:
+            named = [*named[-_MOST_LINES:], lines[-1]]
+        for line in named[-_MOST_LINES:]:
+            found.setdefault(shortened(line), name)
+    return tuple((name, line) for line, name in list(found.items())[:_MOST_LINES])
+
+
+def shortened(line: str) -> str:
+    """Return a line of a log, cut where it is too long to show."""
+    return line if len(line) <= _LINE_LENGTH else line[: _LINE_LENGTH - 1] + "…"
+
+
+def tail(path: Path) -> str:
+    """Return the last lines of a log, without reading all of a long one; nothing where there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, 2) - _TAIL_BYTES))
+            text = file.read().decode("utf-8", errors="replace")
+    except OSError:
+        return ""
+    return "\n".join(deque(text.splitlines(), maxlen=_TAIL_LINES))
+
+
+def in_text(text: str) -> tuple[VaspError, FailureClass] | None:
+    """Return the error that a program, MPI or the scheduler names in a text, and its class.
+
+    >>> in_text("slurmstepd: error: Detected 1 oom_kill event in StepId=1.batch.")[1].value
+    'out_of_memory'
+    """
+    found = sorted(errors_in(text.encode(), "", finished=False), key=_rank)
+    if not found or not isinstance(found[0].code, VaspError):
+        return None
+    return found[0].code, class_of(found[0].code)
+
+
+def _rank(reason: Reason) -> tuple[int, int]:
+    """Order reasons: severe ones first, then what ends a run from outside; what merely follows last."""
+    kind = class_of(reason.code)
+    if kind.outside:
+        place = 0
+    elif kind is FailureClass.OTHER or (
+        isinstance(reason.code, VaspError) and reason.severity is Severity.NOTE
+    ):
+        place = 3
+    else:  # a crash follows from what was named before it, and a run that ended early says little
+        follows = {FailureClass.CRASH, FailureClass.LOST}
+        place = 2 if kind in follows or reason.code is Finding.ELECTRONS_NOT_CONVERGED else 1
+    return _SEVERITIES.index(reason.severity), place
+
+
+def class_of(code: VaspError | Finding) -> FailureClass:  # noqa: C901, PLR0911  (a total map)
+    """Return the class of failure that an error of a program, or a finding in its files, stands for."""
+    match code:
+        case VaspError():
+            return TEXTS[code].kind
+        case Finding.STOPPED_ON_REQUEST:
+            return FailureClass.WALLTIME
+        case Finding.ELECTRONS_NOT_CONVERGED | Finding.SCF_NEVER_CONVERGES:
+            return FailureClass.SCF
+        case Finding.IONS_NOT_CONVERGED:
+            return FailureClass.IONIC
+        case Finding.ENERGY_NOT_READABLE:
+            return FailureClass.ELECTRONIC_ALGORITHM
+        case Finding.IONIC_STEP_TOO_LARGE | Finding.ENERGY_POSITIVE:
+            return FailureClass.LARGE_STEP
+        case Finding.NOT_SELF_CONSISTENT | Finding.COHP_DISABLED | Finding.NO_BONDS:
+            return FailureClass.INPUT
+        case Finding.SPILLING_ABOVE_LIMIT | Finding.SPILLING_UNKNOWN | Finding.BAND_OVERLAP:
+            return FailureClass.CODE_ERROR
+        case (
+            Finding.NOT_STARTED
+            | Finding.NOT_FINISHED
+            | Finding.NO_IONIC_STEP
+            | Finding.FILE_TRUNCATED
+            | Finding.MD_SHORT
+            | Finding.SPIN_CHANNEL_MISSING
+        ):
+            return FailureClass.LOST
+        case (
+            Finding.ENERGY_INCONSISTENT
+            | Finding.CONVERGENCE_NOT_STATED
+            | Finding.FILES_DISAGREE
+            | Finding.SINGLE_WITNESS
+            | Finding.FILE_DAMAGED
+            | Finding.FILE_UNREADABLE
+            | Finding.NOT_RECOGNISED
+            | Finding.NOT_READ
+            | Finding.INPUT_EDITED
+            | Finding.LEVEL_UNKNOWN
+            | Finding.MACHINE_LEARNED
+            | Finding.MOMENTS_NOT_READABLE
+            | Finding.STAND_IN
+            | Finding.IMPORT_CRASHED
+        ):
+            return FailureClass.OTHER
+        case _:
+            assert_never(code)
