@@ -42,13 +42,14 @@ import pymatgen.core
 from monty.json import MontyDecoder
 
 from epilayer import Study
-from epilayer.cli.cluster import _launcher
 from epilayer.cli.common import out
-from epilayer.cli.links import chains_of, show_chain
+from epilayer.cli.links import show_chain
 from epilayer.cli.progress import trajectory_table
-from epilayer.cli.rehearsal import set_up
 from epilayer.flows.transport import TransportMaker, TransportPlan, begun, hold_host
 from epilayer.model.dynamics import DynamicsSettings
+from epilayer.study.chains import chains_of
+from epilayer.study.cluster import launcher_of
+from epilayer.study.rehearsal import set_up
 from epilayer.study.trajectories import in_progress
 from epilayer.trajectory.log import TRAJECTORY, TrajectoryFolder
 from epilayer.trajectory.store import Trajectory
@@ -123,7 +124,7 @@ class Drill:
         (folder / "slurm" / "drill" / "preamble.sh").write_text(preamble, encoding="utf-8")
         self.study = Study.open(folder)
         self.queue = self.study.cluster_queue(patience_s=120.0)
-        self.launcher = _launcher(self.study, self.queue)
+        self.launcher = launcher_of(self.study, self.queue)
         self.flow = self._flow(steps)
         self.seen: list[int] = []
         """Step that had been computed when each link was struck."""
@@ -213,18 +214,18 @@ class Drill:
         (chain,) = chains_of(self.launcher, self.folder, None)
         show_chain(chain)
         course = self.trajectory()
-        with Trajectory(course.path / TRAJECTORY) as cut, Trajectory(self.uncut() / TRAJECTORY) as whole:
-            exact = cut.steps().tolist() == list(range(course.steps + 1)) and len(cut) == len(whole)
+        with Trajectory(course.folder / TRAJECTORY) as cut, Trajectory(self.uncut() / TRAJECTORY) as whole:
+            exact = cut.steps().tolist() == list(range((course.steps or 0) + 1)) and len(cut) == len(whole)
             apart = float(np.abs(cut.positions() - whole.positions()).max()) if exact else float("nan")
         again = [seen - int(run["first_step"]) for seen, run in zip(self.seen, course.runs[1:], strict=False)]
-        working = [link for link in chain["links"] if link["steps"] is not None]
+        working = [link for link in chain.links if link.steps is not None]
         return Verdict(
-            [link["gap_s"] for link in working if link["gap_s"] is not None],
-            len(chain["links"]) - len(working),
-            max([0, *again, *(link["lost_steps"] or 0 for link in working)]),
+            [link.gap_s for link in working if link.gap_s is not None],
+            len(chain.links) - len(working),
+            max([0, *again, *(link.lost_steps or 0 for link in working)]),
             exact,
             apart,
-            [link["state"] for link in chain["links"]],
+            [link.state for link in chain.links],
         )
 
 

@@ -26,11 +26,11 @@ sys.path[:0] = [str(HERE), str(ROOT / "src")]
 os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), str(ROOT / "src")])
 
 from epilayer import Study
-from epilayer.cli.cluster import _launcher
 from epilayer.launch import processes
 from epilayer.launch.base import JobState, Outcome
 from epilayer.launch.processes import job_id_of
 from epilayer.model.errors import QueueError
+from epilayer.study.cluster import launcher_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -97,7 +97,7 @@ class ClusterStudy:
             (folder / "epilayer.yaml").write_text("queue: drill\n", encoding="utf-8")
         self.study = Study.open(folder)
         self.queue = self.study.cluster_queue(patience_s=120.0)
-        self.launcher = _launcher(self.study, self.queue)
+        self.launcher = launcher_of(self.study, self.queue)
         self.policies = self.study.recovery()
         self.first: dict[int, str] = {}
         """The class that the policies saw first, by job."""

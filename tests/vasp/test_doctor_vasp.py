@@ -23,9 +23,9 @@ def used(tmp_path: Path) -> Study:
 
 def faults(used: Study) -> dict[str, tuple[str, str]]:
     """What the checks of the engine find wrong: name, what was found, fix."""
-    from epilayer.cli.studies import _vasp_checks
+    from epilayer.study.doctor import vasp_checks
 
-    return {name: (found, fix) for name, ok, found, fix in _vasp_checks(used, "vasp") if not ok}
+    return {name: (found, fix) for name, ok, found, fix in vasp_checks(used, "vasp") if not ok}
 
 
 def change(patch: pytest.MonkeyPatch, **settings: str) -> None:

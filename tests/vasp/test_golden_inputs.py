@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from epilayer import Study
-from epilayer.cli.inputs import write_inputs
 from epilayer.study.config import Settings
+from epilayer.study.workflows import write_inputs
 from golden import lines, unreviewed, written_beside
 
 ROOT = Path(__file__).parents[2]

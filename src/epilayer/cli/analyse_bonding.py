@@ -21,8 +21,8 @@ from epilayer.cli.common import (
     out,
     print_json,
 )
-from epilayer.cli.pictures import check_names
 from epilayer.model.errors import InputError, UnknownNameError
+from epilayer.study.pictures import check_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

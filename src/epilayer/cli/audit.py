@@ -94,7 +94,7 @@ def _audited(
 
 
 def _workflow(used: Study, name: str, level_name: str | None, settings: Sequence[str]) -> dict[str, Any]:
-    from epilayer.cli.inputs import write_inputs
+    from epilayer.study.workflows import write_inputs
 
     try:
         used.workflow(name)

@@ -10,21 +10,18 @@ from rich.markup import escape
 from rich.table import Table
 
 from epilayer.cli.build_pore import pore
-from epilayer.cli.common import JsonOption, err, out, print_json
-from epilayer.cli.pictures import HtmlOption, PngOption, check_names, draw
-from epilayer.model.errors import InputError
-from epilayer.study.user_structures import (
+from epilayer.cli.common import JsonOption, err, out, print_json, study
+from epilayer.cli.options import (
+    HtmlOption,
     MillerCommand,
     MillerOption,
     OutputOption,
+    PngOption,
     SpeciesOption,
-    cathode_of,
-    check_format,
-    facet_of,
-    is_file,
-    ligand_of,
-    slab_of,
 )
+from epilayer.model.errors import InputError
+from epilayer.study.pictures import check_names, draw
+from epilayer.study.user_structures import cathode_of, check_format, facet_of, is_file, ligand_of, slab_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,7 +87,7 @@ def slab(
 
     check_names(png, html)
     check_format(output)
-    material = cathode_of(source, oxidation, keep, species)
+    material = cathode_of(study().catalogue, source, oxidation=oxidation, keep=keep, species=species)
     facet = facet_of(material, miller, thickness_ang=thickness_ang, vacuum_ang=vacuum_ang, hold_ang=hold_ang)
     with err.status("Cutting ..."):
         choices = slabs.admissible(material, facet)
@@ -189,7 +186,7 @@ def adsorbates(
     single = output is not None and is_file(str(output))
     if output is not None and not single and output.suffix:
         raise InputError(f"{output}: cannot tell the format.", "Name it .cif or .vasp, or name a folder.")
-    molecule = ligand_of(ligand, charge, multiplicity)
+    molecule = ligand_of(study().catalogue, ligand, charge, multiplicity)
     with err.status("Placing ..."):
         clean = _clean_slab(source, miller, hold_ang, species)
         placed = poses.generate(
@@ -256,7 +253,7 @@ def _clean_slab(source: str, miller: str | None, hold_ang: float | None, species
         return slabs.hold_bottom(given, 4.0 if hold_ang is None else hold_ang)
     if miller is None:
         raise InputError(f"Which facet of {source}?", "Add --miller 0 0 1, or give a slab file.")
-    material = cathode_of(source, None, None)
+    material = cathode_of(study().catalogue, source)
     facet = facet_of(material, miller, hold_ang=hold_ang)
     cut = slabs.cut(material, facet, termination=surfaces.lowest_termination(material, facet))
     return slabs.hold_bottom(cut.structure, facet.hold_thickness_ang, where=facet.hold)

@@ -9,17 +9,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from epilayer.cli.build import write_structure
-from epilayer.cli.common import JsonOption, err, out, print_json
-from epilayer.cli.pictures import HtmlOption, PngOption, check_names, draw
-from epilayer.study.user_structures import (
-    MillerOption,
-    OutputOption,
-    SpeciesOption,
-    cathode_of,
-    check_format,
-    facet_of,
-    mof_of,
-)
+from epilayer.cli.common import JsonOption, err, out, print_json, study
+from epilayer.cli.options import HtmlOption, MillerOption, OutputOption, PngOption, SpeciesOption
+from epilayer.study.pictures import check_names, draw
+from epilayer.study.user_structures import cathode_of, check_format, facet_of, mof_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +64,10 @@ def match(
 
     check_names(png, html)
     check_format(output)
-    material, film = cathode_of(cathode, oxidation, None, species), mof_of(mof)
+    material, film = (
+        cathode_of(study().catalogue, cathode, oxidation=oxidation, species=species),
+        mof_of(study().catalogue, mof),
+    )
     facet = facet_of(material, miller)
     with err.status("Matching ..."):
         framework = crystals.framework(film)

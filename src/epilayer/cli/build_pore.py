@@ -11,8 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from epilayer.cli.common import JsonOption, err, out, print_json, study
-from epilayer.cli.pictures import HtmlOption, PngOption, check_names, draw
+from epilayer.cli.options import HtmlOption, PngOption
 from epilayer.model.errors import InputError
+from epilayer.study.pictures import check_names, draw
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure

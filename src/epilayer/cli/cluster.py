@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import sys
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
 from epilayer.cli.common import JsonOption, out, print_json, report_checks, study
-from epilayer.cli.pilots import launch_pilots, pilot, program_in
 from epilayer.cli.recipe import recipe
-from epilayer.model.errors import EpilayerError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable
 
-    from epilayer import Study
-    from epilayer.launch.cluster import ClusterLauncher, Submission, SyncReport
-    from epilayer.launch.fireworks import FireworksQueue
-    from epilayer.model.cluster import Recovery
+    from epilayer.launch.cluster import Submission, SyncReport
 
 app = typer.Typer(help="Run the queue on a SLURM cluster: launch, watch, sync, doctor.", no_args_is_help=True)
 app.command()(recipe)
-app.command()(pilot)
 
 LimitOption = Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Submit at most so many.")]
 RecoverOption = Annotated[
@@ -36,7 +28,6 @@ RecoverOption = Annotated[
 ]
 FAILED_EXIT = 3
 UNFINISHED_EXIT = 6
-_PATIENCE_S = 1800.0
 
 
 @app.command()
@@ -64,21 +55,67 @@ def launch(
     Example: [cyan]epilayer cluster launch --dry-run[/],
     [cyan]epilayer cluster launch --pilot mycluster --pilots 3 --workers 2[/]
     """
+    from epilayer.launch.cluster import as_json as plain
+    from epilayer.study.cluster import launcher_of, pilot_script
+
     used = study()
     if pilot_on is not None:
-        launch_pilots(used, pilot_on, pilots, workers, dry_run=dry_run, as_json=as_json)
+        if dry_run:
+            sys.stdout.write(pilot_script(used, pilot_on, workers))
+        else:
+            _launch_pilots(pilot_on, pilots, workers, as_json=as_json)
         return
-    launcher = _launcher(used, used.cluster_queue())
+    launcher = launcher_of(used, used.cluster_queue())
     if dry_run:
-        _show_scripts(launcher.plan(limit), as_json=as_json)
+        planned = launcher.plan(limit)
+        if as_json:
+            print_json([plain(one) for one in planned])
+        else:
+            _show_scripts(planned)
         return
     report = launcher.sync(used.recovery() if recover else None)
     submitted = launcher.launch(limit)
     if as_json:
-        print_json({"sync": dataclasses.asdict(report), "submitted": [_plain(one) for one in submitted]})
+        print_json({"sync": dataclasses.asdict(report), "submitted": [plain(one) for one in submitted]})
         return
     _show_sync(report)
     _show_submitted(submitted)
+
+
+def _launch_pilots(name: str, pilots: int, workers: int, *, as_json: bool) -> None:
+    from epilayer.study.cluster import submit_pilots
+
+    used = study()
+    report = submit_pilots(used, name, pilots, workers)
+    if as_json:
+        print_json(dataclasses.asdict(report))
+        return
+    out.print(f"Locks on {escape(str(used.state))}: {escape(report.locks)}.", soft_wrap=True)
+    for job, why in report.put_back:
+        out.print(f"Put back #{job}: {escape(why)}", soft_wrap=True)
+    new = f"submitted SLURM jobs {', '.join(report.pilots)}" if report.pilots else "no more are needed"
+    out.print(f"{report.there_before} pilots of {workers} workers were there; {new}.", soft_wrap=True)
+
+
+@app.command()
+def pilot(
+    cluster: Annotated[str, typer.Option("--cluster", help="Whose profile says how long jobs take.")],
+    workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Worker processes.")] = 1,
+) -> None:
+    """Work on the embedded queue for as long as the allocation lasts; a pilot's batch script calls this.
+
+    On SLURM `launch --pilot` writes that script. Under PBS or SGE it is yours (slurm/elsewhere).
+
+    Example: [cyan]epilayer cluster pilot --cluster mycluster --workers 2[/]
+    """
+    from epilayer.cli.runs import run_queue, show_ran
+    from epilayer.study.cluster import pilot_allocation
+
+    used = study()
+    began_s = time.monotonic()
+    allocation = pilot_allocation(used, cluster, workers)
+    report = run_queue(used, workers, quiet=False, allocation=allocation)
+    show_ran(report, time.monotonic() - began_s, used.harvest())
 
 
 @app.command()
@@ -97,88 +134,43 @@ def watch(
 
     Example: [cyan]epilayer cluster watch[/]
     """
+    from epilayer.study import cluster
+
     used = study()
-    queue = used.cluster_queue(patience_s=_PATIENCE_S)
-    launcher = _launcher(used, queue)
-    policies = used.recovery() if recover else None
-    shown, failures = "", _Failures(queue)
-    while True:
-        there = _step(launcher, policies, limit, as_json=as_json)
-        counts = {state.value: n for state, n in queue.counts().items() if n}
-        failures.tell(as_json=as_json)
-        line = _progress(counts, there)
-        if line != shown:
-            shown = line
-            _say(f"{time.strftime('%H:%M:%S')}  {line}", as_json=as_json)
-        if not counts.get("READY") and not counts.get("RUNNING"):
-            break
-        time.sleep(poll_s or launcher.cluster.poll_s)
+    queue = used.cluster_queue(patience_s=cluster.PATIENCE_S)
+    launcher = cluster.launcher_of(used, queue)
+    shown, counts = "", {}
+    for step in cluster.watch(launcher, used.recovery() if recover else None, limit=limit, poll_s=poll_s):
+        counts = dict(step.counts)
+        if step.problem:
+            _say(step.problem, as_json=as_json)
+        if step.sync is not None and not as_json:
+            _show_sync(step.sync, quiet=True)
+            _show_submitted(step.submitted)
+        for job in step.failed:
+            _say(f"Failed #{job.number} {job.name}: {job.cause or 'no cause'}", as_json=as_json)
+        if str(step) != shown:
+            shown = str(step)
+            _say(f"{time.strftime('%H:%M:%S')}  {shown}", as_json=as_json)
     stored = used.harvest(queue)
     if as_json:
         print_json({"counts": counts, "records_stored": stored})
     else:
-        out.print(f"Nothing is left that can run; {stored} new records.")
-        for line in queue.why_left():
-            out.print(f"  {escape(line)}", soft_wrap=True)
-        if counts.get("FAILED"):
-            out.print(
-                "See why: [cyan]epilayer rerun --failed --dry-run[/]; then without --dry-run, and watch again"
-            )
+        _show_end(counts, stored, queue.why_left())
     if counts.get("FAILED"):
         raise typer.Exit(FAILED_EXIT)
     if counts.get("WAITING") or counts.get("PAUSED"):
         raise typer.Exit(UNFINISHED_EXIT)
 
 
-class _Failures:
-    """Tells of each failure once, when it is first seen."""
-
-    def __init__(self, queue: FireworksQueue) -> None:
-        self.queue = queue
-        self.told: set[tuple[int, int]] = set()
-
-    def tell(self, *, as_json: bool) -> None:
-        """Say which jobs have failed since the last look, and why."""
-        from epilayer.launch.base import JobState
-
-        for job in self.queue.jobs(state=JobState.FAILED):
-            if (job.number, job.attempts) not in self.told:
-                self.told.add((job.number, job.attempts))
-                _say(f"Failed #{job.number} {job.name}: {job.cause or 'no cause'}", as_json=as_json)
-
-
-def _progress(counts: dict[str, int], at_scheduler: int) -> str:
-    """Say in one line how far the work is, and where the rest of it stands."""
-    running, ready = counts.get("RUNNING", 0), counts.get("READY", 0)
-    pending = min(ready, max(0, at_scheduler - running))
-    parts = {
-        "running": running,
-        "in the scheduler's queue": pending,
-        "ready": ready - pending,
-        "waiting for others": counts.get("WAITING", 0),
-        **{name: counts.get(name.upper(), 0) for name in ("paused", "failed", "cancelled", "stopped")},
-    }
-    rest = [f"{n} {what}" for what, n in parts.items() if n]
-    return ", ".join([f"{counts.get('COMPLETED', 0)} of {sum(counts.values())} done", *rest])
-
-
-def _step(launcher: ClusterLauncher, policies: Recovery | None, limit: int | None, *, as_json: bool) -> int:
-    """Reconcile and submit once; return how many batch jobs the scheduler has.
-
-    Where the scheduler or the database is away, say so: it comes back.
-    """
-    try:
-        report = launcher.sync(policies)
-        submitted = launcher.launch(limit)
-    except InputError:
-        raise
-    except EpilayerError as error:
-        _say(str(error), as_json=as_json)
-        return 0
-    if not as_json:
-        _show_sync(report, quiet=True)
-        _show_submitted(submitted)
-    return report.queued + len(submitted)
+def _show_end(counts: dict[str, int], stored: int, why_left: Iterable[str]) -> None:
+    out.print(f"Nothing is left that can run; {stored} new records.")
+    for line in why_left:
+        out.print(f"  {escape(line)}", soft_wrap=True)
+    if counts.get("FAILED"):
+        out.print(
+            "See why: [cyan]epilayer rerun --failed --dry-run[/]; then without --dry-run, and watch again"
+        )
 
 
 @app.command()
@@ -187,9 +179,11 @@ def sync(*, recover: RecoverOption = True, as_json: JsonOption = False) -> None:
 
     Example: [cyan]epilayer cluster sync[/]
     """
+    from epilayer.study.cluster import launcher_of
+
     used = study()
     queue = used.cluster_queue()
-    report = _launcher(used, queue).sync(used.recovery() if recover else None)
+    report = launcher_of(used, queue).sync(used.recovery() if recover else None)
     stored = used.harvest(queue)
     if as_json:
         print_json({**dataclasses.asdict(report), "records_stored": stored})
@@ -208,12 +202,14 @@ def links(
 
     Example: [cyan]epilayer cluster links[/]
     """
-    from epilayer.cli.links import chains_of, show_chain
+    from epilayer.cli.links import chain_json, show_chain
+    from epilayer.study.chains import chains_of
+    from epilayer.study.cluster import launcher_of
 
     used = study()
-    found = chains_of(_launcher(used, used.cluster_queue()), used.root, job)
+    found = chains_of(launcher_of(used, used.cluster_queue()), used.root, job)
     if as_json:
-        print_json(found)
+        print_json([chain_json(chain) for chain in found])
         return
     if not found:
         out.print("No chain has begun: the cluster's profile says which jobs begin one (chains).")
@@ -232,7 +228,7 @@ def doctor(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Check what jobs will meet on the cluster, and say how to mend what is wrong.
+    """Check what jobs will meet on the cluster, and say how to correct what is wrong.
 
     The scheduler, what it accepts (partition, account, qos, limits), the database or the file locks, free
     space and clocks; and the preamble, with VASP, POTCARs and LOBSTER after it, on a compute node where one
@@ -240,15 +236,11 @@ def doctor(
 
     Example: [cyan]epilayer cluster doctor[/], [cyan]epilayer cluster doctor --pilot mycluster --json[/]
     """
+    from epilayer.study.cluster import profile_of
     from epilayer.study.cluster_doctor import checks
 
     used = study()
-    if pilot_on is not None:
-        cluster = used.catalogue.cluster(pilot_on, pilot=True)
-    elif used.cluster is not None:
-        cluster = used.cluster
-    else:
-        raise _not_on_a_cluster()
+    cluster = profile_of(used, pilot_on)
     report_checks(checks(used, cluster, pilots=pilot_on is not None), as_json=as_json)
 
 
@@ -261,96 +253,14 @@ def rocket(
 
     Example: [cyan]epilayer cluster launch --dry-run[/] shows the script around it
     """
-    from epilayer.launch.batch_worker import Place, Rocket, fly
+    from epilayer.study.cluster import run_batch_job
 
-    used = study()
-    queue = used.cluster_queue(patience_s=_PATIENCE_S)
-    if used.cluster is None:  # said by cluster_queue; for the type checker
-        raise typer.Exit(2)
-    own: Iterable[int] = () if fw_id is None else (fw_id,)
-    if chain is not None:
-        own = _link_work(used, queue, chain)
-    place = Place(
-        os.environ.get("SLURM_JOB_ID", "0"),
-        used.cluster.signal_ahead_s,
-        used.cluster.pack,
-        restarts=int(os.environ.get("SLURM_RESTART_COUNT", "0")),
-    )
-    code, said = fly(Rocket(queue, used.jobstore().as_dict(), place, own, _ask_to_stop))
-    sys.stdout.write(said + "\n")
+    code, text = run_batch_job(study(), fw_id, chain)
+    sys.stdout.write(text + "\n")
     raise typer.Exit(code)
 
 
-def _link_work(used: Study, queue: FireworksQueue, chain: int) -> Iterator[int]:
-    """Return what a link of a chain is to run; the batch job's log tells where the scheduler is away."""
-    launcher, policies = _launcher(used, queue), used.recovery()
-
-    def reconcile() -> bool:
-        try:
-            launcher.sync(policies)
-        except EpilayerError as error:
-            sys.stdout.write(f"epilayer: {error}\n")
-            return False
-        return True
-
-    return launcher.chains.work(chain, reconcile)
-
-
-def _ask_to_stop(directory: Path) -> None:
-    from epilayer.engines.processes import ask_to_stop
-
-    ask_to_stop(directory)
-
-
-def _launcher(used: Study, queue: FireworksQueue) -> ClusterLauncher:
-    from epilayer.launch.cluster import ClusterLauncher
-    from epilayer.launch.slurm import Slurm
-
-    cluster = used.cluster
-    if cluster is None:
-        raise _not_on_a_cluster()
-    return ClusterLauncher(
-        queue,
-        cluster,
-        Slurm(),
-        template=used.batch_text("job.sh.j2"),
-        preamble=used.batch_text(cluster.preamble),
-        command=f"{program_in(used, cluster)} cluster rocket",
-        output_of=_outputs(used),
-    )
-
-
-def _not_on_a_cluster() -> InputError:
-    return InputError(
-        "This study's queue is the embedded one.",
-        "Name a cluster in epilayer.yaml (queue: NAME), or use pilots (--pilot NAME).",
-    )
-
-
-def _outputs(used: Study) -> Callable[[str], Any]:
-    """Return a look into the JobStore that connects on first use, and forgives what is not there."""
-    stores: list[Any] = []
-
-    def output_of(uuid: str) -> Any:  # noqa: ANN401  (whatever a job put out)
-        if not stores:
-            stores.append(used.jobstore())
-            stores[0].connect()
-        found = stores[0].query_one({"uuid": uuid}, ["output"], sort={"index": -1})
-        return found["output"] if found else None
-
-    return output_of
-
-
-def _plain(submission: Submission) -> dict[str, Any]:
-    from epilayer.launch.cluster import as_json
-
-    return as_json(submission)
-
-
-def _show_scripts(planned: list[Submission], *, as_json: bool) -> None:
-    if as_json:
-        print_json([_plain(one) for one in planned])
-        return
+def _show_scripts(planned: list[Submission]) -> None:
     if not planned:
         out.print("Nothing is ready. Submit a workflow: [cyan]epilayer submit paper_adsorption[/]")
     for one in planned:

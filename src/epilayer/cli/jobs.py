@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
-from epilayer.cli.common import JsonOption, out, print_json, study
+from epilayer.cli.common import JsonOption, fact_grid, job_json, out, plain_table, print_json, study
 from epilayer.model.errors import InputError, UnknownNameError
+from epilayer.outputs.run_failure import tail as log_tail
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from rich.console import RenderableType
 
     from epilayer.launch.base import Attempt, JobInfo, JobState
 
@@ -41,24 +40,17 @@ def list_jobs(
     """
     jobs = study().queue().jobs(state=_state(state), flow=flow, name=name, limit=limit)
     if as_json:
-        print_json([_plain(j) for j in jobs])
+        print_json([job_json(j) for j in jobs])
         return
     if not jobs:
         out.print("No such jobs.")
         return
-    table = Table(box=None, pad_edge=False)
-    for heading in ("job", "state", "tries", "took", "name", "cause"):
-        table.add_column(heading, justify="right" if heading in ("job", "tries", "took") else "left")
-    for job in jobs:
-        table.add_row(
-            str(job.number),
-            _coloured(job.state),
-            str(job.attempts),
-            _took(job),
-            escape(job.name),
-            escape(job.cause or ""),
-        )
-    out.print(table)
+    headings = ("job", "state", "tries", "took", "name", "cause")
+    rows = [
+        (str(job.number), _coloured(job.state), str(job.attempts), _took(job), job.name, job.cause or "")
+        for job in jobs
+    ]
+    out.print(plain_table(headings, rows, right=("job", "tries", "took")))
 
 
 @app.command()
@@ -70,10 +62,9 @@ def show(ref: JobArgument, *, as_json: JsonOption = False) -> None:
     queue = study().queue()
     job, attempts = queue.job(ref), queue.attempts(ref)
     if as_json:
-        print_json({**_plain(job), "attempts": [_plain_attempt(a) for a in attempts]})
+        print_json({**job_json(job), "attempts": [_attempt_json(a) for a in attempts]})
         return
-    grid = Table.grid(padding=(0, 2))
-    for key, value in (
+    facts: tuple[tuple[str, RenderableType], ...] = (
         ("job", f"{job.number}  {job.name}"),
         ("state", _coloured(job.state)),
         ("cause", job.cause or ""),
@@ -84,27 +75,24 @@ def show(ref: JobArgument, *, as_json: JsonOption = False) -> None:
         ("function", job.function),
         ("flows", ", ".join(job.flows)),
         ("created", f"{job.created:%Y-%m-%d %H:%M:%S}"),
-    ):
-        if value:
-            grid.add_row(f"[bold]{key}[/]", value if key == "state" else escape(value))
-    out.print(grid)
+    )
+    out.print(fact_grid((key, value) for key, value in facts if value))
     if not attempts:
         out.print("No attempt yet.")
         return
-    table = Table(title="attempts", title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for heading in ("no", "outcome", "started", "took", "directory", "cause"):
-        table.add_column(heading, overflow="fold")
-    for a in attempts:
-        took = f"{(a.ended - a.started).total_seconds():.1f} s" if a.ended else ""
-        table.add_row(
+    headings = ("no", "outcome", "started", "took", "directory", "cause")
+    rows = [
+        (
             str(a.number),
             a.outcome.value,
             f"{a.started:%m-%d %H:%M:%S}",
-            took,
+            _took(a),
             str(a.directory),
-            escape(a.cause or ""),
+            a.cause or "",
         )
-    out.print(table)
+        for a in attempts
+    ]
+    out.print(plain_table(headings, rows, title="attempts"))
     out.print(f"Logs: [cyan]epilayer jobs log {job.number}[/]")
 
 
@@ -129,8 +117,9 @@ def log(
     chosen = numbers[attempt] if attempt is not None else attempts[-1]
     for path in (chosen.stdout, chosen.stderr):
         out.print(f"[bold]{path}[/]")
-        for line in _tail(path, lines):
-            out.print(line, markup=False, soft_wrap=True)
+        tail = log_tail(path, lines) if path.is_file() else "(no such file)"
+        if tail:
+            out.print(tail, markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -144,10 +133,11 @@ def tree(flow: FlowOption = None, *, as_json: JsonOption = False) -> None:
     queue = study().queue()
     rows = lay_out(queue.jobs(flow=flow), queue.edges(flow))
     if as_json:
-        print_json([{"depth": depth, **_plain(job)} for depth, job in rows])
+        print_json([{"depth": depth, **job_json(job)} for depth, job in rows])
         return
     for depth, job in rows:
-        out.print(f"{'  ' * depth}{job.number:>4} {_coloured(job.state)} {escape(job.name)}", soft_wrap=True)
+        line = Text.assemble(f"{'  ' * depth}{job.number:>4} ", _coloured(job.state), f" {job.name}")
+        out.print(line, soft_wrap=True)
 
 
 def _state(text: str | None) -> JobState | None:
@@ -161,51 +151,16 @@ def _state(text: str | None) -> JobState | None:
     return known[text.lower()]
 
 
-def _tail(path: Path, lines: int) -> list[str]:
-    try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            return [line.rstrip("\n") for line in deque(file, maxlen=lines)]
-    except FileNotFoundError:
-        return ["(no such file)"]
-
-
-def _took(job: JobInfo) -> str:
-    if job.started is None or job.ended is None:
+def _took(ran: JobInfo | Attempt) -> str:
+    if ran.started is None or ran.ended is None:
         return ""
-    return f"{(job.ended - job.started).total_seconds():.1f} s"
+    return f"{(ran.ended - ran.started).total_seconds():.1f} s"
 
 
-def _coloured(state: JobState) -> str:
-    style = _STYLE.get(state.value)
-    return f"[{style}]{state.value.lower()}[/]" if style else state.value.lower()
+def _coloured(state: JobState) -> Text:
+    return Text(state.value.lower(), _STYLE.get(state.value, ""))
 
 
-def _plain(job: JobInfo) -> dict[str, Any]:
-    return {
-        "number": job.number,
-        "uuid": job.uuid,
-        "index": job.index,
-        "name": job.name,
-        "state": job.state.value,
-        "attempts": job.attempts,
-        "cause": job.cause,
-        "failure": job.failure.model_dump(mode="json") if job.failure else None,
-        "flows": list(job.flows),
-        "started": job.started,
-        "ended": job.ended,
-        "metadata": dict(job.metadata),
-    }
-
-
-def _plain_attempt(attempt: Attempt) -> dict[str, Any]:
-    return {
-        "number": attempt.number,
-        "outcome": attempt.outcome.value,
-        "cause": attempt.cause,
-        "failure": attempt.failure.model_dump(mode="json") if attempt.failure else None,
-        "host": attempt.host,
-        "pid": attempt.pid,
-        "started": attempt.started,
-        "ended": attempt.ended,
-        "directory": str(attempt.directory),
-    }
+def _attempt_json(attempt: Attempt) -> dict[str, Any]:
+    names = ("number", "outcome", "cause", "failure", "host", "pid", "started", "ended", "directory")
+    return {name: getattr(attempt, name) for name in names}

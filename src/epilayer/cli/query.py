@@ -240,11 +240,11 @@ def _all_saved(used: Study) -> dict[str, Any]:
 
 
 def _bibtex(used: Study, found: Sequence[Record]) -> str:
-    from epilayer.cli.results import sources_of
     from epilayer.model.kinds import KINDS
     from epilayer.report.citations import bibtex, entries_by_doi
     from epilayer.report.paper_table import Found
     from epilayer.store.records import record_of
+    from epilayer.study.records import sources
 
     results = used.results()
     try:
@@ -253,8 +253,8 @@ def _bibtex(used: Study, found: Sequence[Record]) -> str:
     finally:
         results.close()
     by_kind = {known[0]["kind"]: records} if known else {}
-    sources = sources_of(used, [one.record for one in records])
-    return bibtex(by_kind, sources, entries_by_doi(used.citations()))
+    said = sources(used, [one.record for one in records])
+    return bibtex(by_kind, said, entries_by_doi(used.citations()))
 
 
 def _deliver(text: str, file: Path | None) -> None:

@@ -22,8 +22,8 @@ from epilayer.cli import (
     inputs,
     jobs,
     query,
+    report,
     reruns,
-    results,
     runs,
     sensitivity,
     studies,
@@ -33,7 +33,7 @@ from epilayer.cli import (
     watch,
 )
 from epilayer.cli.common import state
-from epilayer.study.user_structures import MillerCommand
+from epilayer.cli.options import MillerCommand
 
 app = typer.Typer(
     name="epilayer",
@@ -96,7 +96,7 @@ app.add_typer(analyse.app, name="analyse", rich_help_panel=RESULTS)
 app.command(rich_help_panel=RESULTS)(audit.audit)
 app.command("import", rich_help_panel=RESULTS)(imports.import_calculations)
 app.command(rich_help_panel=RESULTS)(query.query)
-app.command(rich_help_panel=RESULTS)(results.report)
+app.command(rich_help_panel=RESULTS)(report.report)
 app.command(rich_help_panel=RESULTS)(verify.verify)
 app.add_typer(db.app, name="db", rich_help_panel=RESULTS)
 app.command(rich_help_panel=RESULTS)(dashboard.dashboard)

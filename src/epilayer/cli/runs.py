@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from epilayer.cli.common import JsonOption, err, out, print_json, study
+from epilayer.cli.common import JsonOption, err, job_json, out, plain_table, print_json, study
 from epilayer.cli.progress import Progress, trajectory_json, trajectory_table
-from epilayer.cli.transport_rows import show_transport, transport_rows
+from epilayer.cli.transport import show_transport
 from epilayer.model.errors import InputError
 
 if TYPE_CHECKING:
     from jobflow import Flow
+    from rich.console import RenderableType
 
     from epilayer import Study
     from epilayer.launch.allocation import Allocation
-    from epilayer.launch.base import FlowStatus, JobInfo, RunReport, SubmitReport
+    from epilayer.launch.base import ChangeReport, FlowInfo, FlowStatus, JobInfo, RunReport, SubmitReport
     from epilayer.launch.embedded import EmbeddedQueue
 
 WorkflowArgument = Annotated[
@@ -65,7 +66,7 @@ def submit(
         return
     report = used.submit(flow, priority=priority, fresh=fresh)
     if as_json:
-        print_json(dataclasses.asdict(report))
+        print_json(report)
         return
     _show_submitted(flow.name, report)
     if report.completed < len(report.reused) + len(report.new):
@@ -92,6 +93,8 @@ def run(
 
     Example: [cyan]epilayer run paper_adsorption --workers 2[/]
     """
+    from epilayer.study.reporting import transport_rows
+
     used = study()
     queue = used.queue()
     submitted: SubmitReport | None = None
@@ -105,33 +108,28 @@ def run(
             "--level, --set, --quick and --fresh belong to a workflow.", "Name it: epilayer run WORKFLOW"
         )
     started = time.monotonic()
-    report = run_queue(used, queue, workers, quiet=as_json)
+    report = run_queue(used, workers, quiet=as_json)
     stored = used.harvest()
     if as_json:
         print_json(
             {
-                "submitted": dataclasses.asdict(submitted) if submitted else None,
-                "run": dataclasses.asdict(report),
+                "submitted": submitted,
+                "run": report,
                 "records_stored": stored,
-                "transport": transport_rows(used, queue, submitted.ref if submitted else None),
+                "transport": transport_rows(used, submitted.ref if submitted else None),
             }
         )
     else:
         show_ran(report, time.monotonic() - started, stored)
-        show_transport(transport_rows(used, queue, submitted.ref if submitted else None))
+        show_transport(transport_rows(used, submitted.ref if submitted else None))
     _exit_by(queue.status(submitted.ref if submitted else None), interrupted=report.interrupted)
 
 
 def run_queue(
-    used: Study,
-    queue: EmbeddedQueue,
-    workers: int | None,
-    *,
-    quiet: bool,
-    allocation: Allocation | None = None,
+    used: Study, workers: int | None, *, quiet: bool, allocation: Allocation | None = None
 ) -> RunReport:
     """Run the queue with a live display on a terminal, one line an event elsewhere."""
-    with Progress(queue, quiet=quiet) as progress:
+    with Progress(used.queue(), quiet=quiet) as progress:
         return used.run(workers=workers, on_event=progress.on_event, allocation=allocation)
 
 
@@ -197,9 +195,9 @@ def resume(
     _change(study().resume(ref), "Released", as_json=as_json)
 
 
-def _change(report: Any, verb: str, *, as_json: bool) -> None:  # noqa: ANN401  (ChangeReport, imported lazily)
+def _change(report: ChangeReport, verb: str, *, as_json: bool) -> None:
     if as_json:
-        print_json(dataclasses.asdict(report))
+        print_json(report)
         return
     out.print(f"{verb}: {numbers(report.changed)}.")
     if report.unchanged:
@@ -214,16 +212,13 @@ def _flow(used: Study, workflow: str, settings: list[str] | None, level: str | N
 
 
 def _show_plan(flow: Flow, *, as_json: bool) -> None:
-    rows = [{"job": j.name, "waits_for": len(j.input_uuids)} for j, _ in flow.iterflow()]
+    waits = [(job.name, len(job.input_uuids)) for job, _ in flow.iterflow()]
     if as_json:
-        print_json({"flow": flow.name, "jobs": rows})
+        print_json({"flow": flow.name, "jobs": [{"job": name, "waits_for": n} for name, n in waits]})
         return
-    table = Table(title=f"{flow.name}: {len(rows)} jobs to begin with", title_justify="left", box=None)
-    table.add_column("job")
-    table.add_column("waits for", justify="right")
-    for row in rows:
-        table.add_row(escape(row["job"]), f"{row['waits_for']} jobs" if row["waits_for"] else "")
-    out.print(table)
+    title = f"{flow.name}: {len(waits)} jobs to begin with"
+    rows = [(name, f"{n} jobs" if n else "") for name, n in waits]
+    out.print(plain_table(("job", "waits for"), rows, right=("waits for",), title=title))
     out.print("Jobs named 'search' make further jobs while they run. Nothing was submitted.")
 
 
@@ -300,41 +295,32 @@ def _say_what_next(now: FlowStatus, *, following: str) -> None:
 
 def _status_table(used: Study, queue: EmbeddedQueue, now: FlowStatus, flow: str | None) -> Table:
     grid = Table.grid(padding=(0, 0, 1, 0))
-    flows = Table(box=None, pad_edge=False)
-    for heading in ("flow", "name", "done", "running", "ready", "waiting", "failed", "other"):
-        flows.add_column(heading, justify="left" if heading in ("flow", "name") else "right")
+    headings = ("flow", "name", "done", "running", "ready", "waiting", "failed", "other")
     shown = [now.flow] if flow is not None and now.flow is not None else queue.flows()
-    for info in shown:
-        count = {s.value: n for s, n in info.counts.items()}
-        other = sum(count.get(s, 0) for s in ("CANCELLED", "PAUSED", "STOPPED"))
-        failed = count.get("FAILED", 0)
-        flows.add_row(
-            info.ref,
-            escape(info.name),
-            f"{count.get('COMPLETED', 0)}/{info.total}",
-            str(count.get("RUNNING", 0)),
-            str(count.get("READY", 0)),
-            str(count.get("WAITING", 0)),
-            f"[bold red]{failed}[/]" if failed else "0",
-            str(other),
-        )
-    grid.add_row(flows)
+    grid.add_row(plain_table(headings, map(_flow_cells, shown), right=headings[2:]))
     if now.running:
-        grid.add_row(_running_table(now.running))
+        rows = [
+            (str(job.number), job.name, f"{job.started:%H:%M:%S}" if job.started else "")
+            for job in now.running[:_MOST_SHOWN]
+        ]
+        grid.add_row(plain_table(("job", "name", "since"), rows, right=("job",), title="running"))
     found = used.trajectories()
     if found:
         grid.add_row(trajectory_table(found, {job.name for job in now.running}))
     return grid
 
 
-def _running_table(jobs: tuple[JobInfo, ...]) -> Table:
-    table = Table(box=None, pad_edge=False, title="running", title_justify="left", title_style="bold")
-    table.add_column("job", justify="right")
-    table.add_column("name")
-    table.add_column("since")
-    for job in jobs[:_MOST_SHOWN]:
-        table.add_row(str(job.number), escape(job.name), f"{job.started:%H:%M:%S}" if job.started else "")
-    return table
+def _flow_cells(info: FlowInfo) -> tuple[RenderableType, ...]:
+    count = {s.value: n for s, n in info.counts.items()}
+    failed = str(count.get("FAILED", 0))
+    return (
+        info.ref,
+        info.name,
+        f"{count.get('COMPLETED', 0)}/{info.total}",
+        *(str(count.get(state, 0)) for state in ("RUNNING", "READY", "WAITING")),
+        failed if failed == "0" else Text(failed, "bold red"),
+        str(sum(count.get(s, 0) for s in ("CANCELLED", "PAUSED", "STOPPED"))),
+    )
 
 
 def _status_json(queue: EmbeddedQueue, flow: str | None) -> dict[str, Any]:
@@ -342,8 +328,8 @@ def _status_json(queue: EmbeddedQueue, flow: str | None) -> dict[str, Any]:
     return {
         "counts": {s.value: n for s, n in now.counts.items()},
         "blocked": now.blocked,
-        "running": [_job_json(j) for j in now.running],
-        "failed": [_job_json(j) for j in now.failed],
+        "running": [_with_class(j) for j in now.running],
+        "failed": [_with_class(j) for j in now.failed],
         "flows": [
             {"flow": f.ref, "name": f.name, "counts": {s.value: n for s, n in f.counts.items()}}
             for f in queue.flows()
@@ -352,16 +338,8 @@ def _status_json(queue: EmbeddedQueue, flow: str | None) -> dict[str, Any]:
     }
 
 
-def _job_json(job: JobInfo) -> dict[str, Any]:
-    return {
-        "number": job.number,
-        "uuid": job.uuid,
-        "name": job.name,
-        "state": job.state.value,
-        "attempts": job.attempts,
-        "cause": job.cause,
-        "class": job.failure.kind.value if job.failure else None,
-    }
+def _with_class(job: JobInfo) -> dict[str, Any]:
+    return {**job_json(job), "class": job.failure.kind.value if job.failure else None}
 
 
 def numbers(numbers: tuple[int, ...]) -> str:

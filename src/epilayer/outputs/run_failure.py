@@ -25,7 +25,7 @@ _LOGS = (
     "lobsterout",
     "stdout.log",
 )
-_TAIL_LINES, _TAIL_BYTES = 40, 64 << 10
+_LINE_BYTES = 2 << 10
 _MOST_LINES, _LINE_LENGTH = 6, 180
 _SAID_OF_EVERY_RUN = frozenset(
     {Finding.STAND_IN, Finding.SINGLE_WITNESS, Finding.LEVEL_UNKNOWN, Finding.NOT_READ}
@@ -90,15 +90,15 @@ def shortened(line: str) -> str:
     return line if len(line) <= _LINE_LENGTH else line[: _LINE_LENGTH - 1] + "…"
 
 
-def tail(path: Path) -> str:
+def tail(path: Path, lines: int = 40) -> str:
     """Return the last lines of a log, without reading all of a long one; nothing where there is none."""
     try:
         with path.open("rb") as file:
-            file.seek(max(0, file.seek(0, 2) - _TAIL_BYTES))
+            file.seek(max(0, file.seek(0, 2) - lines * _LINE_BYTES))
             text = file.read().decode("utf-8", errors="replace")
     except OSError:
         return ""
-    return "\n".join(deque(text.splitlines(), maxlen=_TAIL_LINES))
+    return "\n".join(deque(text.splitlines(), maxlen=lines))
 
 
 def in_text(text: str) -> tuple[VaspError, FailureClass] | None:

@@ -10,16 +10,16 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
-from epilayer.cli.pilots import program_in, prove
 from epilayer.model.cluster import walltime_text
 from epilayer.model.errors import EpilayerError, InputError
 from epilayer.model.files import write_atomic
+from epilayer.study.cluster import program_in, prove_locks
+from epilayer.study.doctor import Check
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from epilayer.cli.common import Check
     from epilayer.launch.slurm import Slurm
     from epilayer.model.cluster import Cluster, Resources
     from epilayer.study.workspace import Workspace
@@ -47,12 +47,12 @@ echo "@doctor"
 """
 
 
-def checks(used: Workspace, cluster: Cluster, *, pilots: bool) -> Iterator[Check]:
+def checks(study: Workspace, cluster: Cluster, *, pilots: bool) -> Iterator[Check]:
     """Yield what was checked: its name, whether it is well, what was found, and how to mend it.
 
     Parameters
     ----------
-    used
+    study
         The study.
     cluster
         The profile that its jobs, or its pilots, use.
@@ -64,34 +64,34 @@ def checks(used: Workspace, cluster: Cluster, *, pilots: bool) -> Iterator[Check
     for program in _PROGRAMS:
         found = shutil.which(program)
         if not found:
-            yield program, False, "not found", "Run this on a login node of the cluster."
+            yield Check(program, False, "not found", "Run this on a login node of the cluster.")
             return
-    yield "SLURM's commands", True, ", ".join(_PROGRAMS), ""
+    yield Check("SLURM's commands", True, ", ".join(_PROGRAMS), "")
     slurm = Slurm(timeout_s=_ANSWER_WITHIN_S)
     yield _answer(
         "scheduler", slurm, ["scontrol", "ping"], "Ask the cluster's operators: the controller is down."
     )
     yield _answer("accounting", slurm, ["sacct", "-n", "-X"], "Ask the operators: slurmdbd does not answer.")
-    used.runs.mkdir(parents=True, exist_ok=True)
-    free_gb = shutil.disk_usage(used.runs).free / 1e9
-    yield (
+    study.runs.mkdir(parents=True, exist_ok=True)
+    free_gb = shutil.disk_usage(study.runs).free / 1e9
+    yield Check(
         "runs folder",
         free_gb > _LEAST_FREE_GB,
-        f"{free_gb:.0f} GB free at {used.runs}",
+        f"{free_gb:.0f} GB free at {study.runs}",
         "Free at least 1 GB.",
     )
-    yield _locks(used, slurm) if pilots else _database(used)
+    yield _locks(study, slurm) if pilots else _database(study)
     try:
-        template, preamble = used.batch_text("job.sh.j2"), used.batch_text(cluster.preamble)
+        template, preamble = study.batch_text("job.sh.j2"), study.batch_text(cluster.preamble)
     except EpilayerError as error:
-        yield "slurm/", False, error.what, error.remedy
+        yield Check("slurm/", False, error.what, error.remedy)
         return
-    yield from _accepted(used, cluster, slurm, template, preamble)
-    yield from _after_preamble(used, cluster, slurm, preamble)
+    yield from _accepted(study, cluster, slurm, template, preamble)
+    yield from _after_preamble(study, cluster, slurm, preamble)
 
 
 def _accepted(
-    used: Workspace, cluster: Cluster, slurm: Slurm, template: str, preamble: str
+    study: Workspace, cluster: Cluster, slurm: Slurm, template: str, preamble: str
 ) -> Iterator[Check]:
     """Have the scheduler test, and not queue, a script for each size of job in the profile."""
     from epilayer.launch import batch
@@ -103,7 +103,7 @@ def _accepted(
     }
     if cluster.pilot.model_fields_set:
         sizes["pilots"] = cluster.resources.overlaid(cluster.pilot)
-    folder = used.runs / "batch"
+    folder = study.runs / "batch"
     limits_s = slurm.time_limits()
     tested = 0
     for what, asked in sizes.items():
@@ -123,12 +123,12 @@ def _accepted(
             )
             slurm.test(write_atomic(folder / "doctor.sh", text))
         except EpilayerError as error:
-            yield title, False, f"{_asked(asked)}: {error.what}", error.remedy
+            yield Check(title, False, f"{_asked(asked)}: {error.what}", error.remedy)
         else:
             tested += 1
     if tested:
         where = cluster.resources.partition or "the default partition"
-        yield "partition, account, limits", True, f"{tested} sizes of job accepted, {where}", ""
+        yield Check("partition, account, limits", True, f"{tested} sizes of job accepted, {where}", "")
 
 
 def _check_allowed(asked: Resources, limits_s: dict[str, float], slurm: Slurm) -> None:
@@ -151,13 +151,13 @@ def _asked(resources: Resources) -> str:
     return ", ".join(f"{key} {value}" for key, value in stated.items() if key != "extra") or "nothing stated"
 
 
-def _after_preamble(used: Workspace, cluster: Cluster, slurm: Slurm, preamble: str) -> Iterator[Check]:
+def _after_preamble(study: Workspace, cluster: Cluster, slurm: Slurm, preamble: str) -> Iterator[Check]:
     """Say what the preamble does, and what epilayer finds after it, on a compute node if one is free."""
-    folder = used.runs / "batch"
+    folder = study.runs / "batch"
     own = write_atomic(folder / "doctor-preamble.sh", preamble)
     probe = write_atomic(
         folder / "doctor.sh",
-        _PROBE.format(preamble=shlex.quote(str(own)), program=program_in(used, cluster)),
+        _PROBE.format(preamble=shlex.quote(str(own)), program=program_in(study, cluster)),
     )
     began_s = time.time()
     said, wrong, note = _run_probe(cluster, slurm, probe)
@@ -171,12 +171,14 @@ def _after_preamble(used: Workspace, cluster: Cluster, slurm: Slurm, preamble: s
     complained = _last(wrong.partition("@end of the preamble")[0])
     if "failed" in told:
         line, code, command = told["failed"].split(" ", 2)
-        yield title, False, f"line {line}: {command!r} ended with {code} on {where} ({complained})", fix
+        yield Check(
+            title, False, f"line {line}: {command!r} ended with {code} on {where} ({complained})", fix
+        )
     elif "node" not in told:
-        yield title, False, f"does not run to its end ({complained})", fix
+        yield Check(title, False, f"does not run to its end ({complained})", fix)
         return
     else:
-        yield title, True, f"runs on {where}{note}", ""
+        yield Check(title, True, f"runs on {where}{note}", "")
     yield _clock(told, where, began_s)
     yield _scratch(told, where)
     yield from _epilayer_there(cluster, where, answer, wrong, fix)
@@ -205,7 +207,7 @@ def _clock(told: dict[str, str], where: str, began_s: float) -> Check:
     there_s = float(told.get("clock", "0"))  # read somewhere between the beginning and now
     skew_s = max(0.0, began_s - there_s - 1, there_s - time.time())
     fix = "Ask the operators to set the clock (NTP): times in reports would mislead."
-    return "clock", skew_s < _MOST_SKEW_S, f"{where} and this machine differ by {skew_s:.0f} s", fix
+    return Check("clock", skew_s < _MOST_SKEW_S, f"{where} and this machine differ by {skew_s:.0f} s", fix)
 
 
 def _scratch(told: dict[str, str], where: str) -> Check:
@@ -213,7 +215,7 @@ def _scratch(told: dict[str, str], where: str) -> Check:
     free_gb = float(free or 0) * 1024 / 1e9
     well = writable == "yes" and free_gb > _LEAST_FREE_GB
     found = f"{free_gb:.0f} GB free at {folder} on {where}" + ("" if writable == "yes" else ", not writable")
-    return "scratch", well, found, "Set SCRATCH or TMPDIR in the preamble to a folder with space."
+    return Check("scratch", well, found, "Set SCRATCH or TMPDIR in the preamble to a folder with space.")
 
 
 def _epilayer_there(cluster: Cluster, where: str, answer: str, wrong: str, fix: str) -> Iterator[Check]:
@@ -223,12 +225,14 @@ def _epilayer_there(cluster: Cluster, where: str, answer: str, wrong: str, fix: 
     try:
         rows: list[dict[str, Any]] = json.loads(answer)
     except ValueError:
-        yield "epilayer after the preamble", False, f"does not run on {where} ({_last(wrong)})", fix
+        yield Check("epilayer after the preamble", False, f"does not run on {where} ({_last(wrong)})", fix)
         return
-    yield "epilayer after the preamble", True, f"{__version__} runs on {where} as {cluster.epilayer!r}", ""
+    yield Check(
+        "epilayer after the preamble", True, f"{__version__} runs on {where} as {cluster.epilayer!r}", ""
+    )
     for row in rows:
         if row["check"].startswith(("engine vasp", "LOBSTER")):
-            yield f"{row['check']}, on {where}", row["ok"], row["found"], row["fix"]
+            yield Check(f"{row['check']}, on {where}", row["ok"], row["found"], row["fix"])
 
 
 def _last(said: str) -> str:
@@ -237,35 +241,35 @@ def _last(said: str) -> str:
     return lines[-1] if lines else "it said nothing"
 
 
-def _locks(used: Workspace, slurm: Slurm) -> Check:
-    used.state.mkdir(parents=True, exist_ok=True)
+def _locks(study: Workspace, slurm: Slurm) -> Check:
+    study.state.mkdir(parents=True, exist_ok=True)
     try:
-        return "file locks", True, prove(used.state, slurm), ""
+        return Check("file locks", True, prove_locks(study.state, slurm), "")
     except EpilayerError as error:
-        return "file locks", False, error.what, error.remedy
+        return Check("file locks", False, error.what, error.remedy)
 
 
 def _answer(title: str, slurm: Slurm, command: Sequence[str], fix: str) -> Check:
     try:
         code, said, wrong = slurm.ask(command)
     except EpilayerError as error:
-        return title, False, error.what, error.remedy
+        return Check(title, False, error.what, error.remedy)
     first = ((said or wrong).strip().splitlines() or ["answers"])[0]
-    return title, code == 0, first[:80] if code or title == "scheduler" else "answers", fix
+    return Check(title, code == 0, first[:80] if code or title == "scheduler" else "answers", fix)
 
 
-def _database(used: Workspace) -> Check:
+def _database(study: Workspace) -> Check:
     from epilayer.store.jobs import without_password
 
     try:
-        queue = used.cluster_queue(patience_s=3.0)
+        queue = study.cluster_queue(patience_s=3.0)
         database = queue.board.journal.database
         there = database.client.admin.command("hello")["localTime"].timestamp()
     except EpilayerError as error:
-        return "database", False, error.what, error.remedy
+        return Check("database", False, error.what, error.remedy)
     skew_s = abs(there - _utc_s())
     note = f"{without_password(queue.uri)} answers; clocks differ by {skew_s:.0f} s"
-    return (
+    return Check(
         "database",
         skew_s < _MOST_SKEW_S,
         note,

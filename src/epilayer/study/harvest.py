@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from epilayer.study.workspace import Workspace
 
 
-def harvest(used: Workspace, queue: EmbeddedQueue | None = None) -> int:
+def harvest(study: Workspace, queue: EmbeddedQueue | None = None) -> int:
     """Store the record of every completed job that announces one; return how many were new or changed.
 
     Idempotent: a record's identity is its job's, so that it may be called at any time, also after a
@@ -27,7 +27,7 @@ def harvest(used: Workspace, queue: EmbeddedQueue | None = None) -> int:
     # Replacing jobs inherit metadata, and `store_inputs` hands on what another job has put out.
     made = {
         (job.uuid, job.index): job
-        for job in (queue or used.queue()).jobs(state=JobState.COMPLETED)
+        for job in (queue or study.queue()).jobs(state=JobState.COMPLETED)
         if RECORD in job.metadata and not job.function.endswith("store_inputs")
     }
     if not made:
@@ -35,7 +35,7 @@ def harvest(used: Workspace, queue: EmbeddedQueue | None = None) -> int:
     names = [kind.record.__name__ for kind in KINDS.values()]
     wanted = {"uuid": {"$in": sorted({uuid for uuid, _ in made})}, "output.@class": {"$in": names}}
     documents: dict[str, Record] = {}
-    with used.jobstore() as outputs:
+    with study.jobstore() as outputs:
         for found in outputs.query(wanted, properties=["uuid", "index", "output"], load=True):
             job = made.get((found["uuid"], found["index"]))
             if job is not None:
@@ -46,11 +46,11 @@ def harvest(used: Workspace, queue: EmbeddedQueue | None = None) -> int:
                 earlier = documents.get(document["id"])
                 if earlier is None or earlier["created"] <= ended:
                     documents[document["id"]] = document
-    results = used.results()
+    results = study.results()
     try:
         count = results.put(documents.values())
     finally:
         results.close()
     if count.added or count.changed:
-        seal_study(used, documents.values())
+        seal_study(study, documents.values())
     return count.added + count.changed

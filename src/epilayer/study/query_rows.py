@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 _SHORT = 12
 
 
-def job_rows(used: Workspace, _: str | None) -> Iterator[Record]:
+def job_rows(study: Workspace, _: str | None) -> Iterator[Record]:
     """Yield the jobs of the queue."""
-    for job in _jobs(used):
+    for job in _jobs(study):
         yield _row(
             "jobs",
             f"{job.uuid}-{job.index}",
@@ -36,10 +36,10 @@ def job_rows(used: Workspace, _: str | None) -> Iterator[Record]:
         )
 
 
-def run_rows(used: Workspace, of: str | None) -> Iterator[Record]:
+def run_rows(study: Workspace, of: str | None) -> Iterator[Record]:
     """Yield a row for each job behind each result: which it is, where it ran, what it left."""
-    jobs = {job.uuid: job for job in _jobs(used)}
-    for record in _records(used, of):
+    jobs = {job.uuid: job for job in _jobs(study)}
+    for record in _records(study, of):
         body = record.get("body", {})
         origins = {str(one["job"]): one for one in provenances(body)}
         roles = dict(_roles(body))
@@ -70,11 +70,11 @@ def run_rows(used: Workspace, of: str | None) -> Iterator[Record]:
             )
 
 
-def structure_rows(used: Workspace, of: str | None) -> Iterator[Record]:
+def structure_rows(study: Workspace, of: str | None) -> Iterator[Record]:
     """Yield the structures that results hold."""
     from pymatgen.core import Structure
 
-    for record in _records(used, of):
+    for record in _records(study, of):
         for place, found in _structures(record.get("body", {}), ""):
             structure = Structure.from_dict(found)
             lattice, composition = structure.lattice, structure.composition
@@ -116,16 +116,16 @@ def _row(kind: str, identity: str, created: str, fields: dict[str, Any]) -> Reco
     return {"kind": kind, "id": identity, "created": created, "schema_version": 1, "fields": fields}
 
 
-def _jobs(used: Workspace) -> list[JobInfo]:
-    return used.queue().jobs() if used.cluster is not None or used.queue_file.exists() else []
+def _jobs(study: Workspace) -> list[JobInfo]:
+    return study.queue().jobs() if study.cluster is not None or study.queue_file.exists() else []
 
 
 def _took_s(job: JobInfo) -> float | None:
     return (job.ended - job.started).total_seconds() if job.started and job.ended else None
 
 
-def _records(used: Workspace, of: str | None) -> list[Record]:
-    results = used.results()
+def _records(study: Workspace, of: str | None) -> list[Record]:
+    results = study.results()
     try:
         if of is not None:
             return [results.get(of)]

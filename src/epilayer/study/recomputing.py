@@ -6,6 +6,7 @@ import math
 import re
 from collections import Counter
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from epilayer import __version__
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from epilayer.model.records import AdsorptionEnergy, Calculation, Leg, Provenance
     from epilayer.model.surface import SurfaceEnergy
     from epilayer.store.results import Record
-    from epilayer.study.verifying import Verification
     from epilayer.study.workspace import Workspace
 
 _TOLERANCE_EV = 1e-8
@@ -33,8 +33,17 @@ _ENERGY = re.compile(rb"(?:^|\s)energy=(\S+)")
 _TAIL_BYTES = 1 << 22
 
 
-def check_numbers(used: Workspace, records: Sequence[Record], found: Verification) -> None:
-    """Add to what was found every number that does not follow from what is stored below it.
+@dataclass
+class Recomputed:
+    """How many numbers were computed again, those that differ, and what could not be computed, and why."""
+
+    numbers: int = 0
+    damages: list[Damage] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def recompute(study: Workspace, records: Sequence[Record]) -> Recomputed:
+    """Compute the numbers of records again, and return those that do not follow from what is stored below.
 
     Raw files give the energies of the calculations. The job that made a record is run once more, as it was
     submitted, on the stored outputs of the jobs before it and on the stored trajectories, and has to make the
@@ -43,14 +52,15 @@ def check_numbers(used: Workspace, records: Sequence[Record], found: Verificatio
     from epilayer.model.kinds import KINDS
     from epilayer.store.records import record_of
 
+    found = Recomputed()
     typed = {r["id"]: record_of(r) for r in records if r["kind"] in KINDS}
-    with used.jobstore() as outputs:
+    with study.jobstore() as outputs:
         by_job = _calculations(
             outputs, {str(p["job"]) for r in records for p in provenances(r.get("body", {}))}
         )
         for made in by_job.values():
-            found.damages += _raw_differences(used, made)
-        remade = _Remade(used, outputs)
+            found.damages += _raw_differences(study, made)
+        remade = _Remade(study, outputs)
         left: Counter[str] = Counter()
         for record in records:
             value = typed.get(record["id"])
@@ -59,7 +69,7 @@ def check_numbers(used: Workspace, records: Sequence[Record], found: Verificatio
             named = _name_of(record)
             for leg in getattr(value, "legs", ()):
                 if hasattr(leg, "role"):
-                    found.damages += _leg_differences(used, named, leg, by_job.get(leg.provenance.job))
+                    found.damages += _leg_differences(study, named, leg, by_job.get(leg.provenance.job))
             follows = _from_legs(value, by_job)
             again = remade.record(record)
             found.numbers += follows is not None or again is not None
@@ -74,14 +84,15 @@ def check_numbers(used: Workspace, records: Sequence[Record], found: Verificatio
     if left:
         said = ", ".join(f"{kind} ({count})" for kind, count in sorted(left.items()))
         found.notes.append(f"Only hashed, since the jobs that made them are not here: {said}.")
+    return found
 
 
 class _Remade:
     """Makes records again by the jobs that made them."""
 
-    def __init__(self, used: Workspace, outputs: JobStore) -> None:
+    def __init__(self, study: Workspace, outputs: JobStore) -> None:
         self._outputs = outputs
-        self._queue = used.queue() if used.queue_file.exists() or used.cluster is not None else None
+        self._queue = study.queue() if study.has_queue else None
         self.notes: list[str] = []
 
     def record(self, stored: Record) -> Frozen | None:
@@ -122,7 +133,7 @@ class _Remade:
         return None
 
 
-def _compare(named: str, stored: Record, again: Frozen, found: Verification) -> None:
+def _compare(named: str, stored: Record, again: Frozen, found: Recomputed) -> None:
     from epilayer.store.records import document_of, record_of
 
     kept = record_of(stored)
@@ -208,10 +219,10 @@ def _surface_j_per_m2(record: SurfaceEnergy, by_job: Mapping[str, Calculation]) 
     return record.surface_energy_j_per_m2, surface_energy_j_per_m2(thickest, bulks[0])[0]
 
 
-def _leg_differences(used: Workspace, named: str, leg: Leg, made: Calculation | None) -> Iterator[Damage]:
+def _leg_differences(study: Workspace, named: str, leg: Leg, made: Calculation | None) -> Iterator[Damage]:
     """Compare a leg's energy with the job's own output and, without one, with the raw file."""
     where, energy_ev = (
-        ("the raw file", _raw_energy_ev(used, leg.provenance))
+        ("the raw file", _raw_energy_ev(study, leg.provenance))
         if made is None
         else ("the job's output", made.energy_ev)
     )
@@ -219,15 +230,15 @@ def _leg_differences(used: Workspace, named: str, leg: Leg, made: Calculation | 
         yield Damage(named, f"its leg {leg.role} has {leg.energy_ev!r} eV, and {where} {energy_ev!r} eV")
 
 
-def _raw_differences(used: Workspace, made: Calculation) -> Iterator[Damage]:
+def _raw_differences(study: Workspace, made: Calculation) -> Iterator[Damage]:
     """Compare the energy in a job's output with the raw file that the engine left."""
-    raw_ev = _raw_energy_ev(used, made.provenance)
+    raw_ev = _raw_energy_ev(study, made.provenance)
     if raw_ev is not None and not math.isclose(raw_ev, made.energy_ev, rel_tol=0, abs_tol=_TOLERANCE_EV):
         yield Damage(made.label, f"its output states {made.energy_ev!r} eV, and its raw file {raw_ev!r} eV")
 
 
-def _raw_energy_ev(used: Workspace, origin: Provenance) -> float | None:
-    folder, files = located(used, origin.run_directory), origin.files
+def _raw_energy_ev(study: Workspace, origin: Provenance) -> float | None:
+    folder, files = located(study, origin.run_directory), origin.files
     if "relaxation.extxyz" in files:
         return _last_energy_ev(folder / "relaxation.extxyz")
     if any(name.startswith(("vasprun.xml", "OUTCAR")) for name in files) and folder.is_dir():

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from epilayer import __version__
-from epilayer.cli.results import sources_of, things_of
 from epilayer.model.errors import InputError
 from epilayer.store.ro_crate import Crate, CrateAction, CrateAuthor, CrateFile, CrateLevel, CrateNumber
+from epilayer.study.records import found_by_kind, named_inputs, sources, stored, without_results
 from epilayer.study.stored_files import located, provenances, run_files
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from epilayer.launch.base import JobInfo
-    from epilayer.report.paper_table import Found
     from epilayer.store.results import Record
     from epilayer.study.workspace import Workspace
 
@@ -29,7 +29,7 @@ _ADDRESSES = {
 _WORD = re.compile(r"[^A-Za-z0-9]+")
 
 
-def crate_of(used: Workspace, identity: str | None = None) -> Crate:
+def crate_of(study: Workspace, identity: str | None = None) -> Crate:
     """Return one result (by id, or its beginning), or all, with everything they rest on.
 
     Raises
@@ -41,36 +41,36 @@ def crate_of(used: Workspace, identity: str | None = None) -> Crate:
     from epilayer.report.citations import bibtex, entries_by_doi
     from epilayer.report.methods import methods_text
 
-    settings = used.settings
+    settings = study.settings
     if not settings.authors or settings.licence is None:
         raise InputError(
-            f"{used.root / 'epilayer.yaml'} names no {'licence' if settings.authors else 'authors'}.",
+            f"{study.root / 'epilayer.yaml'} names no {'licence' if settings.authors else 'authors'}.",
             "Add authors: [{name: ...}] and licence: CC-BY-4.0; a crate states both.",
         )
-    records = _records(used, identity)
-    found = _by_kind(records)
+    records = _records(study, identity)
+    found = found_by_kind(records)
     values = [one.record for group in found.values() for one in group]
     given, actions = _jobs(
-        used, _jobs_behind(used, records), {r["fields"].get("job"): _path(r) for r in records}
+        study, _jobs_behind(study, records), {r["fields"].get("job"): _path(r) for r in records}
     )
     texts = {
         "methods.txt": ("\n\n".join(methods_text(found)), "Methods, as executed"),
         "citations.bib": (
-            bibtex(found, sources_of(used, values), entries_by_doi(used.citations())),
+            bibtex(found, sources(study, values), entries_by_doi(study.citations())),
             "Codes, potentials, methods and data to cite",
         ),
     }
     files = [
         *(CrateFile(_path(r), _json(r), f"Result: {r['kind']} {r['id'][:12]}") for r in records),
         *given,
-        *_inside(used, run_files(used, records)),
+        *_inside(study, run_files(study, records)),
         *(CrateFile(path, text, what) for path, (text, what) in texts.items() if text),
-        *_configs(used, values),
+        *_configs(study, values),
     ]
     stated = [v.level for v in values if isinstance(getattr(v, "level", None), LevelOfTheory)]
-    levels = {level.fingerprint: _level(used, level) for level in stated}
+    levels = {level.fingerprint: _level(study, level) for level in stated}
     return Crate(
-        title=settings.title or f"Results of the study {used.root.name}",
+        title=settings.title or f"Results of the study {study.root.name}",
         description=(
             f"{len(records)} results of epilayer ({', '.join(sorted(found))}) with what they rest on: jobs "
             "as submitted and put out, files with hashes, versions, levels of theory, methods and citations."
@@ -86,28 +86,13 @@ def crate_of(used: Workspace, identity: str | None = None) -> Crate:
     )
 
 
-def _records(used: Workspace, identity: str | None) -> list[Record]:
-    results = used.results()
-    try:
-        if identity is not None:
+def _records(study: Workspace, identity: str | None) -> list[Record]:
+    if identity is not None:
+        with closing(study.results()) as results:
             return [results.get(identity)]
-        found = [r for kind in results.kinds() for r in results.query(kind, limit=None, body=True)]
-    finally:
-        results.close()
+    found = stored(study)
     if not found:
-        raise InputError(f"{used.root} has no results.", "Compute some: epilayer run paper_adsorption")
-    return found
-
-
-def _by_kind(records: Sequence[Record]) -> dict[str, list[Found]]:
-    from epilayer.model.kinds import KINDS
-    from epilayer.report.paper_table import Found
-    from epilayer.store.records import record_of
-
-    found: dict[str, list[Found]] = {}
-    for record in records:
-        if record["kind"] in KINDS:
-            found.setdefault(record["kind"], []).append(Found(record["id"], record_of(record)))
+        raise without_results(study)
     return found
 
 
@@ -127,13 +112,13 @@ class _Chain:
     before: Mapping[int, frozenset[int]] = field(default_factory=dict)
 
 
-def _jobs_behind(used: Workspace, records: Sequence[Record]) -> _Chain:
+def _jobs_behind(study: Workspace, records: Sequence[Record]) -> _Chain:
     """Return the completed jobs that made the records and those before them; none without the queue."""
     from epilayer.launch.base import JobState
 
-    if used.cluster is None and not used.queue_file.exists():
+    if study.cluster is None and not study.queue_file.exists():
         return _Chain()
-    queue = used.queue()
+    queue = study.queue()
     known = {job.number: job for job in queue.jobs(state=JobState.COMPLETED)}
     makers = {r["fields"].get("job") for r in records}
     before: dict[int, set[int]] = {}
@@ -154,17 +139,17 @@ def _jobs_behind(used: Workspace, records: Sequence[Record]) -> _Chain:
 
 
 def _jobs(
-    used: Workspace, chain: _Chain, made: Mapping[Any, str]
+    study: Workspace, chain: _Chain, made: Mapping[Any, str]
 ) -> tuple[list[CrateFile], list[CrateAction]]:
     """Return input, output and left files of each job, and the jobs as actions."""
     from monty.json import jsanitize
 
     if not chain.jobs:
         return [], []
-    queue = used.queue()
+    queue = study.queue()
     names = {job.number: f"{job.number}-{_slug(job.name)}.json" for job in chain.jobs}
     files, actions = [], []
-    with used.jobstore() as outputs:
+    with study.jobstore() as outputs:
         for job in chain.jobs:
             name, spec = names[job.number], queue.spec(job.id)
             document = outputs.query_one({"uuid": job.uuid, "index": job.index}, load=True)
@@ -174,7 +159,7 @@ def _jobs(
                 if spec is None
                 else [CrateFile(f"inputs/{name}", _json(json.loads(spec)), f"{job.name}: input")]
             )
-            left = [CrateFile(f"outputs/{name}", _json(output), f"{job.name}: output"), *_left(used, output)]
+            left = [CrateFile(f"outputs/{name}", _json(output), f"{job.name}: output"), *_left(study, output)]
             files += [*own, *left]
             record = (
                 [made[job.uuid]] if job.uuid in made and not job.function.endswith("store_inputs") else []
@@ -196,37 +181,37 @@ def _jobs(
     return files, actions
 
 
-def _left(used: Workspace, output: Any) -> list[CrateFile]:  # noqa: ANN401  (any JSON)
+def _left(study: Workspace, output: Any) -> list[CrateFile]:  # noqa: ANN401  (any JSON)
     """Return the files that the output of a calculation names as left by itself."""
     origin = output.get("provenance") if isinstance(output, dict) else None
     if not origin or output.get("@class") == "Segment":  # a trajectory's files are those of its last segment
         return []
-    return list(_inside(used, {located(used, origin["run_directory"]): origin.get("files") or {}}))
+    return list(_inside(study, {located(study, origin["run_directory"]): origin.get("files") or {}}))
 
 
 def _versions(output: Any) -> dict[str, str]:  # noqa: ANN401  (any JSON)
     return {n: v for origin in provenances(output) for n, v in (origin.get("versions") or {}).items()}
 
 
-def _inside(used: Workspace, folders: Mapping[Path, Mapping[str, str]]) -> Iterator[CrateFile]:
+def _inside(study: Workspace, folders: Mapping[Path, Mapping[str, str]]) -> Iterator[CrateFile]:
     for folder, files in folders.items():
-        if folder.is_relative_to(used.root):  # imported files stay where they are
+        if folder.is_relative_to(study.root):  # imported files stay where they are
             for name, sha256 in files.items():
-                place = (folder / name).relative_to(used.root).as_posix()
+                place = (folder / name).relative_to(study.root).as_posix()
                 yield CrateFile(place, folder / name, "Left by a job, as it ran", sha256)
 
 
-def _configs(used: Workspace, values: list[Any]) -> Iterator[CrateFile]:
-    for kind, name in things_of(used, values):
-        path: Path = used.catalogue.names(kind)[name]
+def _configs(study: Workspace, values: list[Any]) -> Iterator[CrateFile]:
+    for kind, name in named_inputs(study, values):
+        path: Path = study.catalogue.names(kind)[name]
         yield CrateFile(f"configs/{kind}/{path.name}", path, f"{kind.removesuffix('s').capitalize()} {name}")
 
 
-def _level(used: Workspace, level: Any) -> CrateLevel:  # noqa: ANN401  (LevelOfTheory)
-    named = used.catalogue.names("levels")
+def _level(study: Workspace, level: Any) -> CrateLevel:  # noqa: ANN401  (LevelOfTheory)
+    named = study.catalogue.names("levels")
     licence = "not stated"
     if level.name in named:
-        licence = used.catalogue.engine_spec(used.catalogue.level(level.name).engine).licence
+        licence = study.catalogue.engine_spec(study.catalogue.level(level.name).engine).licence
     settings = ", ".join(f"{key} = {value}" for key, value in level.numerics.items())
     return CrateLevel(
         fingerprint=level.fingerprint,

@@ -39,7 +39,7 @@ def provenances(value: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401  (any J
 
 
 def run_files(
-    used: Workspace, records: Iterable[Mapping[str, Any]], *, everything: bool = False
+    study: Workspace, records: Iterable[Mapping[str, Any]], *, everything: bool = False
 ) -> dict[Path, dict[str, str]]:
     """Return the SHA-256 of each file, by its folder, that records name: runs and trajectories.
 
@@ -51,12 +51,12 @@ def run_files(
     named = [item for record in records for item in _named(record.get("body", {}))]
     if everything:
         # A checkpoint is written over by each segment; the trajectory's seal knows the last one.
-        outputs = (output for output in _outputs(used) if output.get("@class") != "Segment")
+        outputs = (output for output in _outputs(study) if output.get("@class") != "Segment")
         named += [(p["run_directory"], p["files"]) for output in outputs for p in provenances(output)]
     found: dict[Path, dict[str, str]] = {}
     for folder, files in named:
         if files:
-            found.setdefault(located(used, folder), {}).update(files)
+            found.setdefault(located(study, folder), {}).update(files)
     return found
 
 
@@ -72,10 +72,10 @@ def _named(body: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str]]]:
             yield one["path"], one["files"]
 
 
-def _outputs(used: Workspace) -> Iterator[dict[str, Any]]:
-    if used.cluster is None and not used.outputs_file.is_file():
+def _outputs(study: Workspace) -> Iterator[dict[str, Any]]:
+    if study.cluster is None and not study.outputs_file.is_file():
         return
-    with used.jobstore() as outputs:
+    with study.jobstore() as outputs:
         for document in outputs.docs_store.query({}, properties=["output"]):
             values = document.get("output")
             for value in values if isinstance(values, list) else [values]:
@@ -83,15 +83,15 @@ def _outputs(used: Workspace) -> Iterator[dict[str, Any]]:
                     yield value
 
 
-def located(used: Workspace, path: str) -> Path:
+def located(study: Workspace, path: str) -> Path:
     """Return a file or folder of a study where it is now: a study may have been moved as a whole."""
     given = Path(path)
     if given.exists():
         return given
-    for folder in (used.runs.name, _TRAJECTORIES):
+    for folder in (study.runs.name, _TRAJECTORIES):
         if folder in given.parts:
             place = len(given.parts) - given.parts[::-1].index(folder)
-            moved = used.root / folder / Path(*given.parts[place:])
+            moved = study.root / folder / Path(*given.parts[place:])
             if moved.exists():
                 return moved
     return given
@@ -104,9 +104,9 @@ def sealed_entries(folder: Path) -> Mapping[str, Any] | None:
     return None if content is None else dict(content["files"])
 
 
-def seal_study(used: Workspace, records: Iterable[Mapping[str, Any]]) -> None:
+def seal_study(study: Workspace, records: Iterable[Mapping[str, Any]]) -> None:
     """Seal the files behind records and outputs, and the databases; nothing damaged is sealed."""
-    for folder, files in run_files(used, records, everything=True).items():
+    for folder, files in run_files(study, records, everything=True).items():
         sealed = sealed_entries(folder)
         if sealed is None or not files:
             continue
@@ -114,7 +114,7 @@ def seal_study(used: Workspace, records: Iterable[Mapping[str, Any]]) -> None:
         if stale and all(_is(folder / name, sha256) for name, sha256 in files.items()):
             # Logs and checkpoints beside them have no hash in a record: the seal alone knows them.
             seal_files(folder / RUN_SEAL, sorted({*(folder / name for name in files), *_beside(folder)}))
-    for path in (used.results_file, used.outputs_file):
+    for path in (study.results_file, study.outputs_file):
         if path.is_file():
             state = check_database(path)
             if state.damage is None and not state.as_sealed:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from epilayer.study.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from jobflow import Flow
@@ -18,8 +18,12 @@ if TYPE_CHECKING:
     from epilayer.launch.embedded import EmbeddedQueue
     from epilayer.model.cohp import Bonding
     from epilayer.model.records import Calculation
+    from epilayer.report.content import ReportContent
+    from epilayer.study.rerunning import Rerun, Selection
     from epilayer.study.trajectories import Observation, Progress
     from epilayer.study.verifying import Verification
+
+_QUICK = ("quick=true",)
 
 
 class Study(Workspace):
@@ -53,7 +57,27 @@ class Study(Workspace):
         """
         from epilayer.study.workflows import build_flow
 
-        return build_flow(self, workflow, [*settings, *(["quick=true"] if quick else [])], level)
+        return build_flow(self, workflow, [*settings, *(_QUICK if quick else ())], level)
+
+    def inputs(self, kind: str | None = None) -> dict[str, list[dict[str, Any]]]:
+        """Return what a workflow can name, and the workflows themselves, by kind."""
+        from epilayer.study.workflows import list_inputs
+
+        return list_inputs(self, kind)
+
+    def write_inputs(
+        self,
+        workflow: str,
+        directory: Path,
+        settings: Sequence[str] = (),
+        *,
+        level: str | None = None,
+        quick: bool = False,
+    ) -> list[dict[str, Any]]:
+        """Write the inputs of every calculation of a workflow, run nothing, and return what was written."""
+        from epilayer.study.workflows import write_inputs
+
+        return write_inputs(self, workflow, directory, level, [*settings, *(_QUICK if quick else ())])
 
     def submit(
         self,
@@ -110,6 +134,29 @@ class Study(Workspace):
     def status(self, flow: str | None = None) -> FlowStatus:
         """Count the jobs per state, of one flow or of the queue, with those that run and that failed."""
         return self.queue().status(flow)
+
+    def rerun(
+        self,
+        selection: Selection,
+        resources: Mapping[str, int | str] | None = None,
+        *,
+        force: bool = False,
+        dry_run: bool = False,
+    ) -> Rerun:
+        """Let failed or cancelled jobs run again; earlier attempts are kept.
+
+        Parameters
+        ----------
+        resources
+            What to ask a scheduler for, such as ``walltime`` and ``memory``.
+        force
+            Also completed jobs, and what was built on them.
+        dry_run
+            Change nothing.
+        """
+        from epilayer.study.rerunning import rerun
+
+        return rerun(self, selection, resources or {}, force=force, dry_run=dry_run)
 
     def cancel(self, ref: str) -> ChangeReport:
         """Give up a flow or a job; what runs is stopped. Jobs that another flow wants too stay."""
@@ -177,6 +224,18 @@ class Study(Workspace):
         from epilayer.study.verifying import verify
 
         return verify(self, identity)
+
+    def report(self, *, drawn: bool = True) -> ReportContent:
+        """Return what a report shows: the records beside the published values.
+
+        Parameters
+        ----------
+        drawn
+            Whether it is drawn, too: then it has the calculations behind the adsorption energies.
+        """
+        from epilayer.study.reporting import report_of
+
+        return report_of(self, drawn=drawn)
 
     def trajectories(self) -> list[Progress]:
         """Return how far the trajectories are that the study computes, the unfinished ones first."""

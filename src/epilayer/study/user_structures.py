@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-from typer.core import TyperCommand
-
-from epilayer.cli.common import study
 from epilayer.model.errors import InputError, StructureError, UnknownNameError, suggest
 from epilayer.outputs.reading import ByteSource, FileState, decoded, plain_name
 
@@ -20,34 +16,7 @@ if TYPE_CHECKING:
     from epilayer.model.ligand import Ligand
     from epilayer.model.mof import Mof
     from epilayer.structures.user_structures import GivenFile
-
-MillerOption = Annotated[
-    str, typer.Option("--miller", "-m", metavar="H K L", help="Miller index: 0 0 1, or 001, or 1-10.")
-]
-OutputOption = Annotated[
-    Path | None,
-    typer.Option("--output", "-o", help="File to write; its ending tells the format (.cif, .vasp, POSCAR)."),
-]
-
-SpeciesOption = Annotated[
-    str | None,
-    typer.Option("--species", metavar="Mg,O", help="Elements of a POSCAR that names none, one a count."),
-]
-
-
-class MillerCommand(TyperCommand):
-    """A command whose ``--miller`` takes three numbers as well as one word."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401  (typer's own click)
-        """Join the three numbers that follow ``--miller`` into one word."""
-        joined = list(args)
-        for k, word in enumerate(joined):
-            following = joined[k + 1 : k + 4]
-            if word in {"--miller", "-m"} and len(following) == 3:  # noqa: PLR2004  (h, k, l)
-                if all(re.fullmatch(r"-?\d+", n) for n in following):
-                    joined[k + 1 : k + 4] = [" ".join(following)]
-                break
-        return super().parse_args(ctx, joined)
+    from epilayer.study.config import Catalogue
 
 
 def is_file(name: str) -> bool:
@@ -64,7 +33,14 @@ def check_format(path: Path | None) -> None:
         raise InputError(f"{path}: cannot tell the format.", "Name it .cif, .vasp or POSCAR.")
 
 
-def cathode_of(source: str, oxidation: str | None, keep: str | None, species: str | None = None) -> Cathode:
+def cathode_of(
+    catalogue: Catalogue,
+    source: str,
+    *,
+    oxidation: str | None = None,
+    keep: str | None = None,
+    species: str | None = None,
+) -> Cathode:
     """Return a cathode of the catalogue, or one made of a user's crystal."""
     from epilayer.structures import user_structures
 
@@ -72,7 +48,7 @@ def cathode_of(source: str, oxidation: str | None, keep: str | None, species: st
     if is_file(source):
         states = user_structures.oxidation_states(oxidation) if oxidation else None
         return user_structures.cathode(_given(source, species), oxidation_states=states, keep=bonds)
-    known = study().catalogue.names("cathodes")
+    known = catalogue.names("cathodes")
     if source not in known:
         raise UnknownNameError("cathode", source, known)
     if oxidation:
@@ -80,17 +56,17 @@ def cathode_of(source: str, oxidation: str | None, keep: str | None, species: st
             f"--oxidation is for a crystal of your own; {source} states its own oxidation states.",
             "Leave --oxidation out, or give a CIF.",
         )
-    material = study().catalogue.cathode(source)
+    material = catalogue.cathode(source)
     return material if bonds is None else material.model_copy(update={"keep_bonds": bonds})
 
 
-def mof_of(source: str) -> Mof:
+def mof_of(catalogue: Catalogue, source: str) -> Mof:
     """Return a framework of the catalogue, or one made of a user's crystal."""
     from epilayer.model.mof import Mof
     from epilayer.structures import user_structures
 
     if not is_file(source):
-        return study().catalogue.mof(source)
+        return catalogue.mof(source)
     structure = user_structures.ordered(_given(source))
     note = f"The crystal in {source}, as its user gave it."
     return Mof.model_validate(
@@ -134,7 +110,9 @@ def slab_of(source: str, species: str | None = None) -> Structure:
     return user_structures.slab(_given(source, species))
 
 
-def ligand_of(source: str, charge: int | None, multiplicity: int | None) -> Ligand:
+def ligand_of(
+    catalogue: Catalogue, source: str, charge: int | None = None, multiplicity: int | None = None
+) -> Ligand:
     """Return a ligand of the catalogue, of an xyz or mol file, or of a line of SMILES."""
     from epilayer.structures import molecules
 
@@ -149,7 +127,6 @@ def ligand_of(source: str, charge: int | None, multiplicity: int | None) -> Liga
             charge=charge,
             multiplicity=multiplicity,
         )
-    catalogue = study().catalogue
     known = catalogue.names("ligands")
     if source in known:
         if charge is not None or multiplicity is not None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from epilayer.model.errors import InputError
 from epilayer.model.files import sha256_file
 from epilayer.store.checksums import RUN_SEAL, Damage, check_database, compare, sealed_sha256
-from epilayer.study.recomputing import check_numbers
+from epilayer.study.recomputing import recompute
+from epilayer.study.records import stored, without_results
 from epilayer.study.stored_files import run_files, sealed_entries
 
 if TYPE_CHECKING:
@@ -39,44 +40,41 @@ class Verification:
     notes: list[str] = field(default_factory=list)
 
 
-def verify(used: Workspace, identity: str | None = None) -> Verification:
+def verify(study: Workspace, identity: str | None = None) -> Verification:
     """Check one record (by id, or its beginning), or all of a study.
 
     The databases are checked first: of a damaged one nothing else is read.
     """
     found = Verification()
-    embedded = used.results_address == used.results_file
-    if embedded and not used.results_file.is_file():
-        raise InputError(f"{used.root} has no results.", "Compute some: epilayer run paper_adsorption")
-    for path in (used.results_file, used.outputs_file):
+    embedded = study.results_address == study.results_file
+    if embedded and not study.results_file.is_file():
+        raise without_results(study)
+    for path in (study.results_file, study.outputs_file):
         if path.is_file():
             found.files += 1
-            _check_database(used, path, found)
+            _check_database(study, path, found)
     if found.damages:
         return found
-    results = used.results()
-    try:
+    with closing(study.results()) as results:
         if not embedded:
             found.notes.append("The results are in a database: its documents were checked by their hashes.")
             found.damages += [Damage("the results database", what) for what in results.damaged()]
             if found.damages:
                 return found
-        if identity is None:
-            records = [r for kind in results.kinds() for r in results.query(kind, limit=None, body=True)]
-        else:
-            records = [results.get(identity)]
-    finally:
-        results.close()
+        records = stored(study) if identity is None else [results.get(identity)]
     found.records = len(records)
-    _check_files(run_files(used, records, everything=identity is None), found)
+    _check_files(run_files(study, records, everything=identity is None), found)
     if found.damages:
-        found.notes.append("The numbers were not computed again: first mend the files.")
+        found.notes.append("The numbers were not computed again: first restore the files.")
     else:
-        check_numbers(used, records, found)
+        again = recompute(study, records)
+        found.numbers += again.numbers
+        found.damages += again.damages
+        found.notes += again.notes
     return found
 
 
-def _check_database(used: Workspace, path: Path, found: Verification) -> None:
+def _check_database(study: Workspace, path: Path, found: Verification) -> None:
     state = check_database(path)
     if state.damage is not None:
         found.damages.append(state.damage)
@@ -84,19 +82,16 @@ def _check_database(used: Workspace, path: Path, found: Verification) -> None:
         found.notes.append(
             f"{path.name} was written to since it was sealed: its documents were checked by their hashes."
         )
-        found.damages += [Damage(str(path), what) for what in _damaged_documents(used, path)]
+        found.damages += [Damage(str(path), what) for what in _damaged_documents(study, path)]
 
 
-def _damaged_documents(used: Workspace, path: Path) -> list[str]:
-    if path == used.results_file:
+def _damaged_documents(study: Workspace, path: Path) -> list[str]:
+    if path == study.results_file:
         from epilayer.store.results import SqliteResults
 
-        results = SqliteResults(path)
-        try:
+        with closing(SqliteResults(path)) as results:
             return results.damaged()
-        finally:
-            results.close()
-    with used.jobstore() as outputs:
+    with study.jobstore() as outputs:
         stores = (outputs.docs_store, *outputs.additional_stores.values())
         return [what for store in stores for what in store.damaged()]
 

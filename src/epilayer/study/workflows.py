@@ -1,24 +1,30 @@
-"""Load a workflow file and build its flow, with settings given on the command line."""
+"""Workflows: load a file, build its flow with the given settings, list what it can name, write its inputs."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib.util
 import inspect
+import json
 import sys
 import traceback
 import types
 import typing
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from epilayer.model.errors import EpilayerError, InputError, UnknownNameError
+from epilayer.study.config import Catalogue, read_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from jobflow import Flow
 
+    from epilayer.engines.base import Engine
+    from epilayer.model.cathode import Cathode
     from epilayer.study.workspace import Workspace
 
 CATALOGUE = "catalogue"
@@ -152,3 +158,82 @@ def _in_one_line(error: Exception | SystemExit) -> str:
         return f"{key}: {first['msg']} (given: {first['input']!r})"
     said = " ".join(str(error).split()).rstrip(".")
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+def list_inputs(study: Workspace, kind: str | None = None) -> dict[str, list[dict[str, Any]]]:
+    """Return what a workflow can name, and the workflows themselves, by kind.
+
+    Parameters
+    ----------
+    kind
+        ``workflows``, ``cathodes``, ``ligands`` ...; all of them by default.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such kind.
+    """
+    kinds = ("workflows", *study.catalogue.KINDS)
+    if kind is not None and kind not in kinds:
+        raise UnknownNameError("kind", kind, kinds)
+    return {one: list(_inputs_of(study, one)) for one in ([kind] if kind else kinds)}
+
+
+def _inputs_of(study: Workspace, kind: str) -> Iterator[dict[str, Any]]:
+    if kind == "workflows":
+        for name, path in study.workflows().items():
+            try:
+                title, settings = describe(path)
+            except EpilayerError as error:  # one broken file does not hide the others
+                title, settings = f"cannot be loaded: {error.what}", {}
+            yield {"name": name, "title": title, "settings": settings, "file": str(path)}
+        return
+    for name, path in study.catalogue.names(kind).items():
+        data = read_yaml(path)
+        title = data.get("title") or data.get("formula") or ""
+        yield {"name": name, "title": str(title), "source": data.get("source", ""), "file": str(path)}
+
+
+class _DryCatalogue(Catalogue):
+    """A catalogue whose engines write their inputs into a folder and compute nothing."""
+
+    def __init__(self, folders: Sequence[Path], directory: Path) -> None:
+        super().__init__(folders)
+        self.directory = directory
+
+    def engine(self, level_name: str, cathode: Cathode | None = None, **convergence: float) -> Engine:
+        """Return the engine of a level, wrapped."""
+        from epilayer.engines.dry import InputsOnly
+
+        return InputsOnly(super().engine(level_name, cathode, **convergence), str(self.directory))
+
+
+def write_inputs(
+    study: Workspace, workflow: str, directory: Path, level: str | None, settings: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Write the inputs of every calculation of a workflow, run nothing, and return one entry a calculation.
+
+    Raises
+    ------
+    InputError
+        If the folder is not empty.
+    EngineError
+        If a calculation's inputs cannot be written.
+    """
+    from jobflow import JobStore, run_locally
+    from maggma.stores import MemoryStore
+
+    from epilayer.engines.dry import INDEX
+
+    if directory.exists() and any(directory.iterdir()):
+        raise InputError(f"{directory} is not empty.", "Name a new folder, or empty it.")
+    directory.mkdir(parents=True, exist_ok=True)
+    dry = dataclasses.replace(study)
+    # The catalogue is a cached property: its place in the instance is taken before it is first asked for.
+    dry.__dict__["catalogue"] = _DryCatalogue(study.catalogue.folders, directory.resolve())
+    flow = build_flow(dry, workflow, settings, level)
+    store = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of jobflow's own parts, on every job
+        run_locally(flow, store=store, log=False, raise_immediately=True)
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(directory.glob(f"*/{INDEX}"))]

@@ -8,6 +8,7 @@ is taken from the material that ships with the package.
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +27,27 @@ if TYPE_CHECKING:
     from epilayer.store.results import ResultsStore
 
 STUDY_VARIABLE = "EPILAYER_STUDY"
+
+_TEMPLATE = """\
+# A study: where its jobs run and where its results are kept. Every key is optional.
+
+# Level of theory of every workflow, instead of the workflow's own: epilayer list levels
+# level: chgnet+d3
+
+# The queue and the store of this machine. On a cluster these lines name the cluster, and
+# mongodb://HOST/DATABASE (${VARIABLE} is filled in from the environment).
+queue: embedded
+store: embedded
+
+# Worker processes of `epilayer run` (default: one a core, at most four).
+# workers: 2
+
+# For what is handed on (epilayer db crate): a title, who answers for it, and its licence by SPDX name.
+# title: Adsorption of ligands on NVOPF
+# authors:
+#   - {name: Ada Lovelace, orcid: 0000-0000-0000-0000, affiliation: University of X}
+# licence: CC-BY-4.0
+"""
 
 
 @dataclass(frozen=True)
@@ -226,3 +248,22 @@ class Workspace:
         for folder in (shipped("workflows"), self.root / "workflows"):
             found |= {p.stem: p for p in sorted(folder.glob("[!_]*.py"))}
         return found
+
+
+def create(folder: Path) -> None:
+    """Write a new study into a folder: settings, and the shipped workflows and configs to edit.
+
+    Raises
+    ------
+    InputError
+        If the folder is a study already.
+    """
+    target = folder / STUDY_FILE
+    if target.exists():
+        raise InputError(f"{folder} is a study already.", f"Use it: epilayer -C {folder} status")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("configs", "workflows", "slurm"):
+        if not (folder / name).exists():
+            left_out = shutil.ignore_patterns("__pycache__", "dev")
+            shutil.copytree(shipped(name), folder / name, ignore=left_out)
+    target.write_text(_TEMPLATE, encoding="utf-8")

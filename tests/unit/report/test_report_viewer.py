@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from epilayer.cli import pictures as cli_pictures
 from epilayer.model.errors import InputError
 from epilayer.report import pictures, scenes, viewer
+from epilayer.study import pictures as pictures_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,10 +94,10 @@ def test_a_bare_slab_is_seen_from_the_side_that_lines_its_atoms_up(make: Any) ->
 def test_draw_writes_what_was_asked_for(make: Any, tmp_path: Path) -> None:  # noqa: ANN401
     structure, atoms = make.adslab()
     png, html = tmp_path / "x.png", tmp_path / "sub" / "x.html"
-    assert cli_pictures.draw(structure, png=png, html=html, chosen_atoms=atoms) == [png, html]
+    assert pictures_of.draw(structure, png=png, html=html, chosen_atoms=atoms) == [png, html]
     assert png.read_bytes().startswith(b"\x89PNG")
     assert html.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
-    assert cli_pictures.draw(structure) == []
+    assert pictures_of.draw(structure) == []
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_a_name_of_no_known_format_is_refused_and_nothing_written(
     png: str | None, html: str | None, said: str, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=re.escape(said)):
-        cli_pictures.draw(
+        pictures_of.draw(
             rock_salt(), png=tmp_path / png if png else None, html=tmp_path / html if html else None
         )
     assert not list(tmp_path.iterdir())
@@ -116,4 +116,4 @@ def test_a_name_of_no_known_format_is_refused_and_nothing_written(
 def test_a_disordered_structure_is_not_drawn(tmp_path: Path) -> None:
     partial = Structure(Lattice.cubic(4), [{"Na": 0.5}], [[0, 0, 0]])
     with pytest.raises(InputError, match="partly occupied"):
-        cli_pictures.draw(partial, png=tmp_path / "x.png")
+        pictures_of.draw(partial, png=tmp_path / "x.png")

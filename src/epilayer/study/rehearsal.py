@@ -2,90 +2,105 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import runpy
 import shlex
 import shutil
 import sys
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import typer
-from rich.markup import escape
-from rich.table import Table
-
-from epilayer.cli.common import err, out, print_json
 from epilayer.study.config import shipped
+from epilayer.study.study import Study
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
     from jobflow import Flow
 
-    from epilayer import Study
     from epilayer.model.failure import Failure
+    from epilayer.study.workspace import Workspace
 
 LEVEL = "screening"
 SETTINGS = ("facets=001", "ligands=ammonia", "poses=1", "keep=1", "check_levels=", "max_steps=200")
 KILLED = "walltime"
 
 
-def show(used: Study, *, as_json: bool) -> None:
-    """Rehearse, and print what happened."""
-    found = rehearse(used, quiet=as_json)
-    if as_json:
-        print_json(found)
-    else:
-        table = Table(box=None, pad_edge=False)
-        for heading in ("job", "attempts", "state", "what happened"):
-            table.add_column(heading, justify="right" if heading == "attempts" else "left")
-        for row in found["jobs"]:
-            shown = (row["name"], str(row["attempts"]), row["state"], "; ".join(row["events"]))
-            table.add_row(*map(escape, shown))
-        out.print(table)
-        for line in found["summary"]:
-            out.print(escape(line), soft_wrap=True)
-    if not found["ok"]:
-        raise typer.Exit(3)
+@dataclass(frozen=True)
+class RehearsedJob:
+    """A job of the rehearsal and what happened to it."""
+
+    name: str
+    state: str
+    attempts: int
+    events: list[str]
 
 
-def rehearse(used: Study, *, quiet: bool) -> dict[str, Any]:
-    """Run the campaign in a study of its own beside ``used``'s queue; return what happened.
+@dataclass(frozen=True)
+class Rehearsal:
+    """What came of a rehearsal; ``stand_in`` says that no number of it is a result.
+
+    Attributes
+    ----------
+    ok
+        Whether all jobs are completed, and the killed one was named by its cause and went on.
+    failures
+        The causes of the jobs that were killed on purpose.
+    summary
+        The same in sentences.
+    """
+
+    ok: bool
+    stand_in: bool
+    study: Path
+    jobs: list[RehearsedJob]
+    records: int
+    failures: list[str]
+    summary: list[str]
+
+
+def rehearse(study: Workspace, run: Callable[[Study], object], tell: Callable[[str], None]) -> Rehearsal:
+    """Run the campaign in a study of its own below ``study``; return what happened.
 
     One relaxation on the slab is killed in its third step, as by a time limit; its job must fail with that
     cause, and its next attempt must go on from there.
+
+    Parameters
+    ----------
+    run
+        Runs the queue of the study that it is given, to its end.
+    tell
+        Called with what happens next.
     """
-    from epilayer.cli.runs import run_queue
     from epilayer.launch.base import JobState
 
-    root = used.state / "rehearsal"
+    root = study.state / "rehearsal"
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
-    stage = dataclasses.replace(used, root=root)
-    environment = set_up(root / "stand-ins")
+    stage = Study(root, study.settings)
+    stage.__dict__["catalogue"] = study.catalogue
     fault = {
         "VASP_STANDIN_FAULT": KILLED,
         "VASP_STANDIN_ONLY": "slab",
         "VASP_STANDIN_ONCE": str(root / "struck"),
     }
     began = time.monotonic()
-    with _environment({**environment, **fault}):
-        queue = stage.queue()
-        queue.submit(build(stage))
-        if not quiet:
-            err.print("First run, in which one job is killed on purpose:")
-        run_queue(stage, queue, None, quiet=quiet)
-        first = queue.status()
-        causes = {job.number: job.failure for job in first.failed if job.failure}
-        queue.rerun(state=JobState.FAILED)
-        if not quiet:
-            err.print("Second run, after epilayer rerun --failed:")
-        run_queue(stage, queue, None, quiet=quiet)
+    with environment({**set_up(root / "stand-ins"), **fault}):
+        stage.submit(campaign(stage))
+        tell("First run, in which one job is killed on purpose:")
+        run(stage)
+        causes = {job.number: job.failure for job in stage.status().failed if job.failure}
+        stage.queue().rerun(state=JobState.FAILED)
+        tell("Second run, after epilayer rerun --failed:")
+        run(stage)
         stored = stage.harvest()
     return _outcome(stage, causes, stored, time.monotonic() - began)
 
 
-def build(stage: Study) -> Flow:
+def campaign(stage: Workspace) -> Flow:
     """Return the campaign: one ligand on one facet, and the bonds of ethanol."""
     from jobflow import Flow
 
@@ -112,7 +127,7 @@ def build(stage: Study) -> Flow:
 
 
 def set_up(folder: Path) -> dict[str, str]:
-    """Lay out the stand-ins as programs, and headers of pseudopotentials; return the environment."""
+    """Write the stand-ins as programs, and headers of pseudopotentials; return the environment."""
     source = shipped("tests/standin")
     programs = folder / "programs"
     programs.mkdir(parents=True)
@@ -138,26 +153,22 @@ def set_up(folder: Path) -> dict[str, str]:
     }
 
 
-class _environment:  # noqa: N801  (reads as what it does)
+@contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
     """Set variables for the workers that start inside, and put them back."""
-
-    def __init__(self, variables: dict[str, str]) -> None:
-        self.variables = variables
-        self.before: dict[str, str | None] = {}
-
-    def __enter__(self) -> None:
-        self.before = {name: os.environ.get(name) for name in self.variables}
-        os.environ.update(self.variables)
-
-    def __exit__(self, *_: object) -> None:
-        for name, value in self.before.items():
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
 
 
-def _outcome(stage: Study, causes: dict[int, Failure], stored: int, elapsed_s: float) -> dict[str, Any]:
+def _outcome(stage: Study, causes: Mapping[int, Failure], stored: int, elapsed_s: float) -> Rehearsal:
     from epilayer.launch.base import JobState
 
     queue = stage.queue()
@@ -171,28 +182,25 @@ def _outcome(stage: Study, causes: dict[int, Failure], stored: int, elapsed_s: f
             last = queue.attempts(job.number)[-1].directory
             went_on = (last / "POSCAR.begin").is_file()
             resumed += went_on
-            events.append(
-                "rerun; " + ("went on from where it stood" if went_on else "began anew, which is wrong")
-            )
+            how = "went on from where it stood" if went_on else "began anew, which is wrong"
+            events.append(f"rerun; {how}")
         elif job.cause:
             events.append(job.cause)
-        rows.append({"name": job.name, "state": job.state.value, "attempts": job.attempts, "events": events})
+        rows.append(RehearsedJob(job.name, job.state.value, job.attempts, events))
     counts = {s.value: n for s, n in now.counts.items() if n}
     named = all(failure.cause == "time_limit" for failure in causes.values())
-    ok = set(counts) == {"COMPLETED"} and bool(causes) and named and resumed == len(causes)
     done = f"{counts.get('COMPLETED', 0)} of {now.total} jobs completed in {elapsed_s:.0f} s"
-    summary = [
-        f"{done}; {stored} records stored.",
-        f"Killed on purpose: {len(causes)}; cause named: {'yes' if named else 'no'}; resumed: {resumed}.",
-        "Everything here was computed by STAND-INS: no number of it is a result, and no report shows one.",
-        f"Look around: epilayer -C {stage.root} jobs list",
-    ]
-    return {
-        "ok": ok,
-        "stand_in": True,
-        "study": str(stage.root),
-        "jobs": rows,
-        "records": stored,
-        "failures": [failure.line for failure in causes.values()],
-        "summary": summary,
-    }
+    return Rehearsal(
+        ok=set(counts) == {"COMPLETED"} and bool(causes) and named and resumed == len(causes),
+        stand_in=True,
+        study=stage.root,
+        jobs=rows,
+        records=stored,
+        failures=[failure.line for failure in causes.values()],
+        summary=[
+            f"{done}; {stored} records stored.",
+            f"Killed on purpose: {len(causes)}; cause named: {'yes' if named else 'no'}; resumed: {resumed}.",
+            "Everything here was computed by STAND-INS: no number is a result, and no report shows one.",
+            f"Look around: epilayer -C {stage.root} jobs list",
+        ],
+    )

@@ -1,25 +1,16 @@
-"""Pictures beside a structure that a command wrote: a still, and a page that turns it."""
+"""Pictures of a structure: a still, and a page that turns it."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from epilayer.model.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from pymatgen.core import Structure
-
-PngOption = Annotated[
-    Path | None, typer.Option("--png", help="Draw a still into this file (.png, .svg or .pdf).")
-]
-HtmlOption = Annotated[
-    Path | None, typer.Option("--html", help="Write a page that turns the structure, offline.")
-]
 
 
 def check_names(png: Path | None, html: Path | None) -> None:
