@@ -45,6 +45,7 @@ class CalculationKind(StrEnum):
     RELAX = "relax"
     MD = "md"
     RESPONSE = "response"
+    EXCITED = "excited"
     BONDING = "bonding"
     UNKNOWN = "unknown"
 
@@ -53,12 +54,15 @@ class ImportStatus(StrEnum):
     """How a calculation ended, from what its files say.
 
     ``converged``: finished, and met its criteria. ``unconverged``: finished without meeting them.
+    ``finished``: ended properly, and its files do not show whether it converged, or it is of a kind that has
+    no self-consistent total energy (GW, RPA, band structures).
     ``incomplete``: never started, killed, stopped on request, or cut short. ``failed``: the program
     named an error, or the files contradict one another.
     """
 
     CONVERGED = "converged"
     UNCONVERGED = "unconverged"
+    FINISHED = "finished"
     INCOMPLETE = "incomplete"
     FAILED = "failed"
 
@@ -133,6 +137,8 @@ class Finding(StrEnum):
     MD_SHORT = "md_short"
     IONIC_STEP_TOO_LARGE = "ionic_step_too_large"
     ENERGY_NOT_READABLE = "energy_not_readable"
+    NUMBER_OVERFLOWS = "number_overflows"
+    NOT_SHOWN = "not_shown"
     ENERGY_POSITIVE = "energy_positive"
     ENERGY_INCONSISTENT = "energy_inconsistent"
     NOT_SELF_CONSISTENT = "not_self_consistent"
@@ -145,6 +151,9 @@ class Finding(StrEnum):
     NOT_RECOGNISED = "not_recognised"
     NOT_READ = "not_read"
     INPUT_EDITED = "input_edited"
+    INPUT_INCONSISTENT = "input_inconsistent"
+    SETTING_OVERRIDDEN = "setting_overridden"
+    UNKNOWN_ELEMENT = "unknown_element"
     LEVEL_UNKNOWN = "level_unknown"
     MACHINE_LEARNED = "machine_learned"
     MOMENTS_NOT_READABLE = "moments_not_readable"

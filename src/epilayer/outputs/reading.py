@@ -9,11 +9,14 @@ import re
 import zlib
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from epilayer.model.imported import Finding
 
 COMPRESSIONS = (".gz", ".bz2", ".xz")
 _RAW_CHUNK = 1 << 20
@@ -35,6 +38,13 @@ class FileState(StrEnum):
     TRUNCATED = "truncated"
     CORRUPT = "corrupt"
     UNREADABLE = "unreadable"
+
+
+class Flaw(NamedTuple):
+    """What is wrong with a file: damage, a number that is none, or something that it does not show."""
+
+    code: Finding
+    what: str
 
 
 class _Decompressor(Protocol):
@@ -76,6 +86,19 @@ class ByteSource:
             state = FileState.CORRUPT if error.errno is None else FileState.UNREADABLE
             self._mark(state, str(error.strerror or error))
 
+    def text_chunks(self) -> Iterator[bytes]:
+        """Yield the content with the line ends of Windows as those of VASP."""
+        kept = b""
+        for piece in self.chunks():
+            text = kept + piece
+            kept = b"\r" if text.endswith(b"\r") else b""
+            if b"\r" in text:
+                text = text[: len(text) - len(kept)].replace(b"\r\n", b"\n")
+            if text:
+                yield text
+        if kept:
+            yield kept
+
     def read(self, limit_bytes: int = 1 << 28) -> bytes:
         """Return the content up to ``limit_bytes``."""
         parts: list[bytes] = []
@@ -90,7 +113,7 @@ class ByteSource:
     def segments(self, token: bytes) -> Iterator[bytes]:
         """Yield the content cut before every ``token``; the first segment is what precedes the first."""
         buffer = b""
-        for piece in self.chunks():
+        for piece in self.text_chunks():
             search = max(1, len(buffer) - len(token))
             buffer += piece
             begin = 0
@@ -104,7 +127,7 @@ class ByteSource:
     def lines(self) -> Iterator[bytes]:
         """Yield whole lines without their end; a last line without one is yielded with state TRUNCATED."""
         tail = b""
-        for piece in self.chunks():
+        for piece in self.text_chunks():
             parts = (tail + piece).split(b"\n")
             tail = parts.pop()
             yield from parts
@@ -210,3 +233,25 @@ def decimals(text: bytes) -> int:
     6
     """
     return len(text.strip().partition(b".")[2])
+
+
+@cache
+def _elements() -> frozenset[str]:
+    from ase.data import chemical_symbols
+
+    return frozenset(chemical_symbols[1:])
+
+
+def is_element(symbol: str) -> bool:
+    """Return whether a symbol names a chemical element."""
+    return symbol in _elements()
+
+
+def element_of(symbol: str, titel: str) -> str:
+    """Return the element that a symbol names, else the one that its pseudopotential names, else the symbol.
+
+    >>> element_of("r", "PAW_PBE Zr_sv 04Jan2005"), element_of("H", "PAW_PBE H.25 07Sep2000")
+    ('Zr', 'H')
+    """
+    named = re.match(r"(?:\S+\s+)?([A-Z][a-z]?)(?=[\d._\s]|$)", titel)
+    return named[1] if named and not is_element(symbol) and is_element(named[1]) else symbol

@@ -176,9 +176,13 @@ def test_the_energy_is_the_free_energy_plus_the_smearing_correction_of_the_last_
         (
             vasprun(step(force="************ 0.00200000 0.00300000")),
             ImportStatus.FAILED,
-            Finding.FILE_DAMAGED,
+            Finding.NUMBER_OVERFLOWS,
         ),
-        (vasprun(step().replace("-2.00000000", "***********")), ImportStatus.FAILED, Finding.FILE_DAMAGED),
+        (
+            vasprun(step().replace("-2.00000000", "***********")),
+            ImportStatus.FAILED,
+            Finding.NUMBER_OVERFLOWS,
+        ),
         (
             vasprun(step().replace("-2.00000000", "        NaN")),
             ImportStatus.FAILED,

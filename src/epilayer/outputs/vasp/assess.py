@@ -26,7 +26,7 @@ from epilayer.outputs.vasp.run_files import Evidence, gather, text_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from epilayer.model.imported import ExecutedLevel
+    from epilayer.model.imported import ExecutedLevel, VaspError
     from epilayer.outputs.discover import FoundFiles
 
 _FINITE_DIFFERENCES = (5, 6)
@@ -72,7 +72,7 @@ def _compare(seen: Evidence) -> None:
     if seen.oszicar:
         heard.append(wt.of_oszicar(seen.oszicar))
     # Standard output may hold several runs; it is heard only where it fits one.
-    heard += [wt.of_oszicar(one) for one in seen.stdout if len(one.steps) == seen.steps and not one.damage]
+    heard += [wt.of_oszicar(one) for one in seen.stdout if len(one.steps) == seen.steps and not one.flaws]
     seen.agreement, seen.witnesses, reasons = wt.hear(heard)
     if seen.vasprun and seen.outcar:
         one, two = seen.vasprun.header.species, oc.species(seen.outcar.head)
@@ -94,6 +94,9 @@ def _compare(seen: Evidence) -> None:
             f"the files state different settings: {conflict}",
             "Keep the files of one run in one folder; rerun if a file is damaged.",
         )
+    if seen.settings.overridden:
+        what = f"VASP executed {', '.join(seen.settings.overridden)}"
+        seen.say(Finding.SETTING_OVERRIDDEN, Severity.NOTE, what)
     for name in seen.settings.edited:
         seen.say(
             Finding.INPUT_EDITED,
@@ -106,23 +109,43 @@ def _status(seen: Evidence) -> ImportStatus:
     codes = {reason.code for reason in seen.reasons}
     if any(reason.severity is Severity.FATAL for reason in seen.reasons):
         return ImportStatus.FAILED
+    if seen.ended or (seen.finished and Finding.NOT_SELF_CONSISTENT in codes):
+        return ImportStatus.FINISHED
     if not seen.finished:
-        if Finding.SCF_NEVER_CONVERGES in codes:
-            return ImportStatus.UNCONVERGED
-        unreadable = {Finding.FILE_DAMAGED, Finding.ENERGY_NOT_READABLE} & codes
-        return ImportStatus.FAILED if unreadable else ImportStatus.INCOMPLETE
+        return _unfinished(codes)
     moving = seen.kind in (CalculationKind.MD, CalculationKind.RELAX)
     stopped = Finding.STOPPED_ON_REQUEST in codes and not (seen.electronic and seen.ionic is not False)
     if stopped or (seen.kind is CalculationKind.MD and not seen.ionic):
         return ImportStatus.INCOMPLETE
-    if seen.electronic is None or (seen.ionic is None and moving):
-        what = "the files do not say whether it converged"
-        seen.say(Finding.CONVERGENCE_NOT_STATED, Severity.WITHHOLDS, what, "Keep vasprun.xml and OUTCAR.")
+    if seen.electronic is not None and (seen.ionic is not None or not moving):
+        # In a trajectory every step counts, not the last one alone.
+        broken = seen.kind is CalculationKind.MD and bool(seen.unconverged)
+        converged = seen.electronic and seen.ionic is not False and not broken
+        return ImportStatus.CONVERGED if converged else ImportStatus.UNCONVERGED
+    _say_not_shown(seen, moving=moving)
+    failed = seen.electronic is False or seen.ionic is False
+    return ImportStatus.UNCONVERGED if failed else ImportStatus.FINISHED
+
+
+def _unfinished(codes: set[VaspError | Finding]) -> ImportStatus:
+    if Finding.SCF_NEVER_CONVERGES in codes:
         return ImportStatus.UNCONVERGED
-    # In a trajectory every step counts, not the last one alone.
-    broken = seen.kind is CalculationKind.MD and bool(seen.unconverged)
-    converged = seen.electronic and seen.ionic is not False and not broken
-    return ImportStatus.CONVERGED if converged else ImportStatus.UNCONVERGED
+    unreadable = {Finding.FILE_DAMAGED, Finding.ENERGY_NOT_READABLE, Finding.NUMBER_OVERFLOWS} & codes
+    return ImportStatus.FAILED if unreadable else ImportStatus.INCOMPLETE
+
+
+def _say_not_shown(seen: Evidence, *, moving: bool) -> None:
+    if seen.ionic is None and moving:
+        # A run that ended by itself before NSW met its criterion, or was asked to stop: OUTCAR says which.
+        criterion = seen.settings.number("EDIFFG") is not None
+        what = "the files do not show whether the ions met their criterion"
+        weight = Severity.NOTE if criterion else Severity.WITHHOLDS
+        seen.say(Finding.CONVERGENCE_NOT_STATED, weight, what, "Keep OUTCAR beside vasprun.xml.")
+    if seen.electronic is None:
+        what = "the files do not show whether the electrons converged: their steps or NELM are not in them"
+        seen.say(
+            Finding.CONVERGENCE_NOT_STATED, Severity.NOTE, what, "Keep vasprun.xml and the whole OUTCAR."
+        )
 
 
 def _record(seen: Evidence) -> ImportedCalculation:
@@ -217,10 +240,9 @@ def _last_geometry(seen: Evidence) -> tuple[Any, Any]:
 
 def _energy(seen: Evidence, status: ImportStatus) -> float | None:
     """Return the energy, or nothing where it cannot be stood behind."""
-    if status is not ImportStatus.CONVERGED or seen.agreement not in (
-        Agreement.AGREE,
-        Agreement.SINGLE_WITNESS,
-    ):
+    if status not in (ImportStatus.CONVERGED, ImportStatus.FINISHED):
+        return None
+    if seen.agreement not in (Agreement.AGREE, Agreement.SINGLE_WITNESS):
         return None
     if any(reason.severity is not Severity.NOTE for reason in seen.reasons):
         return None

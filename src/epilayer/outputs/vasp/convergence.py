@@ -30,11 +30,15 @@ def progress(seen: Evidence) -> None:
         ends.append(wt.of_outcar(seen.outcar))
     whole = any(one.complete and one.sound and len(one.energies_ev) == seen.steps for one in ends)
     seen.finished = whole and seen.steps > 0
+    seen.ended = seen.steps == 0 and _ended_without_energy(seen)
     _name_errors(seen)
     if seen.outcar and seen.outcar.stop_requested:
         stop = seen.outcar.stop_requested
         seen.say(Finding.STOPPED_ON_REQUEST, Severity.NOTE, stop, "Continue from CONTCAR.")
-    if seen.steps == 0 and seen.files.has_outputs:
+    if seen.ended:
+        what = "it ended properly, and its files show no energy of a self-consistent ground state"
+        seen.say(Finding.NOT_SHOWN, Severity.WITHHOLDS, what, "Take the energy from the run before it.")
+    elif seen.steps == 0 and seen.files.has_outputs:
         what = "no ionic step was finished, so there is no energy"
         seen.say(Finding.NO_IONIC_STEP, Severity.NOTE, what, "Rerun it.")
     elif seen.steps == 0:
@@ -42,6 +46,12 @@ def progress(seen: Evidence) -> None:
     elif not seen.finished:
         what = f"no file runs to its proper end; {seen.steps} ionic steps are whole"
         seen.say(Finding.NOT_FINISHED, Severity.NOTE, what, "Continue from the last whole step, or rerun.")
+
+
+def _ended_without_energy(seen: Evidence) -> bool:
+    ends = [run.flaws for run in (seen.vasprun,) if run and run.closed]
+    ends += [out.flaws for out in (seen.outcar,) if out and out.finished]
+    return any(all(flaw.code is Finding.NOT_SHOWN for flaw in flaws) for flaws in ends)
 
 
 def _name_errors(seen: Evidence) -> None:
@@ -119,9 +129,9 @@ def _unconverged(seen: Evidence, limit: int) -> set[int] | None:
         tolerance = np.inf if ediff is None else ediff * slack
         for number, step in enumerate(out.steps, start=1):
             change = max(abs(value) for value in step.scf_changes_ev) if step.scf_changes_ev else 0.0
-            if step.scf_steps >= limit or step.says_not_reached or change > tolerance:
+            if (step.scf_steps or 0) >= limit or step.says_not_reached or change > tolerance:
                 bad.add(number)
-    if (run and len(run.energies_ev)) or (out and out.steps):
+    if (run and len(run.energies_ev)) or bad or (out and any(step.scf_steps for step in out.steps)):
         return bad
     if seen.oszicar and seen.oszicar.steps:
         return {i for i, step in enumerate(seen.oszicar.steps, start=1) if step.scf_steps >= limit}
@@ -164,7 +174,8 @@ def _relaxed(seen: Evidence, allowed: int | None) -> bool | None:
         if limit is not None and limit < 0 and seen.max_force_ev_per_ang is not None:
             shown = seen.max_force_ev_per_ang <= -limit * 1.001
         elif limit is not None and limit > 0 and len(energies) > 1:
-            shown = bool(abs(energies[-1] - energies[-2]) <= limit)
+            # VASP compares line minimisations, so that the last two steps may differ by more: not shown then.
+            shown = True if abs(energies[-1] - energies[-2]) <= limit else None
     out = seen.outcar
     if out and len(out.steps) == seen.steps:
         if not out.reached_accuracy:

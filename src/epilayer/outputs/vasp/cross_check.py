@@ -49,7 +49,7 @@ def of_vasprun(run: Vasprun) -> Testimony:
         energies_ev=tuple(float(value) for value in run.energies_ev),
         resolutions_ev=(run.resolution_ev,) * len(run.energies_ev),
         complete=run.closed and run.broken_step is None,
-        sound=not run.damage and run.broken_step is None,
+        sound=not run.flaws and run.broken_step is None,
         ends=True,
     )
 
@@ -62,7 +62,7 @@ def of_outcar(out: Outcar) -> Testimony:
         energies_ev=tuple(step.energy_ev for step in out.steps),
         resolutions_ev=tuple(step.resolution_ev for step in out.steps),
         complete=out.finished and not out.broken and out.iterations_begun in (0, len(out.steps)),
-        sound=not out.damage and not out.broken,
+        sound=not out.flaws and not out.broken,
         ends=True,
     )
 
@@ -75,7 +75,7 @@ def of_oszicar(out: Oszicar) -> Testimony:
         energies_ev=tuple(step.energy_ev for step in out.steps),
         resolutions_ev=tuple(step.resolution_ev for step in out.steps),
         complete=False,
-        sound=not out.damage,
+        sound=not out.flaws,
         ends=False,
     )
 

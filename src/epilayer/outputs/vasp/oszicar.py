@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from epilayer.outputs.reading import ByteSource, FileState, real
+from epilayer.model.imported import Finding
+from epilayer.outputs.reading import ByteSource, FileState, Flaw, real
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +45,7 @@ class Oszicar:
 
     name: str
     steps: tuple[OszicarStep, ...]
-    damage: tuple[str, ...]
+    flaws: tuple[Flaw, ...]
     state: FileState
     text: bytes
 
@@ -53,7 +54,7 @@ def read_oszicar(path: Path) -> Oszicar:
     """Read the step lines of an OSZICAR or a standard output; anything else is skipped."""
     source = ByteSource(path)
     steps: list[OszicarStep] = []
-    damage: list[str] = []
+    flaws: list[Flaw] = []
     kept: list[bytes] = []
     size = scf = 0
     broken = False
@@ -70,12 +71,12 @@ def read_oszicar(path: Path) -> Oszicar:
         scf = 0
         if step is None:
             broken = True
-            damage.append(f"the line of ionic step {len(steps) + 1} cannot be read")
+            flaws.append(_flaw(line, len(steps) + 1))
         else:
             steps.append(step)
     if source.problem:
-        damage.append(source.problem)
-    return Oszicar(source.name, tuple(steps), tuple(damage), source.state, b"\n".join(kept))
+        flaws.append(Flaw(Finding.FILE_DAMAGED, source.problem))
+    return Oszicar(source.name, tuple(steps), tuple(flaws), source.state, b"\n".join(kept))
 
 
 def _step(line: bytes, number: int, scf: int) -> OszicarStep | None:
@@ -92,6 +93,12 @@ def _step(line: bytes, number: int, scf: int) -> OszicarStep | None:
         resolution_ev=_last_digit(found[3]),
         scf_steps=scf,
     )
+
+
+def _flaw(line: bytes, number: int) -> Flaw:
+    if b"***" in line:
+        return Flaw(Finding.NUMBER_OVERFLOWS, f"the line of ionic step {number} overflows (****)")
+    return Flaw(Finding.FILE_DAMAGED, f"the line of ionic step {number} cannot be read")
 
 
 def _last_digit(text: bytes) -> float:

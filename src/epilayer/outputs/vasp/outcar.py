@@ -6,15 +6,29 @@ import re
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from epilayer.model.errors import InputError
-from epilayer.outputs.reading import ByteSource, FileState, decimals, real
+from epilayer.model.imported import Finding
+from epilayer.outputs.reading import ByteSource, FileState, Flaw, decimals, element_of, real
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
 
 _ITERATION = b"- Iteration "
 _ITERATION_NUMBER = re.compile(rb"- Iteration\s+(\d+|\*+)\s*\(\s*(\d+|\*+)\s*\)")
-_FREE_BLOCK = b"FREE ENERGIE OF THE ION-ELECTRON SYSTEM"
-_TOTEN = re.compile(rb"free\s+energy\s+TOTEN\s+=\s*(\S+) eV[ \t]*\n")
-_ZERO = re.compile(rb"energy  without entropy=\s*(\S+)\s+energy\(sigma->0\) =\s*(\S+)[ \t]*\n")
+_ITERATION_NAMED = re.compile(rb"- Iteration\s+[A-Za-z]+\s+-")
+_FREE_BLOCK = b" FREE ENERGIE OF THE ION-ELECTRON SYSTEM"
+_LEARNED_BLOCK = b"ML" + _FREE_BLOCK
+_TOTEN = re.compile(rb"free\s+energy\s+TOTEN\s+=\s*(\S+) eV\s")
+_ZERO = re.compile(rb"energy\s+without entropy\s*=\s*(\S+)\s+energy\(sigma->0\) =\s*(\S+)\s")
+_DISPERSION = re.compile(rb"Edisp \(eV\)[:=]?\s*(-?\d+\.\d+)\s")
+_LATTICE = re.compile(rb"direct lattice vectors[^\n]*\n" + 3 * (3 * rb"\s*(-?\d+\.\d+)" + rb"[^\n]*\n"))
+_POSITIONS = re.compile(rb"(?<!ML )POSITION\s+TOTAL-FORCE[^\n]*\n\s*-+\s*\n((?:[ \t]*-?\d[^\n]*\n)+)[ \t]*-")
 _CHANGE = re.compile(rb"total energy-change \(2\. order\) :\s*(\S+?)\s*\(\s*(\S+?)\)")
 _ELECTRONS = re.compile(rb"number of electron\s+(\S+)\s+magnetization[ \t]+(-?\S+)")
 # One atom alone has neither the closing rule nor the line of totals.
@@ -29,13 +43,19 @@ _SEGMENT_LIMIT_BYTES = 1 << 28
 
 @dataclass
 class OutcarStep:
-    """One whole ionic step."""
+    """One whole ionic step.
+
+    Attributes
+    ----------
+    scf_steps
+        Electronic steps of its ground state; ``None`` where they were taken out of the file.
+    """
 
     free_energy_ev: float
     without_entropy_ev: float
     energy_ev: float
     resolution_ev: float
-    scf_steps: int
+    scf_steps: int | None
     scf_changes_ev: tuple[float, float] | None
     says_not_reached: bool
 
@@ -54,6 +74,12 @@ class Outcar:
         The closing timing table is there.
     reached_accuracy
         ``reached required accuracy`` stands after the last step.
+    machine_learned_steps
+        Ionic steps for which the energy of VASP's own force field is printed.
+    lattice_ang, positions_ang
+        Of the last step that prints them, shapes (3, 3) and (atoms, 3).
+    dispersion_ev
+        The last dispersion energy that is printed, in some methods.
     moments_mu_b
         The last ``magnetization`` table: per direction, per ion, the total column.
     tail
@@ -70,8 +96,11 @@ class Outcar:
     total_magnetization_mu_b: float | None = None
     moments_mu_b: dict[str, tuple[float, ...]] = field(default_factory=dict)
     moments_problem: str = ""
-    has_dispersion_energy: bool = False
-    damage: list[str] = field(default_factory=list)
+    dispersion_ev: float | None = None
+    machine_learned_steps: int = 0
+    lattice_ang: Array | None = None
+    positions_ang: Array | None = None
+    flaws: list[Flaw] = field(default_factory=list)
     tail: bytes = b""
     state: FileState = FileState.WHOLE
     broken: bool = False
@@ -101,6 +130,7 @@ def read_outcar(path: str | Path) -> Outcar:
         )
     out = Outcar(source.name, head)
     reader = _Reader(out)
+    reader.blocks(head)
     previous = b""
     for segment in segments:
         reader.take(segment)
@@ -108,26 +138,43 @@ def read_outcar(path: str | Path) -> Outcar:
     if not previous:
         out.tail = head[-_TAIL_BYTES:]
     # Killed while the timing table was written is still killed after the last step.
-    out.finished = _CLOSING in out.tail and out.tail.endswith(b"\n")
+    closing = out.tail[out.tail.rfind(_CLOSING) :] if _CLOSING in out.tail else b""
+    out.finished = bool(closing) and (closing.endswith(b"\n") or b"context switches:" in closing)
     out.state = source.state
     if source.problem:
-        out.damage.append(source.problem)
+        out.flaws.append(Flaw(Finding.FILE_DAMAGED, source.problem))
     return out
 
 
 class _Reader:
-    """Takes the segments between two ``Iteration`` lines, one electronic step each."""
+    """Takes the segments between two ``Iteration`` lines, one electronic step each.
+
+    A response is worked out in loops of its own, behind the ground state's or between it and its energy;
+    their ``Iteration`` lines begin again at 1, and count something else.
+    """
 
     def __init__(self, out: Outcar) -> None:
         self.out = out
-        self.scf_steps = 0
+        said = parameters(out.head)
+        self._responds = said.get("IBRION") in _RESPONSES or any(
+            said.get(name, "")[:1] == "T" for name in ("LEPSILON", "LCALCEPS", "LCHIMAG")
+        )
+        self._learns = said.get("ML_LMLFF", "")[:1] == "T"
+        self._begin_step()
+
+    def _begin_step(self) -> None:
+        self._scf_steps: int | None = 0
+        self._change: tuple[float, float] | None = None
+        self._not_reached = False
+        self._loop_over = False
 
     def take(self, segment: bytes) -> None:
         out = self.out
         self._number(segment)
-        self.scf_steps += 1
-        if _FREE_BLOCK in segment:
-            self._step(segment)
+        if not self._loop_over:
+            self._change = _last_change(segment)
+            self._not_reached = b"EDIFF was not reached" in segment
+        self.blocks(segment)
         if b"magnetization (" in segment:
             self._moments(segment)
         electrons = _ELECTRONS.search(segment)
@@ -138,57 +185,94 @@ class _Reader:
             if text in segment:
                 out.stop_requested = meaning
         out.reached_accuracy = b"reached required accuracy" in segment
-        out.has_dispersion_energy = out.has_dispersion_energy or b"Edisp (eV)" in segment
+
+    def blocks(self, segment: bytes) -> None:
+        """Take what is printed once in an ionic step."""
+        out = self.out
+        start = segment.find(_FREE_BLOCK)
+        while start >= 0:
+            end = segment.find(_FREE_BLOCK, start + 1)
+            block = segment[start : end if end >= 0 else len(segment)]
+            if segment.startswith(_LEARNED_BLOCK, start - 2):
+                out.machine_learned_steps += 1
+            else:
+                self._step(block)
+            start = end
+        if b"Edisp (eV)" in segment:
+            found = _DISPERSION.findall(segment)
+            out.dispersion_ev = float(found[-1]) if found else None
+        if b"POSITION" in segment:
+            self._geometry(segment)
+
+    def _geometry(self, segment: bytes) -> None:
+        cells, tables = _LATTICE.findall(segment), _POSITIONS.findall(segment)
+        if cells:
+            self.out.lattice_ang = np.array(cells[-1], dtype=float).reshape(3, 3)
+        if tables:
+            rows = [[real(word) for word in line.split()[:3]] for line in tables[-1].splitlines()]
+            readable = all(len(row) == 3 and None not in row for row in rows)  # noqa: PLR2004  (x, y, z)
+            self.out.positions_ang = np.array(rows, dtype=float) if readable else None
 
     def _number(self, segment: bytes) -> None:
         """Check that the ionic and the electronic step are the ones that are due."""
         out = self.out
         number = _ITERATION_NUMBER.match(segment)
         if number is None:
-            self._break("an Iteration line cannot be read")
+            if not _ITERATION_NAMED.match(segment):
+                self._break(Flaw(Finding.FILE_DAMAGED, "an Iteration line cannot be read"))
+            self._scf_steps = None
             return
         # Long runs overflow the field; then there is nothing to check.
-        if number[1].isdigit():
-            step, expected = int(number[1]), len(out.steps) + 1
-            out.iterations_begun = max(out.iterations_begun, step)
-            if step != expected:
-                self._break(f"the Iteration lines name ionic step {step} where {expected} is due")
-            elif number[2].isdigit() and int(number[2]) != self.scf_steps + 1:
-                self._break(f"ionic step {step}: an electronic step is missing")
+        step = int(number[1]) if number[1].isdigit() else None
+        electronic = int(number[2]) if number[2].isdigit() else None
+        done = self._scf_steps or 0
+        if electronic == 1 and done:
+            if self._responds:
+                self._loop_over = True
+            else:
+                done = 0
+        if self._loop_over or (self._responds and out.steps and step != len(out.steps) + 1):
+            return
+        # Lines that were taken out of the file leave the number of the last one.
+        self._scf_steps = max(done + 1, electronic or 0)
+        if step is None or self._responds or self._learns:
+            return
+        expected = len(out.steps) + 1
+        out.iterations_begun = max(out.iterations_begun, step)
+        if step != expected:
+            what = f"the Iteration lines name ionic step {step} where {expected} is due"
+            self._break(Flaw(Finding.FILE_DAMAGED, what))
 
-    def _break(self, what: str) -> None:
+    def _break(self, flaw: Flaw) -> None:
         if not self.out.broken:
-            self.out.damage.append(what)
+            self.out.flaws.append(flaw)
             self.out.broken = True
 
-    def _step(self, segment: bytes) -> None:
+    def _step(self, block: bytes) -> None:
         out = self.out
-        scf, self.scf_steps = self.scf_steps, 0
+        scf, change, not_reached = self._scf_steps, self._change, self._not_reached
+        self._begin_step()
         if out.broken:
             return
-        block = segment[segment.find(_FREE_BLOCK) :]
         free, zero = _TOTEN.search(block), _ZERO.search(block)
         texts = (free[1], zero[1], zero[2]) if free and zero else ()
         values = [real(text) for text in texts]
         number = len(out.steps) + 1
         if not texts or None in values or len({decimals(text) for text in texts}) != 1:
-            what = "overflows (****)" if b"****" in block[:600] else "cannot be read"
-            self._break(f"ionic step {number}: its energy {what}")
+            overflows = b"****" in block[:600]
+            code = Finding.NUMBER_OVERFLOWS if overflows else Finding.FILE_DAMAGED
+            what = "overflows (****)" if overflows else "cannot be read"
+            self._break(Flaw(code, f"ionic step {number}: its energy {what}"))
             return
-        change = None
-        changes = _CHANGE.findall(segment)
-        if changes:
-            pair = (real(changes[-1][0]), real(changes[-1][1]))
-            change = (pair[0], pair[1]) if pair[0] is not None and pair[1] is not None else None
         out.steps.append(
             OutcarStep(
                 free_energy_ev=values[0] or 0.0,
                 without_entropy_ev=values[1] or 0.0,
                 energy_ev=values[2] or 0.0,
                 resolution_ev=10.0 ** -decimals(texts[0]),
-                scf_steps=scf,
+                scf_steps=scf or None,
                 scf_changes_ev=change,
-                says_not_reached=b"EDIFF was not reached" in segment,
+                says_not_reached=not_reached,
             )
         )
 
@@ -205,6 +289,13 @@ class _Reader:
                 self.out.moments_mu_b[axis.decode()] = tuple(value for value in totals if value is not None)
 
 
+def _last_change(segment: bytes) -> tuple[float, float] | None:
+    changes = _CHANGE.findall(segment)
+    pair = [real(text) for text in changes[-1]] if changes else []
+    return (pair[0], pair[1]) if len(pair) == 2 and pair[0] is not None and pair[1] is not None else None  # noqa: PLR2004
+
+
+_RESPONSES = ("5", "6", "7", "8")
 _STOPS = (
     (b"soft stop encountered", "STOPCAR asked it to stop after an ionic step (LSTOP)"),
     (b"hard stop encountered", "STOPCAR asked it to stop at once (LABORT)"),
@@ -242,12 +333,12 @@ def titels(head: bytes) -> list[tuple[str, str, str | None, float | None]]:
         if titel is None:
             continue
         name = " ".join(titel[1].decode("latin-1").split())
-        element = re.match(rb"VRHFIN\s*=\s*([A-Z][a-z]?)", block)
+        element = re.match(rb"VRHFIN\s*=\s*([A-Za-z]*)", block)
         sha = re.search(rb"SHA256\s*=\s*([0-9a-f]{64})", block)
         valence = re.search(rb"ZVAL\s*=\s*(\d+\.\d+)", block)
         out.append(
             (
-                element[1].decode() if element else name.split()[1].split("_")[0] if " " in name else name,
+                element_of(element[1].decode() if element else "", name),
                 name,
                 sha[1].decode() if sha else None,
                 float(valence[1]) if valence else None,

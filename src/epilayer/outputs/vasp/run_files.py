@@ -12,7 +12,7 @@ from epilayer.outputs.reading import ByteSource, FileState
 from epilayer.outputs.vasp import outcar as oc
 from epilayer.outputs.vasp import settings as st
 from epilayer.outputs.vasp.oszicar import Oszicar, read_oszicar
-from epilayer.outputs.vasp.vasprun import NO_NUMBER, Vasprun, read_vasprun
+from epilayer.outputs.vasp.vasprun import Vasprun, read_vasprun
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,15 @@ _DIVERGED = "The electronic loop diverged: look at the start's shortest distance
 
 @dataclass
 class Evidence:
-    """What is known of one run: the files as read, and step by step what they amount to."""
+    """What is known of one run: the files as read, and step by step what they amount to.
+
+    Attributes
+    ----------
+    finished
+        A file runs to its proper end, with every ionic step whole.
+    ended
+        A file runs to its proper end without an ionic step of DFT: a run of another kind.
+    """
 
     files: FoundFiles
     vasprun: Vasprun | None = None
@@ -42,6 +50,7 @@ class Evidence:
     agreement: Agreement = Agreement.NO_WITNESS
     witnesses: tuple[EnergyWitness, ...] = ()
     finished: bool = False
+    ended: bool = False
     electronic: bool | None = None
     ionic: bool | None = None
     unconverged: tuple[int, ...] = ()
@@ -91,13 +100,12 @@ def _read(seen: Evidence) -> None:
     for part in (seen.vasprun, seen.outcar, seen.oszicar):
         if part is None:
             continue
-        for what in part.damage:
-            cut = part.state is not FileState.CORRUPT and not _closed(part)
-            code = Finding.FILE_TRUNCATED if cut else Finding.FILE_DAMAGED
-            remedy = ""
-            if what.endswith(NO_NUMBER):
-                code, remedy = Finding.ENERGY_NOT_READABLE, _DIVERGED
-            seen.say(code, Severity.NOTE, f"{part.name}: {what}", remedy, part.name)
+        for flaw in part.flaws:
+            code = flaw.code
+            if code is Finding.FILE_DAMAGED and part.state is not FileState.CORRUPT and not _closed(part):
+                code = Finding.FILE_TRUNCATED
+            remedy = _DIVERGED if code in (Finding.ENERGY_NOT_READABLE, Finding.NUMBER_OVERFLOWS) else ""
+            seen.say(code, Severity.NOTE, f"{part.name}: {flaw.what}", remedy, part.name)
     for path in files.not_read:
         seen.say(
             Finding.NOT_READ,

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
+_COMPARED = ("IBRION", "NSW", "ISPIN", "ISMEAR", "SIGMA", "EDIFF", "GGA", "METAGGA", "NELM")
+_ATOMS_LIMIT = 100_000
+_WORDS = frozenset({"SYSTEM"})
 _INTEGERS = ("NELM", "NSW", "IBRION", "ISMEAR", "ISPIN", "ISIF", "NELMIN")
 _GGA = {
     "PE": "PBE", "PS": "PBEsol", "RP": "RPBE", "RE": "revPBE", "91": "PW91", "AM": "AM05",
@@ -50,12 +53,15 @@ class Executed:
         Settings that vasprun.xml and OUTCAR state differently.
     edited
         Settings whose INCAR on disk is not what was executed.
+    overridden
+        Settings in whose place VASP executed something else, as it says itself.
     """
 
     values: dict[str, Setting] = field(default_factory=dict)
     incar: dict[str, Setting] = field(default_factory=dict)
     conflicts: list[str] = field(default_factory=list)
     edited: list[str] = field(default_factory=list)
+    overridden: list[str] = field(default_factory=list)
 
     def integer(self, name: str) -> int | None:
         """Return an integer setting, if any file states it."""
@@ -81,17 +87,20 @@ class Executed:
 
 
 def parse_incar(text: str) -> dict[str, Setting]:
-    r"""Return the settings of an INCAR, typed by their look.
+    r"""Return the settings of an INCAR, typed by their look; of a tag that is set twice the first counts.
 
-    >>> parse_incar("ENCUT = 500 ; LDAU = .TRUE. # U on V\nMAGMOM = 2*0.0 4*5.0\nALGO = Fast")
+    Units and words that follow a number are passed over, as VASP does.
+
+    >>> parse_incar("ENCUT = 500 eV ; LDAU = .TRUE. # U on V\nMAGMOM = 2*0.0 4*5.0\nALGO = Fast")
     {'ENCUT': 500, 'LDAU': True, 'MAGMOM': (0.0, 0.0, 5.0, 5.0, 5.0, 5.0), 'ALGO': 'Fast'}
     """
     out: dict[str, Setting] = {}
-    for line in text.replace("\\\n", " ").splitlines():
+    for line in re.sub(r"\\[ \t]*\r?\n", " ", text).splitlines():
         for part in re.split(r"[#!]", line)[0].split(";"):
             key, equals, value = part.partition("=")
             if equals and re.fullmatch(r"\s*\w+\s*", key):
-                out[key.strip().upper()] = _typed(value)
+                name = key.strip().upper()
+                out.setdefault(name, value.strip() if name in _WORDS else _typed(value))
     return out
 
 
@@ -99,15 +108,14 @@ def _typed(value: str) -> Setting:
     words: list[bool | int | float | str | None] = []
     for word in value.split():
         times, star, one = word.partition("*")
-        if star and times.isdigit() and 0 < int(times) < 100_000:  # noqa: PLR2004
-            words.extend([_word(one)] * int(times))
-        else:
-            words.append(_word(word))
-    if len(words) == 1:
-        return words[0]
-    if any(isinstance(word, str) for word in words):
+        repeated = bool(star) and times.isdigit() and 0 < int(times) < _ATOMS_LIMIT
+        typed = _word(one if repeated else word)
+        if words and isinstance(typed, str):
+            break
+        words.extend([typed] * (int(times) if repeated else 1))
+    if not words or isinstance(words[0], str):
         return value.strip()
-    return tuple(words)
+    return words[0] if len(words) == 1 else tuple(words)
 
 
 def _word(word: str) -> bool | int | float | str:
@@ -134,10 +142,7 @@ def executed(vasprun: Vasprun | None, outcar: Outcar | None, incar_text: str | N
     echoed: dict[str, Setting] = {}
     if vasprun and vasprun.header.incar:
         echoed = dict(vasprun.header.incar)
-        for name in _INTEGERS:
-            one, two = echoed.get(name), from_vasprun.get(name)
-            if isinstance(one, int) and isinstance(two, int) and one != two and name != "NELMIN":
-                out.conflicts.append(f"{name} ({one} and {two} inside {vasprun.name})")
+        _override(out, echoed, from_vasprun, vasprun.name)
     elif outcar:
         echoed = {key: _typed(value) for key, value in oc.echoed_incar(outcar.head).items()}
     for name in _INTEGERS:
@@ -157,6 +162,26 @@ def executed(vasprun: Vasprun | None, outcar: Outcar | None, incar_text: str | N
         compared = ("ENCUT", "ISPIN", "GGA", "METAGGA", "LDAU", "IVDW", "ISMEAR", "NSW", "IBRION", "LDIPOL")
         out.edited = [name for name in compared if _differ(on_disk.get(name), echoed.get(name))]
     return out
+
+
+def _override(out: Executed, echoed: dict[str, Setting], done: dict[str, Setting], file: str) -> None:
+    """Put what VASP executed in the place of what it was given, where it says that the two differ.
+
+    It turns IBRION off without ionic steps, ISPIN with spin-orbit coupling, and rounds NBANDS and others to
+    its own. It never changes the limit of electronic steps: two of them are damage.
+    """
+    echoed |= {k: re.split(r"\s[!#]", v)[0].strip() for k, v in echoed.items() if isinstance(v, str)}
+    for name, given in list(echoed.items()):
+        executed = done.get(name)
+        numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (given, executed))
+        if not numbers or given == executed:
+            continue
+        if name == "NELM":
+            out.conflicts.append(f"{name} ({given} and {executed} inside {file})")
+            continue
+        echoed[name] = executed
+        if name in _COMPARED:
+            out.overridden.append(f"{name} = {executed} in place of {given}")
 
 
 def _differ(one: Setting, two: Setting) -> bool:
@@ -329,7 +354,7 @@ def _dispersion(done: Executed, vasprun: Vasprun | None, outcar: Outcar | None) 
         return "D2"
     if method is None:
         # Older versions of VASP do not repeat IVDW: its energy shows that it was there, not which it was.
-        added = outcar is not None and outcar.has_dispersion_energy
+        added = outcar is not None and outcar.dispersion_ev is not None
         return None if added or added_after(vasprun) or not done.incar else "none"
     return _IVDW.get(method, f"IVDW {method}")
 
@@ -337,9 +362,9 @@ def _dispersion(done: Executed, vasprun: Vasprun | None, outcar: Outcar | None) 
 def added_after(vasprun: Vasprun | None) -> bool:
     """Return whether the last step's energy holds something that its last electronic step did not have."""
     last = vasprun.last if vasprun else None
-    if last is None or last.free_energy_ev is None or not last.scf_energies_ev:
+    if last is None or last.free_energy_ev is None or last.scf_free_energy_ev is None:
         return False
-    return abs(last.free_energy_ev - last.scf_energies_ev[-1]) > 1e-6  # noqa: PLR2004
+    return abs(last.free_energy_ev - last.scf_free_energy_ev) > 1e-6  # noqa: PLR2004
 
 
 def _dipole(done: Executed) -> str | None:
