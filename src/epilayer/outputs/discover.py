@@ -42,7 +42,7 @@ class Role(Enum):
 
 # The suffix (``relax1`` of ``OUTCAR.relax1.gz``) tells two runs in one folder apart.
 _NAMES: tuple[tuple[Role, re.Pattern[str]], ...] = tuple(
-    (role, re.compile(pattern))
+    (role, re.compile(pattern, re.IGNORECASE))
     for role, pattern in (
         (Role.VASPRUN, r"vasprun(?:\.(?P<a>.+))?\.xml(?:\.(?P<b>.+))?"),
         (Role.OUTCAR, r"OUTCAR(?:[._-](?P<a>.+))?"),

@@ -10,9 +10,9 @@ import numpy as np
 
 from epilayer.model.errors import InputError
 from epilayer.model.units import K_B_EV_PER_K
+from epilayer.outputs.reading import FileState
 from epilayer.outputs.trajectories.frames import (
     Block,
-    HashedFile,
     Header,
     NotFixedPointError,
     Source,
@@ -21,6 +21,7 @@ from epilayer.outputs.trajectories.frames import (
     standard_masses_amu,
 )
 from epilayer.outputs.trajectories.xdatcar import XdatcarSource
+from epilayer.outputs.vasp.vasprun import VasprunStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -64,11 +65,12 @@ def _in_blocks(frames: Iterable[_Frame], decimals: int | None) -> Iterator[Block
 
 
 class VasprunSource:
-    """A vasprun.xml of molecular dynamics, plain or gzip, read one ionic step at a time.
+    """A vasprun.xml of molecular dynamics, plain or compressed, read one ionic step at a time.
 
-    The energy kept is ``e_0_energy`` of each step's own block; temperature is worked out from the
-    step's kinetic energy where the file has one. Only complete ionic steps count, so the file of a
-    run that was killed reads up to its last whole step.
+    The energy kept is energy(sigma->0), what is added after the electronic loop (dispersion) included, and
+    NaN where it is not of DFT; temperature is worked out from the step's kinetic energy where the file has
+    one. Steps that VASP's own force field made are frames too. Only complete ionic steps count, so the file
+    of a run that was killed reads up to its last whole step.
 
     Parameters
     ----------
@@ -83,40 +85,30 @@ class VasprunSource:
     format = "vasprun.xml"
 
     def __init__(self, path: Path, *, time_step_fs: float | None = None, as_float: bool = False) -> None:
-        from lxml import etree  # type: ignore[import-untyped,unused-ignore]
-
         self.path = path
-        self._file = HashedFile(path)
-        self._events = etree.iterparse(self._file, events=("end",), recover=False, huge_tree=True)
-        self._error = etree.XMLSyntaxError
-        potim, symbols, dynamics = self._read_prelude()
-        step = time_step_fs if time_step_fs is not None else (potim if dynamics else None)
-        masses = standard_masses_amu(symbols, str(path))
-        self.header = Header(symbols, masses, "fractional", None if as_float else _VASPRUN_DECIMALS, step)
+        self._stream = VasprunStream(path)
+        self._check()
+        said = self._stream.header
+        if said.positions_frac is None:
+            raise InputError(f"{path} is not a vasprun.xml with a structure.", "Give a vasprun.xml of VASP.")
+        potim = said.parameters.get("POTIM") if said.parameters.get("IBRION") == 0 else None
+        stated = float(potim) if isinstance(potim, int | float) else None
+        masses = standard_masses_amu(said.species, str(path))
+        step = time_step_fs if time_step_fs is not None else stated
+        self.header = Header(
+            said.species, masses, "fractional", None if as_float else _VASPRUN_DECIMALS, step
+        )
+
+    def _check(self) -> None:
+        """Refuse a file whose compression is damaged."""
+        if self._stream.source.state is FileState.CORRUPT:
+            raise InputError(
+                f"{self.path}: {self._stream.source.problem}.", "Copy it again from where it was made."
+            )
 
     def sha256(self) -> str:
         """Return the SHA-256 of the raw file."""
-        return self._file.finish()
-
-    def _next(self) -> Any:  # noqa: ANN401  (an element, or None at the end)
-        try:
-            return next(self._events)[1]
-        except (StopIteration, self._error):
-            return None  # a killed run leaves an open document: what is whole has been yielded
-
-    def _read_prelude(self) -> tuple[float | None, tuple[str, ...], bool]:
-        potim, symbols, dynamics = None, (), False
-        while (element := self._next()) is not None:
-            name = element.get("name")
-            if element.tag == "i" and name == "POTIM":
-                potim = float(element.text)
-            elif element.tag == "i" and name == "IBRION":
-                dynamics = int(element.text) == 0
-            elif element.tag == "array" and name == "atoms":
-                symbols = tuple(row[0].text.strip() for row in element.iter("rc"))
-            elif element.tag == "structure" and name == "initialpos":
-                return potim, symbols, dynamics
-        raise InputError(f"{self.path} is not a vasprun.xml with a structure.", "Give a vasprun.xml of VASP.")
+        return hash_file(self.path)
 
     def with_floats(self) -> VasprunSource:
         """Return a fresh reader of the same file that yields float64."""
@@ -127,65 +119,32 @@ class VasprunSource:
         yield from _in_blocks(self._frames(), self.header.decimals)
 
     def _frames(self) -> Iterator[_Frame]:
-        step = 0
-        while (element := self._next()) is not None:
-            if element.tag != "calculation":
+        steps = 0
+        for step in self._stream:
+            if not step.closed:
                 continue
-            step += 1
-            frame = self._frame(element, step)
-            element.clear()
-            while element.getprevious() is not None:  # constant memory: forget what came before
-                del element.getparent()[0]
-            if frame is not None:
-                yield frame
-        if step == 0:
+            steps += 1
+            if step.lattice_ang is None or step.positions_frac is None:
+                raise InputError(
+                    f"{self.path}: the structure of ionic step {step.index} cannot be read, or has not the "
+                    f"{self.header.n_atoms} atoms that were stated.",
+                    "The file is damaged: give the one VASP wrote.",
+                )
+            energy_ev = np.nan if step.energy_ev is None else step.energy_ev
+            yield _Frame(
+                step.positions_frac,
+                step.lattice_ang,
+                step.index,
+                energy_ev,
+                self._temperature_k(step.kinetic_ev),
+            )
+        self._check()
+        if steps == 0:
             raise InputError(f"{self.path} holds no complete ionic step.", "Give a run of at least one step.")
 
-    def _frame(self, element: Any, step: int) -> _Frame | None:  # noqa: ANN401  (lxml)
-        structure = element.find("structure")
-        if structure is None:
-            return None
-        cell = _varray(structure.find("crystal/varray[@name='basis']"))
-        positions = _varray(structure.find("varray[@name='positions']"))
-        if positions.shape != (self.header.n_atoms, 3):
-            raise InputError(
-                f"{self.path}: an ionic step has {len(positions)} atoms where {self.header.n_atoms} were "
-                "stated.",
-                "The file is damaged: give the one VASP wrote.",
-            )
-        energies = {e.get("name"): e.text for e in element.findall("energy/i")}
-        # VASP repeats e_wo_entrp under the name e_0_energy after the last electronic step of a
-        # relaxation; the electronic step's own block is right.
-        last = element.findall("scstep")
-        if last:
-            energies.update({e.get("name"): e.text for e in last[-1].findall("energy/i")})
-        return _Frame(
-            positions,
-            cell,
-            step,
-            _number(energies.get("e_0_energy")),
-            self._temperature_k(energies.get("kinetic")),
-        )
-
-    def _temperature_k(self, kinetic: str | None) -> float:
+    def _temperature_k(self, kinetic_ev: float | None) -> float:
         degrees = 3 * (self.header.n_atoms - 1)
-        energy_ev = _number(kinetic)
-        return 2 * energy_ev / (degrees * K_B_EV_PER_K) if degrees > 0 else np.nan
-
-
-def _number(text: str | None) -> float:
-    try:
-        return float(text) if text is not None else np.nan
-    except ValueError:
-        return np.nan  # VASP prints stars where a number is too wide
-
-
-def _varray(element: Any) -> NDArray[np.float64]:  # noqa: ANN401  (lxml)
-    rows = [v.text.split() for v in element.iter("v")]
-    try:
-        return np.array(rows, dtype=np.float64)
-    except ValueError:
-        return np.full((len(rows), 3), np.nan)
+        return 2 * kinetic_ev / (degrees * K_B_EV_PER_K) if degrees > 0 and kinetic_ev is not None else np.nan
 
 
 class AseSource:

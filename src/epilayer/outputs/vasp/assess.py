@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from epilayer.model.imported import (
     Agreement,
     CalculationKind,
@@ -29,8 +31,7 @@ if TYPE_CHECKING:
     from epilayer.model.imported import ExecutedLevel, VaspError
     from epilayer.outputs.discover import FoundFiles
 
-_FINITE_DIFFERENCES = (5, 6)
-_LINEAR_RESPONSE = (7, 8)
+_RESPONSES = (5, 6, 7, 8)
 _RELAXATIONS = (1, 2, 3)
 
 
@@ -51,7 +52,9 @@ def _kind(settings: st.Executed) -> CalculationKind:
     # IBRION and NSW that nobody set are -1 and 0.
     unset = mode is None and steps is None and bool(settings.values)
     kind = CalculationKind.UNKNOWN
-    if mode in (*_FINITE_DIFFERENCES, *_LINEAR_RESPONSE):
+    if settings.text("ALGO").startswith(convergence.MANY_BODY):
+        kind = CalculationKind.EXCITED
+    elif mode in _RESPONSES:
         kind = CalculationKind.RESPONSE
     elif unset or mode == -1 or (steps is not None and steps <= 0):
         kind = CalculationKind.STATIC
@@ -69,11 +72,12 @@ def _compare(seen: Evidence) -> None:
         heard.append(wt.of_vasprun(seen.vasprun))
     if seen.outcar:
         heard.append(wt.of_outcar(seen.outcar))
-    if seen.oszicar:
+    # Steps of VASP's force field have their lines there too.
+    if seen.oszicar and not seen.machine_learned_steps:
         heard.append(wt.of_oszicar(seen.oszicar))
     # Standard output may hold several runs; it is heard only where it fits one.
     heard += [wt.of_oszicar(one) for one in seen.stdout if len(one.steps) == seen.steps and not one.flaws]
-    seen.agreement, seen.witnesses, reasons = wt.hear(heard)
+    seen.agreement, seen.witnesses, reasons = wt.hear(heard, first=seen.displaces)
     if seen.vasprun and seen.outcar:
         one, two = seen.vasprun.header.species, oc.species(seen.outcar.head)
         if one and two and one != two:
@@ -165,8 +169,6 @@ def _record(seen: Evidence) -> ImportedCalculation:
             Finding.SINGLE_WITNESS, Severity.NOTE, f"{only} alone gives the energy; no other file confirms it"
         )
     energy = _energy(seen, status)
-    if seen.kind is CalculationKind.RESPONSE and settings.integer("IBRION") in _FINITE_DIFFERENCES:
-        energy = None
     lattice_ang, positions_frac = _last_geometry(seen)
     return ImportedCalculation.model_validate(
         {
@@ -229,13 +231,17 @@ def _program(seen: Evidence) -> tuple[str | None, bool]:
 
 
 def _last_geometry(seen: Evidence) -> tuple[Any, Any]:
-    """Return cell and fractional coordinates of the last step, where vasprun.xml has every step."""
-    if seen.vasprun is None or len(seen.vasprun.energies_ev) != seen.steps:
-        return None, None
-    last = seen.vasprun.last
-    arrays = (None, None) if last is None else (last.lattice_ang, last.positions_frac)
-    cell, positions = (None if array is None else array.tolist() for array in arrays)
-    return cell, positions
+    """Return cell and fractional coordinates that the energy belongs to, where a file has every step."""
+    run, out = seen.vasprun, seen.outcar
+    if run and len(run.energies_ev) == seen.steps:
+        source = run.header if seen.displaces else run.last
+        if source and source.lattice_ang is not None and source.positions_frac is not None:
+            return source.lattice_ang.tolist(), source.positions_frac.tolist()
+    elif out and len(out.steps) == seen.steps and not seen.displaces:
+        cell, cartesian = out.lattice_ang, out.positions_ang
+        if cell is not None and cartesian is not None and len(cartesian) == len(seen.species):
+            return cell.tolist(), np.round(cartesian @ np.linalg.inv(cell), 6).tolist()
+    return None, None
 
 
 def _energy(seen: Evidence, status: ImportStatus) -> float | None:

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from epilayer.outputs.vasp.run_files import Evidence
 
 _NOT_SELF_CONSISTENT_ICHARG = 10
-_OTHER_ALGORITHMS = (
-    "NONE", "NOTHING", "CHI", "GW", "EVGW", "QPGW", "SCGW", "BSE", "TDHF", "ACFDT", "RPA", "EXACT",
-    "EIGENVAL", "SUBROT",
+MANY_BODY = (
+    "CHI", "GW", "G0W0", "EVGW", "QPGW", "SCGW", "BSE", "TDHF", "TIMEEV", "ACFDT", "RPA", "2E4W", "MP2",
+    "CRPA", "CC4S",
 )  # fmt: skip
+_OTHER_ALGORITHMS = (*MANY_BODY, "NONE", "NOTHING", "EXACT", "EIGENVAL", "SUBROT")
 _PRINTED_EDIFF_SLACK = 1.5
 
 
@@ -49,8 +50,9 @@ def progress(seen: Evidence) -> None:
 
 
 def _ended_without_energy(seen: Evidence) -> bool:
-    ends = [run.flaws for run in (seen.vasprun,) if run and run.closed]
-    ends += [out.flaws for out in (seen.outcar,) if out and out.finished]
+    run, out = seen.vasprun, seen.outcar
+    ends = [list(run.flaws)] if run and run.closed else []
+    ends += [out.flaws] if out and out.finished else []
     return any(all(flaw.code is Finding.NOT_SHOWN for flaw in flaws) for flaws in ends)
 
 
@@ -150,12 +152,13 @@ def ions(seen: Evidence) -> None:
     if seen.steps == 0:
         return
     if seen.kind is CalculationKind.MD:
-        seen.ionic = allowed is not None and seen.steps >= allowed
+        steps = max(seen.steps, _moved(seen))
+        seen.ionic = allowed is not None and steps >= allowed
         if not seen.ionic:
             seen.say(
                 Finding.MD_SHORT,
                 Severity.NOTE,
-                f"the trajectory has {seen.steps} of {allowed} steps",
+                f"the trajectory has {steps} of {allowed} steps",
                 "Continue it from CONTCAR.",
             )
     elif seen.kind is CalculationKind.RELAX:
@@ -163,6 +166,16 @@ def ions(seen: Evidence) -> None:
         if seen.ionic is False and seen.finished:
             what = f"the relaxation ended after {seen.steps} of {allowed} steps without meeting EDIFFG"
             seen.say(Finding.IONS_NOT_CONVERGED, Severity.NOTE, what, "Continue it from CONTCAR.")
+
+
+def _moved(seen: Evidence) -> int:
+    """Return the ionic steps of a run that VASP's own force field took part in."""
+    run, out = seen.vasprun, seen.outcar
+    # OUTCAR prints the force field's energy beside that of DFT.
+    return max(
+        run.machine_learned_steps + len(run.energies_ev) if run else 0,
+        out.machine_learned_steps if out else 0,
+    )
 
 
 def _relaxed(seen: Evidence, allowed: int | None) -> bool | None:

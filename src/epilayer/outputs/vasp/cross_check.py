@@ -82,11 +82,18 @@ def of_oszicar(out: Oszicar) -> Testimony:
 
 def hear(
     testimonies: Sequence[Testimony],
+    *,
+    first: bool = False,
 ) -> tuple[Agreement, tuple[EnergyWitness, ...], list[Reason]]:
     """Return whether the files agree, who gives the energy of the last whole step, and what is wrong.
 
     Every step that two files share must have the same energy in both, within their rounding: so files
     of different runs in one folder are found, and a digit that changed in one of them too.
+
+    Parameters
+    ----------
+    first
+        Take the energy of the first step, as for finite differences, whose later steps are displaced.
     """
     heard = [one for one in testimonies if one.energies_ev]
     if not heard:
@@ -97,9 +104,9 @@ def hear(
         EnergyWitness(
             file=one.file,
             source=one.source,
-            energy_ev=one.energies_ev[-1],
-            resolution_ev=one.resolutions_ev[-1],
-            ionic_step=steps,
+            energy_ev=one.energies_ev[0 if first else -1],
+            resolution_ev=one.resolutions_ev[0 if first else -1],
+            ionic_step=1 if first else steps,
             complete=one.complete,
         )
         for one in heard

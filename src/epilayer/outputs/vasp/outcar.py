@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 _ITERATION = b"- Iteration "
-_ITERATION_NUMBER = re.compile(rb"- Iteration\s+(\d+|\*+)\s*\(\s*(\d+|\*+)\s*\)")
+_ITERATION_NUMBER = re.compile(rb"- Iteration\s+(\d+|\*+|)\s*\(\s*(\d+|\*+)\s*\)")
 _ITERATION_NAMED = re.compile(rb"- Iteration\s+[A-Za-z]+\s+-")
 _FREE_BLOCK = b" FREE ENERGIE OF THE ION-ELECTRON SYSTEM"
 _LEARNED_BLOCK = b"ML" + _FREE_BLOCK
 _TOTEN = re.compile(rb"free\s+energy\s+TOTEN\s+=\s*(\S+) eV\s")
-_ZERO = re.compile(rb"energy\s+without entropy\s*=\s*(\S+)\s+energy\(sigma->0\) =\s*(\S+)\s")
+_ZERO = re.compile(rb"energy\s+without entropy\s*=\s*(\S+)\s[^\n]*?energy\(sigma->0\) =\s*(\S+)\s")
 _DISPERSION = re.compile(rb"Edisp \(eV\)[:=]?\s*(-?\d+\.\d+)\s")
 _LATTICE = re.compile(rb"direct lattice vectors[^\n]*\n" + 3 * (3 * rb"\s*(-?\d+\.\d+)" + rb"[^\n]*\n"))
 _POSITIONS = re.compile(rb"(?<!ML )POSITION\s+TOTAL-FORCE[^\n]*\n\s*-+\s*\n((?:[ \t]*-?\d[^\n]*\n)+)[ \t]*-")
@@ -156,10 +156,9 @@ class _Reader:
     def __init__(self, out: Outcar) -> None:
         self.out = out
         said = parameters(out.head)
-        self._responds = said.get("IBRION") in _RESPONSES or any(
-            said.get(name, "")[:1] == "T" for name in ("LEPSILON", "LCALCEPS", "LCHIMAG")
-        )
-        self._learns = said.get("ML_LMLFF", "")[:1] == "T"
+        on = {name for name, value in said.items() if value.upper().lstrip(".").startswith("T")}
+        self._responds = said.get("IBRION") in _RESPONSES or bool(on & _RESPONSE_FLAGS)
+        self._learns = "ML_LMLFF" in on
         self._begin_step()
 
     def _begin_step(self) -> None:
@@ -227,11 +226,12 @@ class _Reader:
         electronic = int(number[2]) if number[2].isdigit() else None
         done = self._scf_steps or 0
         if electronic == 1 and done:
-            if self._responds:
+            if self._responds or not number[1]:
                 self._loop_over = True
             else:
                 done = 0
-        if self._loop_over or (self._responds and out.steps and step != len(out.steps) + 1):
+        # The cycles of some responses carry no ionic step's number.
+        if self._loop_over or not number[1] or (self._responds and out.steps and step != len(out.steps) + 1):
             return
         # Lines that were taken out of the file leave the number of the last one.
         self._scf_steps = max(done + 1, electronic or 0)
@@ -296,6 +296,7 @@ def _last_change(segment: bytes) -> tuple[float, float] | None:
 
 
 _RESPONSES = ("5", "6", "7", "8")
+_RESPONSE_FLAGS = {"LEPSILON", "LCALCEPS", "LCHIMAG"}
 _STOPS = (
     (b"soft stop encountered", "STOPCAR asked it to stop after an ionic step (LSTOP)"),
     (b"hard stop encountered", "STOPCAR asked it to stop at once (LABORT)"),

@@ -67,6 +67,18 @@ class Evidence:
         return max(counts)
 
     @property
+    def displaces(self) -> bool:
+        """Whether every step but the first is displaced, for finite differences."""
+        return self.kind is CalculationKind.RESPONSE and self.settings.integer("IBRION") in (5, 6)
+
+    @property
+    def machine_learned_steps(self) -> int:
+        """Ionic steps that VASP's own force field made, on the way or all through."""
+        counts = [self.vasprun.machine_learned_steps] if self.vasprun else []
+        counts += [self.outcar.machine_learned_steps] if self.outcar else []
+        return max(counts, default=0)
+
+    @property
     def species(self) -> tuple[str, ...]:
         """Element of every atom."""
         if self.vasprun and self.vasprun.header.species:

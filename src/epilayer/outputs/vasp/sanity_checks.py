@@ -6,6 +6,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from epilayer.model.imported import CalculationKind, Finding, Severity
+from epilayer.outputs.reading import is_element
+from epilayer.outputs.vasp import outcar as oc
 from epilayer.outputs.vasp import settings as st
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ def check(seen: Evidence) -> None:
     """Check the numbers against what they must satisfy."""
     _smearing(seen)
     _later_terms(seen)
+    _elements(seen)
     if seen.settings.flag("ML_LMLFF"):
         seen.say(
             Finding.MACHINE_LEARNED,
@@ -68,13 +71,36 @@ def _smearing(seen: Evidence) -> None:
 
 
 def _later_terms(seen: Evidence) -> None:
+    """Hold the energy of the last step against that of its last electronic step."""
     named = any(seen.settings.values.get(name) not in (None, False, 0, 0.0) for name in _ADDED_AFTER)
-    if named or not st.added_after(seen.vasprun):
+    added_ev = st.added_after_ev(seen.vasprun)
+    if named or not added_ev:
         return
+    # No dispersion is as large; and a response must leave its ground state's energy as it was.
     what = (
-        "the energy holds a term that was added after the electronic loop (dispersion?), and no file names it"
+        f"the energy holds {added_ev:.6f} eV that its electronic steps lack (dispersion?); no file names it"
     )
-    seen.say(Finding.ENERGY_INCONSISTENT, Severity.NOTE, what, "Keep the INCAR and OUTCAR beside it.")
+    # A response leaves the energy of its ground state as it was.
+    severity = Severity.WITHHOLDS if seen.kind is CalculationKind.RESPONSE else Severity.NOTE
+    seen.say(Finding.ENERGY_INCONSISTENT, severity, what, "Keep the INCAR and OUTCAR beside it.")
+
+
+def _elements(seen: Evidence) -> None:
+    unknown = [name for name in dict.fromkeys(seen.species) if not is_element(name)]
+    if not unknown:
+        return
+    titels = (
+        seen.vasprun.header.potentials
+        if seen.vasprun
+        else oc.titels(seen.outcar.head if seen.outcar else b"")
+    )
+    named = next((one[1] for one in titels if one[0] == unknown[0]), "which names none either")
+    seen.say(
+        Finding.UNKNOWN_ELEMENT,
+        Severity.WITHHOLDS,
+        f"{unknown[0]!r} is no chemical element (its pseudopotential: {named})",
+        "Correct the symbol in the file: it came from the VRHFIN and TITEL of an edited POTCAR.",
+    )
 
 
 def _entropy_fraction(smearing: int | None) -> float | None:

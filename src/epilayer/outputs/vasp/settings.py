@@ -355,16 +355,17 @@ def _dispersion(done: Executed, vasprun: Vasprun | None, outcar: Outcar | None) 
     if method is None:
         # Older versions of VASP do not repeat IVDW: its energy shows that it was there, not which it was.
         added = outcar is not None and outcar.dispersion_ev is not None
-        return None if added or added_after(vasprun) or not done.incar else "none"
+        return None if added or added_after_ev(vasprun) or not done.incar else "none"
     return _IVDW.get(method, f"IVDW {method}")
 
 
-def added_after(vasprun: Vasprun | None) -> bool:
-    """Return whether the last step's energy holds something that its last electronic step did not have."""
+def added_after_ev(vasprun: Vasprun | None) -> float:
+    """Return what the last step's energy holds more than that of its last electronic step; 0 for rounding."""
     last = vasprun.last if vasprun else None
     if last is None or last.free_energy_ev is None or last.scf_free_energy_ev is None:
-        return False
-    return abs(last.free_energy_ev - last.scf_free_energy_ev) > 1e-6  # noqa: PLR2004
+        return 0.0
+    added_ev = last.free_energy_ev - last.scf_free_energy_ev
+    return added_ev if abs(added_ev) > 1e-6 else 0.0  # noqa: PLR2004  (two numbers of eight decimals)
 
 
 def _dipole(done: Executed) -> str | None:

@@ -39,8 +39,10 @@ class VasprunStep:
 
     Attributes
     ----------
+    closed
+        The file holds all of the step.
     whole
-        The step is closed, and every number in it that is needed could be read.
+        It is closed, and every number in it that is needed could be read.
     machine_learned
         VASP's force field moved the ions here: no ``<calculation>``, and no energy of DFT.
     flaw
@@ -60,6 +62,7 @@ class VasprunStep:
     """
 
     index: int
+    closed: bool = False
     whole: bool = False
     machine_learned: bool = False
     flaw: Flaw | None = None
@@ -190,12 +193,12 @@ class VasprunStream:
                 self._buffer, begin = self._buffer[begin:], 0
             step = VasprunStep(index, machine_learned=found[0] != _OPEN)
             body, position = self._body(begin)
-            closed = body.endswith(_ENERGY_END)
-            if not closed and self._buffer.startswith(_CLOSE, position):
+            step.closed = body.endswith(_ENERGY_END)
+            if not step.closed and self._buffer.startswith(_CLOSE, position):
                 step.flaw = Flaw(Finding.NOT_SHOWN, "it has no energy of its own")
-            if closed and not step.machine_learned:
-                position, closed = self._end(position)
-            yield _parse_step(step, body, atoms, closed=closed)
+            if step.closed and not step.machine_learned:
+                position, step.closed = self._end(position)
+            yield _parse_step(step, body, atoms)
 
     def _body(self, begin: int) -> tuple[bytes, int]:
         """Return a step up to the end of its own energy, and where that is.
@@ -342,11 +345,11 @@ _KINETIC = re.compile(rb'name="kinetic">([^<]*)</i>')
 _NOENTROPY = re.compile(rb'name="e_wo_entrp">([^<]*)</i>')
 
 
-def _parse_step(step: VasprunStep, body: bytes, atoms: int, *, closed: bool) -> VasprunStep:
+def _parse_step(step: VasprunStep, body: bytes, atoms: int) -> VasprunStep:
     # The ground state comes before the structure, the bulk of a step: it need not be sought there.
     bulk = body.find(b"<structure")
     loop, block = (body[:bulk], body[bulk:]) if bulk >= 0 else (body, b"")
-    if closed:
+    if step.closed:
         step.lattice_ang = vectors(block, b'<varray name="basis"', 3)
         step.positions_frac = vectors(block, b'<varray name="positions"', atoms)
         step.flaw = _energies(step, loop, block)
