@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
-from epilayer.cli.common import JsonOption, err, out, print_json, study
+from epilayer.cli.common import JsonOption, err, out, plain_table, print_json, study
 from epilayer.model.errors import InputError
+from epilayer.study.importing import JOURNAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
     from epilayer.model.imported import ImportedAdsorption, ImportedCalculation
-    from epilayer.model.records import Calculation
 
-    Leg = tuple[ImportedCalculation, Calculation]
-
-_ROLES = ("slab", "molecule", "adsorbate")
-_LEDGER = "imported.jsonl"
 _FIRST = (
     "path",
     "code",
@@ -51,7 +48,7 @@ def import_calculations(
     *,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help=f"Keep what was read in {_LEDGER}; read only what is new or changed."),
+        typer.Option("--resume", help=f"Keep what was read in {JOURNAL}; read only what is new or changed."),
     ] = False,
     into_store: Annotated[
         bool, typer.Option("--into-store", help="Keep the records in the study's results (implies --resume).")
@@ -76,13 +73,15 @@ def import_calculations(
 
     Example: [cyan]epilayer import --adsorption slab=clean molecule=box adsorbate=pose1[/]
     """
-    roles, places = _sorted_out(paths, adsorption=adsorption)
-    records = _read(places, workers, resume=resume or into_store, quiet=as_json)
-    made = _adsorption(records, roles) if adsorption else []
-    if all(record.code.value == "unknown" for record in records):
-        first = records[0].reasons[0]
-        raise InputError(first.what, first.remedy)
-    stored = _store(records, made) if into_store else None
+    from epilayer.study.importing import read_calculations
+
+    used = study()
+    with _progress(quiet=as_json or not err.is_terminal) as tell:
+        found = read_calculations(
+            used, paths, workers=workers, resume=resume or into_store, adsorption=adsorption, on_record=tell
+        )
+    stored = found.keep(used) if into_store else None
+    records, made = found.calculations, found.adsorption
     if as_json:
         listed = [_plain(record) for record in records]
         energies = [one.model_dump(mode="json") for one in made]
@@ -97,43 +96,6 @@ def import_calculations(
         )
     if stored is not None and not as_json:
         out.print(f"{stored} records stored. Look at them: [cyan]epilayer query calculation[/]")
-
-
-def _sorted_out(paths: Sequence[str], *, adsorption: bool) -> tuple[dict[str, Path], list[Path]]:
-    """Tell ROLE=DIR from DIR; refuse what does not exist before anything is read."""
-    roles: dict[str, Path] = {}
-    places: list[Path] = []
-    for text in paths:
-        role, sign, rest = text.partition("=")
-        named = bool(sign) and role in _ROLES and not Path(text).exists()
-        place = Path(rest if named else text).expanduser().absolute()
-        if not place.exists():
-            raise InputError(f"{place} does not exist.", "Give a directory or an output file that exists.")
-        places.append(place)
-        if named:
-            if role in roles:
-                raise InputError(f"{role}= is given twice.", "Give each of slab, molecule, adsorbate once.")
-            roles[role] = place
-    if roles and not adsorption:
-        raise InputError("slab=, molecule= and adsorbate= belong to --adsorption.", "Add --adsorption.")
-    if roles and len(roles) < len(_ROLES):
-        missing = ", ".join(f"{role}=DIR" for role in _ROLES if role not in roles)
-        raise InputError(f"An adsorption energy lacks {missing}.", f"Add {missing}, or name no role at all.")
-    return roles, list(dict.fromkeys(places))
-
-
-def _read(
-    places: Sequence[Path], workers: int | None, *, resume: bool, quiet: bool
-) -> list[ImportedCalculation]:
-    from epilayer.outputs import import_many
-
-    ledger: Path | None = None
-    if resume:
-        used = study()
-        used.state.mkdir(parents=True, exist_ok=True)
-        ledger = used.state / _LEDGER
-    with _progress(quiet=quiet or not err.is_terminal) as tell:
-        return import_many(places, workers=workers, resume_from=ledger, on_record=tell)
 
 
 def _progress(*, quiet: bool) -> AbstractContextManager[Callable[[int, int], None] | None]:
@@ -153,65 +115,6 @@ def _progress(*, quiet: bool) -> AbstractContextManager[Callable[[int, int], Non
     return shown()
 
 
-def _adsorption(records: Sequence[ImportedCalculation], roles: dict[str, Path]) -> list[ImportedAdsorption]:
-    from epilayer.analysis.imported_adsorption import imported_adsorption, triples
-    from epilayer.engines.vasp.imported_legs import as_calculation, open_points, usable_as_leg
-
-    if roles:
-        legs = [_leg_at(records, role, roles[role]) for role in _ROLES]
-        found = [(legs[0], legs[1], legs[2])]
-    else:
-        usable: list[Leg] = []
-        for record in records:
-            if usable_as_leg(record):
-                try:
-                    usable.append((record, as_calculation(record)))
-                except InputError:  # its level is not stated: the record itself says so
-                    continue
-        found = triples(usable)
-    made = [
-        imported_adsorption(*three, [point for record, _ in three for point in open_points(record)])
-        for three in found
-    ]
-    return sorted(made, key=lambda one: (one.adsorption_energy_ev is None, one.adsorption_energy_ev or 0.0))
-
-
-def _leg_at(records: Sequence[ImportedCalculation], role: str, place: Path) -> Leg:
-    """Return the one leg that a directory holds; of a relaxation and a single point, the single point."""
-    from epilayer.engines.vasp.imported_legs import as_calculation, usable_as_leg
-
-    here = [r for r in records if Path(r.path) == place or place in Path(r.path).parents]
-    usable = [r for r in here if usable_as_leg(r)]
-    statics = [r for r in usable if r.kind.value == "static"]
-    chosen = statics or usable or here
-    if len(chosen) != 1:
-        raise InputError(
-            f"{role}={place} holds {len(chosen)} calculations.",
-            "Name the directory of the one that is meant: "
-            + (", ".join(f"{role}={r.path}" for r in chosen[:3]) or "it needs a vasprun.xml"),
-        )
-    return chosen[0], as_calculation(chosen[0])
-
-
-def _store(records: Sequence[ImportedCalculation], made: Sequence[ImportedAdsorption]) -> int:
-    from datetime import UTC, datetime
-
-    from epilayer.store.records import document_of
-    from epilayer.study.stored_files import seal_study
-
-    now = datetime.now(UTC).isoformat()
-    known = [record for record in records if record.code.value != "unknown"]
-    used = study()
-    results = used.results()
-    try:
-        results.put(document_of(one, created=now) for one in known)
-        results.put(document_of(one, created=now) for one in made)
-    finally:
-        results.close()
-    seal_study(used, ())
-    return len(known) + len(made)
-
-
 def _plain(record: ImportedCalculation) -> dict[str, Any]:
     everything = record.model_dump(mode="json", exclude=_LEFT_OUT)
     first = {name: everything.pop(name) for name in _FIRST}
@@ -220,22 +123,21 @@ def _plain(record: ImportedCalculation) -> dict[str, Any]:
 
 def _show(records: Sequence[ImportedCalculation], at_most: int | None) -> None:
     base = _common([record.path for record in records])
-    table = Table(box=None, pad_edge=False)
-    table.add_column("calculation", overflow="fold")
-    for heading in ("kind", "status"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("energy, eV", justify="right", no_wrap=True)
-    table.add_column("note", overflow="fold")
-    for record in records[:at_most]:
-        style = {"converged": "green", "failed": "red"}.get(record.status.value, "yellow")
-        table.add_row(
-            escape(_name(record, base)),
+    headings = ("calculation", "kind", "status", "energy, eV", "note")
+    rows = [
+        (
+            _name(record, base),
             f"{record.code.value} {record.kind.value}",
-            f"[{style}]{record.status.value}[/]",
+            Text(
+                record.status.value,
+                {"converged": "green", "failed": "red"}.get(record.status.value, "yellow"),
+            ),
             _number(record.energy_ev, 6),
-            escape(_said(record)),
+            _remarks(record),
         )
-    out.print(table)
+        for record in records[:at_most]
+    ]
+    out.print(plain_table(headings, rows, right=headings[3:4], no_wrap=headings[1:4]))
     if at_most is not None and len(records) > at_most:
         out.print(f"... and {len(records) - at_most} more (--all or --json shows them).")
     for record in records:
@@ -245,9 +147,7 @@ def _show(records: Sequence[ImportedCalculation], at_most: int | None) -> None:
                 f"[dim]{escape(remedy)}[/]",
                 soft_wrap=True,
             )
-    counts: dict[str, int] = {}
-    for record in records:
-        counts[record.status.value] = counts.get(record.status.value, 0) + 1
+    counts = Counter(record.status.value for record in records)
     energies = sum(record.energy_ev is not None for record in records)
     listed = ", ".join(f"{n} {status}" for status, n in counts.items())
     out.print(
@@ -273,39 +173,38 @@ def _withheld(record: ImportedCalculation) -> list[tuple[str, str]]:
     return [(r.what, r.remedy) for r in grave or record.reasons[:1]]
 
 
-def _said(record: ImportedCalculation) -> str:
+def _remarks(record: ImportedCalculation) -> str:
     """Return in a few words what else a reader of the energy or of the bonds has to know."""
-    said = []
+    remarks = []
     if record.bonding and record.bonding.icohp_ev:
         bonds = record.bonding.icohp_ev
         strongest = min(bonds, key=lambda bond: bond.summed)
-        said.append(
+        remarks.append(
             f"{len(bonds)} bonds, ICOHP down to {_number(strongest.summed, 3)} eV "
             f"({strongest.atom_1}, {strongest.atom_2})"
         )
     if record.stand_in:
-        said.append("a stand-in wrote it: not DFT")
+        remarks.append("a stand-in wrote it: not DFT")
     if record.corrections:
-        said.append(f"{len(record.corrections)} corrections")
+        remarks.append(f"{len(record.corrections)} corrections")
     if record.agreement.value == "single_witness":
-        said.append("single witness")
-    return "; ".join(said)
+        remarks.append("single witness")
+    return "; ".join(remarks)
 
 
 def _show_adsorption(made: Sequence[ImportedAdsorption]) -> None:
     if not made:
         return
     base = _common([leg.path for one in made for leg in one.legs])
-    table = Table(box=None, pad_edge=False, title="Adsorption energies", title_justify="left")
-    for heading in ("slab with molecule", "slab", "molecule", "level"):
-        table.add_column(heading, overflow="fold")
-    table.add_column("E_ads, eV", justify="right", no_wrap=True)
-    table.add_column("status")
+    rows = []
     for one in made:
         slab, molecule, adsorbed = (_short(leg.path, base) for leg in one.legs)
-        energy = _number(one.adsorption_energy_ev, 5)
         level = f"{one.functional}, {one.encut_ev:g} eV" if one.encut_ev else str(one.functional)
-        table.add_row(escape(adsorbed), escape(slab), escape(molecule), level, energy, one.status.value)
+        rows.append((adsorbed, slab, molecule, level, _number(one.adsorption_energy_ev, 5), one.status.value))
+    headings = ("slab with molecule", "slab", "molecule", "level", "E_ads, eV", "status")
+    table = plain_table(
+        headings, rows, right=headings[4:5], no_wrap=headings[4:5], title="Adsorption energies"
+    )
     out.print()
     out.print(table)
     for one in made:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -14,18 +13,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from epilayer.cli.common import out, print_json, study
-from epilayer.model.errors import InputError, UnknownNameError
+from epilayer.model.errors import InputError
+from epilayer.model.files import write_atomic
 from epilayer.store.result_record import STAND_IN
-from epilayer.study.query_rows import ROWS, SHOWN, SORTED_BY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from epilayer import Study
-    from epilayer.store.results import Record
-
-SAVED_FILE = "queries.json"
-_LEAST, _MOST = "min", "max"
 
 
 class OutputFormat(StrEnum):
@@ -83,224 +76,44 @@ def query(
 
     Example: [cyan]epilayer query runs --where number=57 --format json[/]
     """
+    from epilayer.study import queries
+
     used = study()
-    asked: dict[str, Any] = {
-        "kind": kind,
-        "where": where or [],
-        "sort": sort,
-        "fields": fields or [],
-        "group_by": group_by,
-        "of": of,
-    }
-    if kind.startswith("@"):
-        asked = _saved(used, kind[1:], asked)
-    found = _found(used, asked, None if asked["group_by"] else limit)
+    question = queries.Question(kind, tuple(where or ()), sort, tuple(fields or ()), group_by, of)
+    answer = used.ask(question, limit=limit)
     if save is not None:
-        _save(used, save, asked)
+        queries.save(used, save, answer.question)
     if output is OutputFormat.BIBTEX:
-        _deliver(_bibtex(used, found), file)
-        return
-    rows = _groups(found, asked["group_by"], asked["fields"]) if asked["group_by"] else _plain(found)
-    if output is OutputFormat.PARQUET:
-        _write_parquet(rows, file)
+        _deliver(queries.bibtex_of(used, answer.found), file)
+    elif output is OutputFormat.PARQUET:
+        if file is None:
+            raise InputError("Parquet is not text.", "Name a file: --output results.parquet")
+        write_atomic(file, answer.parquet())
     elif output is OutputFormat.JSON:
-        print_json(rows)
+        print_json(answer.rows)
     elif output is OutputFormat.CSV:
-        names = list(dict.fromkeys(name for row in rows for name in row))
-        writer = csv.DictWriter(
-            sys.stdout, [n for n in names if n != "kind"] or ["id", "created"], extrasaction="ignore"
-        )
-        writer.writeheader()
-        writer.writerows(rows)
-    elif not rows:
-        out.print(f"No {asked['kind']} records match.")
+        _write_csv(answer.rows)
+    elif not answer.found:
+        out.print(f"No {answer.question.kind} records match.")
     else:
-        _print_table(rows, _shown(asked, rows))
-        if made_up := sum(1 for r in found if r["fields"].get(STAND_IN)):
-            out.print(f"[yellow]{made_up} of {len(found)} were computed by a stand-in: no results.[/]")
+        _print_table(answer.rows, answer.shown)
+        if answer.stand_ins:
+            total = len(answer.found)
+            out.print(f"[yellow]{answer.stand_ins} of {total} were computed by a stand-in: no results.[/]")
 
 
-def _found(used: Study, asked: dict[str, Any], limit: int | None) -> list[Record]:
-    from epilayer.model.kinds import KINDS
-    from epilayer.store.filters import parse_filter
-
-    filters = [parse_filter(text) for text in asked["where"]]
-    grouped = asked["group_by"]
-    fields = None if grouped else asked["fields"] or None
-    if asked["of"] is not None and asked["kind"] not in ROWS:
-        raise InputError(
-            f"--of asks what is behind a result, and {asked['kind']} are results.",
-            "Ask for runs or structures, as in: epilayer query runs --of RESULT",
-        )
-    used.refresh()
-    if asked["kind"] in ROWS:
-        return _found_rows(used, asked, filters, limit, fields)
-    results = used.results()
-    try:
-        known = results.kinds()
-        if asked["kind"] not in known:
-            if asked["kind"] not in KINDS:
-                raise UnknownNameError("kind of record", asked["kind"], {*known, *KINDS, *ROWS})
-            return []
-        if grouped and grouped not in results.fields(asked["kind"]):
-            raise UnknownNameError("field", grouped, results.fields(asked["kind"]))
-        return results.query(asked["kind"], filters, sort=asked["sort"], limit=limit, fields=fields)
-    finally:
-        results.close()
-
-
-def _found_rows(
-    used: Study, asked: dict[str, Any], filters: list[Any], limit: int | None, fields: list[str] | None
-) -> list[Record]:
-    """Ask jobs, runs or structures by the same filters: they become records that last for the question."""
-    import tempfile
-
-    from epilayer.store.results import SqliteResults
-
-    kind = asked["kind"]
-    with tempfile.TemporaryDirectory(prefix="epilayer-") as folder:
-        store = SqliteResults(Path(folder) / "rows.sqlite", durable=False)
-        try:
-            store.put(ROWS[kind](used, asked["of"]))
-            return store.query(
-                kind, filters, sort=asked["sort"] or SORTED_BY[kind], limit=limit, fields=fields
-            )
-        finally:
-            store.close()
-
-
-def _plain(found: Sequence[Record]) -> list[dict[str, Any]]:
-    return [{"id": r["id"], "kind": r["kind"], "created": r["created"], **r["fields"]} for r in found]
-
-
-def _groups(found: Sequence[Record], by: str, fields: Sequence[str]) -> list[dict[str, Any]]:
-    """Return one row a value: how many records, and of each numeric field its mean, least and greatest."""
-    groups: dict[Any, list[Record]] = {}
-    for record in found:
-        groups.setdefault(record["fields"].get(by), []).append(record)
-    names = fields or sorted(
-        {n for r in found for n, v in r["fields"].items() if isinstance(v, float) and n != by}
-    )
-    rows = []
-    for value in sorted(
-        groups, key=lambda v: (v is None, isinstance(v, str), str(v) if isinstance(v, str) else v or 0)
-    ):
-        row: dict[str, Any] = {by: value, "count": len(groups[value])}
-        made_up = sum(1 for r in groups[value] if r["fields"].get(STAND_IN))
-        row |= {"of stand-ins": made_up} if made_up else {}
-        for name in names:
-            given = [r["fields"].get(name) for r in groups[value]]
-            numbers = [v for v in given if isinstance(v, int | float) and not isinstance(v, bool)]
-            if numbers:
-                row |= {
-                    f"{name} mean": sum(numbers) / len(numbers),
-                    f"{name} {_LEAST}": min(numbers),
-                    f"{name} {_MOST}": max(numbers),
-                }
-        rows.append(row)
-    return rows
-
-
-def _in_order(value: str | float | None) -> tuple[int, float, str]:
-    """Return a sort key: numbers, then text, then nothing."""
-    if value is None:
-        return 2, 0.0, ""
-    return (1, 0.0, value) if isinstance(value, str) else (0, float(value), "")
-
-
-def _saved(used: Study, name: str, given: dict[str, Any]) -> dict[str, Any]:
-    """Return a saved query; what is given besides narrows or replaces it."""
-    known = _all_saved(used)
-    if name not in known:
-        raise UnknownNameError("saved query", name, known)
-    kept: dict[str, Any] = known[name]
-    merged = kept | {key: value for key, value in given.items() if key not in ("kind", "where") and value}
-    merged["where"] = [*kept["where"], *given["where"]]
-    return merged
-
-
-def _save(used: Study, name: str, asked: dict[str, Any]) -> None:
-    from epilayer.model.files import write_atomic
-
-    if not name.isidentifier():
-        raise InputError(f"{name!r} cannot name a query.", "Use letters, digits and _, as in weak_on_100.")
-    text = json.dumps(_all_saved(used) | {name: asked}, indent=1)
-    write_atomic(used.state / SAVED_FILE, text + "\n")
-
-
-def _all_saved(used: Study) -> dict[str, Any]:
-    path = used.state / SAVED_FILE
-    try:
-        read: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
-    except ValueError as error:
-        raise InputError(
-            f"{path} is damaged ({error}).", "Delete it, and save your queries again."
-        ) from error
-    return read
-
-
-def _bibtex(used: Study, found: Sequence[Record]) -> str:
-    from epilayer.model.kinds import KINDS
-    from epilayer.report.citations import bibtex, entries_by_doi
-    from epilayer.report.paper_table import Found
-    from epilayer.store.records import record_of
-    from epilayer.study.records import sources
-
-    results = used.results()
-    try:
-        known = [r for r in found if r["kind"] in KINDS]
-        records = [Found(r["id"], record_of(results.get(r["id"]))) for r in known]
-    finally:
-        results.close()
-    by_kind = {known[0]["kind"]: records} if known else {}
-    said = sources(used, [one.record for one in records])
-    return bibtex(by_kind, said, entries_by_doi(used.citations()))
+def _write_csv(rows: Sequence[dict[str, Any]]) -> None:
+    names = list(dict.fromkeys(name for row in rows for name in row if name != "kind"))
+    writer = csv.DictWriter(sys.stdout, names or ["id", "created"], extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
 
 
 def _deliver(text: str, file: Path | None) -> None:
-    from epilayer.model.files import write_atomic
-
     if file is None:
         sys.stdout.write(text)
     else:
         write_atomic(file, text)
-
-
-def _write_parquet(rows: list[dict[str, Any]], file: Path | None) -> None:
-    import io
-
-    from epilayer.model.files import write_atomic
-
-    if file is None:
-        raise InputError("Parquet is not text.", "Name a file: --output results.parquet")
-    try:
-        import pyarrow as pa
-        from pyarrow import parquet
-    except ImportError as error:
-        raise InputError("Parquet needs pyarrow.", "pip install 'epilayer[parquet]'") from error
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    columns = {name: [row.get(name) for row in rows] for name in names}
-    mixed = {
-        name: [None if v is None else str(v) for v in values]
-        for name, values in columns.items()
-        if any(isinstance(v, str) for v in values)
-        and not all(v is None or isinstance(v, str) for v in values)
-    }
-    buffer = io.BytesIO()
-    parquet.write_table(pa.table(columns | mixed), buffer)
-    write_atomic(file, buffer.getvalue())
-
-
-def _shown(asked: dict[str, Any], rows: Sequence[dict[str, Any]]) -> list[str]:
-    from epilayer.model.kinds import KINDS
-
-    if asked["group_by"]:
-        return list(dict.fromkeys(name for row in rows for name in row))
-    if asked["fields"]:
-        return list(asked["fields"])
-    if asked["kind"] in KINDS:
-        return list(KINDS[asked["kind"]].shown)
-    return list(SHOWN[asked["kind"]])
 
 
 def _print_table(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> None:

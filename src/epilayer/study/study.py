@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from epilayer.model.cohp import Bonding
     from epilayer.model.records import Calculation
     from epilayer.report.content import ReportContent
+    from epilayer.study.importing import Imported
+    from epilayer.study.queries import Answer, Question
     from epilayer.study.rerunning import Rerun, Selection
     from epilayer.study.trajectories import Observation, Progress
     from epilayer.study.verifying import Verification
@@ -212,6 +214,12 @@ class Study(Workspace):
         with Results(self.results()) as results:
             return results.query(kind, *where, sort=sort, limit=limit, fields=fields)
 
+    def ask(self, question: Question, *, limit: int | None = None) -> Answer:
+        """Answer a question about records, jobs, runs or structures, grouped where it says so."""
+        from epilayer.study.queries import ask
+
+        return ask(self, question, limit=limit)
+
     def get(self, identity: str) -> Any:  # noqa: ANN401  (the type of its kind)
         """Return one record in its typed form, by its id or the beginning of it."""
         from epilayer.study.results import Results
@@ -236,6 +244,25 @@ class Study(Workspace):
         from epilayer.study.reporting import report_of
 
         return report_of(self, drawn=drawn)
+
+    def import_(self, paths: Sequence[str], *, adsorption: bool = False, store: bool = False) -> Imported:
+        """Read calculations that somebody else ran; nothing in their directories is changed.
+
+        Parameters
+        ----------
+        paths
+            Directories or files; with ``adsorption`` also ``slab=DIR``, ``molecule=DIR``, ``adsorbate=DIR``.
+        adsorption
+            Also make the adsorption energies of legs that belong together.
+        store
+            Keep the records in the results.
+        """
+        from epilayer.study.importing import read_calculations
+
+        found = read_calculations(self, paths, adsorption=adsorption, resume=store)
+        if store:
+            found.keep(self)
+        return found
 
     def trajectories(self) -> list[Progress]:
         """Return how far the trajectories are that the study computes, the unfinished ones first."""
