@@ -1,15 +1,18 @@
-"""The pages of the reference that are made from the code: commands, record kinds, YAML keys."""
+"""The pages of the reference that are made from the code: commands, record kinds, YAML keys, failures."""
 
 from __future__ import annotations
 
 import ast
+import errno
 import inspect
 import re
+import signal
 import textwrap
 from collections.abc import Iterator
 from enum import Enum
 from itertools import pairwise
 from pathlib import Path
+from subprocess import CalledProcessError
 from typing import Any
 
 import typer
@@ -18,15 +21,31 @@ from pydantic.fields import FieldInfo
 
 import epilayer.study.config
 from epilayer.cli.root import app
-from epilayer.model.base import Frozen
+from epilayer.launch.failures import by_scheduler, classify, of_error, of_exit
+from epilayer.launch.scheduler import Accounted, SchedulerState
+from epilayer.model.base import Frozen, parse
 from epilayer.model.cathode import Cathode
-from epilayer.model.cluster import Cluster, Recovery
+from epilayer.model.cluster import Action, Cluster, Recovery
+from epilayer.model.errors import EngineError, InputError, SetupError, StoreError
+from epilayer.model.failure import Failure, FailureClass
+from epilayer.model.imported import (
+    CalculationKind,
+    Code,
+    Finding,
+    ImportedCalculation,
+    ImportStatus,
+    Reason,
+    Severity,
+)
 from epilayer.model.kind import MEANINGS
 from epilayer.model.kinds import KINDS
 from epilayer.model.level import EngineSpec, Level
 from epilayer.model.ligand import Ligand
 from epilayer.model.mof import Mof
 from epilayer.model.reference import Reference
+from epilayer.outputs.run_failure import class_of, failure_of
+from epilayer.outputs.vasp.error_messages import TEXTS
+from epilayer.study.config import read_yaml, shipped
 
 MADE = "<!-- Made from the code when the documentation is built. -->\n\n"
 FILES: dict[str, type[Frozen]] = {
@@ -52,7 +71,7 @@ KEYS = {
 
 def write(folder: Path) -> None:
     """Write every generated page into a folder; one that would not change is left alone."""
-    pages = {"cli.md": cli(), "records.md": records(), "configs.md": configs()}
+    pages = {"cli.md": cli(), "records.md": records(), "configs.md": configs(), "failures.md": failures()}
     for name, text in pages.items():
         path = folder / name
         if not path.exists() or path.read_text(encoding="utf-8") != text:
@@ -161,6 +180,88 @@ def configs() -> str:
         text += f"\n## {model.__name__}\n\n{_first_paragraph(model)}\n\n"
         text += _table(("key", "type", "default", "meaning"), keys)
     return text
+
+
+def failures() -> str:
+    """Return the page of every cause of a failure, its class and what is done about it."""
+    policies = parse(Recovery, read_yaml(shipped("configs") / "recovery.yaml"), "recovery.yaml").policies
+    text = MADE + (
+        "# Failures\n\nEvery known cause of a failure, its class, and what `configs/recovery.yaml` does about"
+        " it on a cluster. `epilayer jobs show` prints class and cause; `epilayer rerun --class` chooses by"
+        " class.\n"
+    )
+    rows: dict[str, list[tuple[str, ...]]] = {}
+    for where, seen, failure in failure_causes():
+        policy = policies[failure.kind]
+        often = "" if policy.action is Action.NEVER else f", {policy.at_most} times at most"
+        action = policy.action.value.replace("_", " ") + often
+        shown = "`" + seen.replace("|", "\\|") + "`"
+        rows.setdefault(where, []).append((shown, f"`{failure.cause}`", f"`{failure.kind.value}`", action))
+    for where, found in rows.items():
+        text += f"\n## {where}\n\n" + _table(("what is seen", "cause", "class", "then"), found)
+    kinds = [(f"`{kind.value}`", policies[kind].why, kind.advice) for kind in FailureClass]
+    return text + "\n## Classes\n\n" + _table(("class", "why so", "what a person can do"), kinds)
+
+
+def failure_causes() -> Iterator[tuple[str, str, Failure]]:
+    """Yield where each cause is seen, what is seen there, and the failure that the code makes of it."""
+    for error, text in TEXTS.items():
+        for pattern in text.patterns:
+            seen = Reason(code=error, severity=Severity.FATAL, what=text.meaning, remedy=text.remedy)
+            yield "A text of VASP, MPI or the scheduler", sample(pattern), failure_of("x", _record(seen))
+    for finding in Finding:
+        if class_of(finding) is not FailureClass.OTHER:
+            seen = Reason(code=finding, severity=Severity.FATAL, what=finding.value)
+            yield "What the files of the run show", finding.value, failure_of("x", _record(seen))
+    for state in SchedulerState:
+        failure = by_scheduler(Accounted("7", "x", state, 0, 0))
+        if failure is not None:
+            yield "State of the SLURM job, or of one of its steps", state.value, failure
+    for code in (53, 127, 139):
+        job = Accounted("7", "x", SchedulerState.FAILED, code, 53 if code == 53 else 0)  # noqa: PLR2004
+        yield "Exit code of the SLURM job", str(code), classify(None, job, raised=False)
+    for number in (signal.SIGABRT, signal.SIGBUS, signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM):
+        yield "Signal that ended a worker", number.name, of_exit(-number)
+    for error in RAISED:
+        yield "Exception of a job", repr(error), of_error(error)
+
+
+RAISED = (
+    InputError("what", "remedy"),
+    SetupError("what", "remedy"),
+    EngineError("what", "remedy"),
+    StoreError("what", "remedy"),
+    OSError(errno.ENOSPC, "No space left on device"),
+    OSError(errno.EDQUOT, "Disk quota exceeded"),
+    OSError(errno.ENOMEM, "Cannot allocate memory"),
+    MemoryError(),
+    RuntimeError("CUDA out of memory"),
+    ModuleNotFoundError("No module named 'x'"),
+    ValueError("x"),
+    KeyError("x"),
+    TypeError("x"),
+    CalledProcessError(127, "vasp_std"),
+    CalledProcessError(-11, "vasp_std"),
+    RuntimeError("x"),
+)
+
+
+def _record(seen: Reason) -> ImportedCalculation:
+    return ImportedCalculation(
+        path="x", code=Code.VASP, kind=CalculationKind.RELAX, status=ImportStatus.FAILED, reasons=(seen,)
+    )
+
+
+def sample(pattern: str) -> str:
+    """Return a text that a pattern of the table of errors matches: the first of its alternatives.
+
+    >>> sample("E?DDIAG: [Cc]all to (?:routine )?ZHEEV")
+    'EDDIAG: Call to routine ZHEEV'
+    """
+    text = re.sub(r"\(\?:([^|)]*)[^)]*\)", r"\1", pattern)
+    text = re.sub(r"\[\^[^\]]*\]\*", " ", text)
+    text = re.sub(r"\[(.)[^\]]*\]\+?", r"\1", text)
+    return text.replace("\\s*", " ").replace("?", "").replace("\\", "")
 
 
 def _with_parts(models: list[type[BaseModel]]) -> list[type[BaseModel]]:

@@ -66,7 +66,7 @@ def find(module: str) -> object:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_to_files_lead_somewhere(page: Path) -> None:
     """Within the built pages Sphinx checks links and anchors; on GitHub and from the README nobody does."""
-    generated = {"cli.md", "records.md", "configs.md"}
+    generated = {"cli.md", "records.md", "configs.md", "failures.md"}
     for target in re.findall(r"\]\(([^)#:\s]+)(?:#[\w-]*)?\)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists() or target.rpartition("/")[2] in generated, target
 

@@ -4,7 +4,8 @@
 It is no DFT, and everything it writes says so. Environment:
 
 ``VASP_STANDIN_FAULT``
-    ``zbrent``, ``brmix``, ``edddav``, ``segfault``, ``walltime``, ``truncated_contcar``, ``full_disk``, ``nan``.
+    ``zbrent``, ``brmix``, ``edddav``, ``zpotrf``, ``oom``, ``segfault``, ``walltime``, ``truncated_contcar``,
+    ``full_disk``, ``nan``.
 ``VASP_STANDIN_ONCE``
     A file: the fault strikes the first run that can create it, and no other. Without it, the fault
     strikes every run.
@@ -315,6 +316,11 @@ class Run:
             ),
             "brmix": (" BRMIX: very serious problems\n the old and the new charge density differ\n", 1),
             "edddav": (" Error EDDDAV: Call to ZHEGV failed. Returncode =  12 1  24\n", 1),
+            "zpotrf": (" LAPACK: Routine ZPOTRF failed!           0          10           5\n", 1),
+            "oom": (
+                "slurmstepd: error: Detected 1 oom_kill event in StepId=7.0. Some were OOM Killed.\n",
+                137,
+            ),
         }
         self.flush()
         if self.fault in say:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from epilayer.model.errors import EngineError
+from epilayer.model.failure import FailedRunError, FailureClass
 from epilayer.structures import molecules
 from epilayer.study.config import Catalogue, shipped
 
@@ -89,6 +90,37 @@ def test_a_crash_fails_with_its_cause_and_the_next_attempt_resumes(
     begun = (case.directory(2) / "POSCAR.begin").read_text(encoding="utf-8")
     assert begun == (case.directory(1) / "POSCAR").read_text(encoding="utf-8")
     assert (case.directory(2) / "POSCAR").read_text(encoding="utf-8") != begun
+
+
+#: Faults that strike every run: what custodian gives up, and how the next attempt goes about it.
+GIVEN_UP = {
+    "zbrent": (FailureClass.LINE_SEARCH, "resumed from CONTCAR of attempt-1"),
+    "brmix": (FailureClass.ELECTRONIC_ALGORITHM, "ALGO = All, since attempt-1 failed (brmix)"),
+    "edddav": (FailureClass.ELECTRONIC_ALGORITHM, "ALGO = All, since attempt-1 failed (edddav)"),
+    "zpotrf": (FailureClass.LARGE_STEP, "POTIM = 0.25, since attempt-1 failed (zpotrf)"),
+    "oom": (FailureClass.OUT_OF_MEMORY, "resumed from CONTCAR of attempt-1"),
+}
+
+
+@pytest.mark.parametrize("fault", GIVEN_UP)
+def test_what_custodian_gives_up_fails_by_its_class_and_is_taken_up_another_way(
+    case: Case, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    kind, change = GIVEN_UP[fault]
+    monkeypatch.delenv("VASP_STANDIN_ONCE")
+    monkeypatch.setenv("VASP_STANDIN_FAULT", fault)
+    case.maker.run_vasp_kwargs = {"max_errors": 1}
+    with pytest.raises(FailedRunError) as caught:
+        case.attempt(1)
+    failure = caught.value.failure
+    assert failure.kind is kind
+    assert failure.cause == {"oom": "out_of_memory"}.get(fault, fault)
+    assert any(fault in line.lower() for log, line in failure.telling if log != "custodian")
+    monkeypatch.delenv("VASP_STANDIN_FAULT")
+    done = case.attempt(2)
+    assert done.ionic_converged
+    assert change in done.corrections
+    assert "resumed from CONTCAR of attempt-1" in done.corrections
 
 
 def test_an_energy_that_is_no_number_is_refused(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -188,19 +188,11 @@ def by_scheduler(job: Accounted) -> Failure | None:  # noqa: C901, PLR0911  (a t
         case SchedulerState.COMPLETED | SchedulerState.OUT_OF_MEMORY:
             return None
         case (
-            SchedulerState.COMPLETING
-            | SchedulerState.CONFIGURING
-            | SchedulerState.EXPEDITING
-            | SchedulerState.PENDING
-            | SchedulerState.POWER_UP_NODE
-            | SchedulerState.RESIZING
-            | SchedulerState.RUNNING
-            | SchedulerState.SIGNALING
-            | SchedulerState.STAGE_OUT
-            | SchedulerState.STOPPED
-            | SchedulerState.SUSPENDED
-            | SchedulerState.UPDATE_DB
-        ):
+            SchedulerState.COMPLETING | SchedulerState.CONFIGURING | SchedulerState.EXPEDITING
+            | SchedulerState.PENDING | SchedulerState.POWER_UP_NODE | SchedulerState.RESIZING
+            | SchedulerState.RUNNING | SchedulerState.SIGNALING | SchedulerState.STAGE_OUT
+            | SchedulerState.STOPPED | SchedulerState.SUSPENDED | SchedulerState.UPDATE_DB
+        ):  # fmt: skip
             return None
         case _:
             assert_never(state)

@@ -163,7 +163,7 @@ def wanted(action: Action, factor: float, planned: Resources, node: str) -> dict
             return {"memory": round((planned.memory or _LEAST_MEMORY_MB) * factor)}
         case Action.OTHER_NODE:
             return {"exclude": node} if node and "[" not in node and "," not in node else {}
-        case Action.RESUME | Action.NEVER:
+        case Action.RESUME | Action.OTHER_ALGORITHM | Action.SMALLER_STEP | Action.NEVER:
             return {}
         case _:
             assert_never(action)
@@ -176,4 +176,6 @@ def _words(action: Action, change: Mapping[str, Any]) -> str:
         return f"runs again with memory {change['memory']} MB"
     if "exclude" in change:
         return f"runs again, not on {change['exclude']}"
+    if action in (Action.OTHER_ALGORITHM, Action.SMALLER_STEP):
+        return f"runs again ({action.value.replace('_', ' ')})"
     return "runs again" if action is not Action.NEVER else "waits for a person"

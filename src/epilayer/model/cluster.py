@@ -193,6 +193,10 @@ class Action(StrEnum):
     MORE_TIME = "more_time"
     MORE_MEMORY = "more_memory"
     OTHER_NODE = "other_node"
+    OTHER_ALGORITHM = "other_algorithm"
+    """Run again; the engine takes the next electronic algorithm."""
+    SMALLER_STEP = "smaller_step"
+    """Run again; the engine takes half the ionic step."""
     NEVER = "never"
     """Wait for a person."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import assert_never
 
 from epilayer.model.base import Frozen
 from epilayer.model.errors import EngineError
@@ -50,61 +49,35 @@ class FailureClass(StrEnum):
         return self in _OUTSIDE
 
     @property
-    def advice(self) -> str:  # noqa: C901, PLR0911, PLR0912  (a total map)
+    def advice(self) -> str:
         """What a person can do about a failure of this class, beside its own remedy."""
-        match self:
-            case FailureClass.WALLTIME:
-                return "Give it more time and rerun it: it continues from its last checkpoint."
-            case FailureClass.OUT_OF_MEMORY:
-                return "Give it more memory, or run fewer jobs at a time (workers), and rerun it."
-            case FailureClass.NODE_FAILURE:
-                return "Rerun it: the machine failed, not the job."
-            case FailureClass.PREEMPTED:
-                return "Rerun it: another job had precedence, and this one did nothing wrong."
-            case FailureClass.CANCELLED:
-                return "A person cancelled it at the scheduler: rerun it if it is still wanted."
-            case FailureClass.SCF:
-                return "A different mixing or more electronic steps may help; then rerun it."
-            case FailureClass.IONIC:
-                return "Rerun it with more steps (--set max_steps=...), or from a better start."
-            case FailureClass.LINE_SEARCH:
-                return "Rerun it: it continues from its last structure."
-            case FailureClass.ELECTRONIC_ALGORITHM:
-                return "Rerun it with another electronic algorithm (ALGO) or steadier mixing."
-            case FailureClass.LARGE_STEP:
-                return "Look at the shortest distances of its last structure; rerun it with a smaller step."
-            case FailureClass.CODE_ERROR:
-                return "The program named its own error: rerun it with other settings."
-            case FailureClass.INPUT:
-                return "The input is at fault: correct it and submit again."
-            case FailureClass.SETUP:
-                return "epilayer doctor names what is missing; then rerun it."
-            case FailureClass.DISK_FULL:
-                return "Free space, then rerun it."
-            case FailureClass.DATABASE:
-                return "Check that the database answers (epilayer doctor), then rerun it."
-            case FailureClass.CRASH:
-                return "Rerun it once; if it crashes again, run fewer jobs at a time."
-            case FailureClass.LOST:
-                return "Rerun it; if it is lost again, read the log of the workers."
-            case FailureClass.OTHER:
-                return "Read the traceback at the end of stderr.log, then rerun it."
-            case _:
-                assert_never(self)
+        return _ADVICE[self]
 
 
-_OUTSIDE = frozenset(
-    {
-        FailureClass.WALLTIME,
-        FailureClass.OUT_OF_MEMORY,
-        FailureClass.NODE_FAILURE,
-        FailureClass.PREEMPTED,
-        FailureClass.CANCELLED,
-        FailureClass.SETUP,
-        FailureClass.DISK_FULL,
-        FailureClass.DATABASE,
-    }
-)
+_OUTSIDE = frozenset({
+    FailureClass.WALLTIME, FailureClass.OUT_OF_MEMORY, FailureClass.NODE_FAILURE, FailureClass.PREEMPTED,
+    FailureClass.CANCELLED, FailureClass.SETUP, FailureClass.DISK_FULL, FailureClass.DATABASE,
+})  # fmt: skip
+_ADVICE = {
+    FailureClass.WALLTIME: "Give it more time and rerun it: it continues from its last checkpoint.",
+    FailureClass.OUT_OF_MEMORY: "Give it more memory, or run fewer jobs at a time (workers), and rerun it.",
+    FailureClass.NODE_FAILURE: "Rerun it: the machine failed, not the job.",
+    FailureClass.PREEMPTED: "Rerun it: another job had precedence, and this one did nothing wrong.",
+    FailureClass.CANCELLED: "A person cancelled it at the scheduler: rerun it if it is still wanted.",
+    FailureClass.SCF: "A different mixing or more electronic steps may help; then rerun it.",
+    FailureClass.IONIC: "Rerun it with more steps (--set max_steps=...), or from a better start.",
+    FailureClass.LINE_SEARCH: "Rerun it: it continues from its last structure.",
+    FailureClass.ELECTRONIC_ALGORITHM: "Rerun it: it takes the next electronic algorithm (ALGO).",
+    FailureClass.LARGE_STEP: "Look at its shortest distances; rerun it: it takes a smaller step (POTIM).",
+    FailureClass.CODE_ERROR: "The program named its own error: rerun it with other settings.",
+    FailureClass.INPUT: "The input is at fault: correct it and submit again.",
+    FailureClass.SETUP: "epilayer doctor names what is missing; then rerun it.",
+    FailureClass.DISK_FULL: "Free space, then rerun it.",
+    FailureClass.DATABASE: "Check that the database answers (epilayer doctor), then rerun it.",
+    FailureClass.CRASH: "Rerun it once; if it crashes again, run fewer jobs at a time.",
+    FailureClass.LOST: "Rerun it; if it is lost again, read the log of the workers.",
+    FailureClass.OTHER: "Read the traceback at the end of stderr.log, then rerun it.",
+}
 
 
 class Failure(Frozen):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from epilayer.model.failure import Failure, FailureClass
 from epilayer.model.imported import Finding, Severity, VaspError
-from epilayer.outputs.vasp.error_messages import TEXTS, errors_in
+from epilayer.outputs.vasp.error_messages import errors_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from epilayer.model.imported import ImportedCalculation, Reason
 
+E, F = VaspError, Finding
 _SEVERITIES = (Severity.FATAL, Severity.WITHHOLDS, Severity.NOTE)
 _LOGS = (
     "stderr.log",
@@ -44,24 +45,20 @@ def failure_of(label: str, record: ImportedCalculation, telling: Iterable[tuple[
     telling
         Lines of its logs, each with the name of the log.
     """
-    lines = tuple(telling)
     reasons = sorted((r for r in record.reasons if r.code not in _SAID_OF_EVERY_RUN), key=_rank)
     if not reasons:
-        return Failure(
-            kind=FailureClass.OTHER,
-            cause="no_energy",
-            what=f"{label}: the run gave no usable energy.",
-            remedy="Look into its log files; then rerun the job.",
-            telling=lines,
-        )
-    first = reasons[0]
-    fixes = f" after {len(record.corrections)} corrections by custodian" if record.corrections else ""
+        kind, cause, what, remedy = FailureClass.OTHER, "no_energy", "the run gave no usable energy", ""
+    else:
+        first = reasons[0]
+        kind, cause, remedy = class_of(first.code), first.code.value, first.remedy
+        fixes = f" after {len(record.corrections)} corrections by custodian" if record.corrections else ""
+        what = f"{cause}: {first.what}{fixes}"
     return Failure(
-        kind=class_of(first.code),
-        cause=first.code.value,
-        what=f"{label}: {first.code.value}: {first.what}{fixes}.",
-        remedy=first.remedy or "Look into the run's directory; then rerun the job.",
-        telling=lines,
+        kind=kind,
+        cause=cause,
+        what=f"{label}: {what}.",
+        remedy=remedy or "Look into the run's directory; then rerun the job.",
+        telling=tuple(telling),
     )
 
 
@@ -128,50 +125,60 @@ def _rank(reason: Reason) -> tuple[int, int]:
     return _SEVERITIES.index(reason.severity), place
 
 
-def class_of(code: VaspError | Finding) -> FailureClass:  # noqa: C901, PLR0911  (a total map)
+def class_of(code: VaspError | Finding) -> FailureClass:  # noqa: C901, PLR0911, PLR0912  (a total map)
     """Return the class of failure that an error of a program, or a finding in its files, stands for."""
     match code:
-        case VaspError():
-            return TEXTS[code].kind
-        case Finding.STOPPED_ON_REQUEST:
+        case E.TIME_LIMIT | F.STOPPED_ON_REQUEST:
             return FailureClass.WALLTIME
-        case Finding.ELECTRONS_NOT_CONVERGED | Finding.SCF_NEVER_CONVERGES:
+        case E.OUT_OF_MEMORY:
+            return FailureClass.OUT_OF_MEMORY
+        case E.DISK_FULL:
+            return FailureClass.DISK_FULL
+        case E.NODE_FAILURE:
+            return FailureClass.NODE_FAILURE
+        case E.PREEMPTED:
+            return FailureClass.PREEMPTED
+        case E.SEGFAULT | E.MPI_ABORT:
+            return FailureClass.CRASH
+        case E.POTCAR_MISSING | E.GAMMA_BINARY | E.LICENCE_OR_BINARY:
+            return FailureClass.SETUP
+        case E.LONG_CELL_AMIN | F.ELECTRONS_NOT_CONVERGED | F.SCF_NEVER_CONVERGES:
             return FailureClass.SCF
-        case Finding.IONS_NOT_CONVERGED:
+        case F.IONS_NOT_CONVERGED:
             return FailureClass.IONIC
-        case Finding.ENERGY_NOT_READABLE:
+        case E.ZBRENT | E.BRIONS:
+            return FailureClass.LINE_SEARCH
+        case (
+            E.BRMIX | E.SUBSPACE_MATRIX | E.SUBSPACE_ROTATION | E.EDDRMM | E.EDDDAV | E.EDDIAG | E.EDWAV
+        ):  # fmt: skip
             return FailureClass.ELECTRONIC_ALGORITHM
-        case Finding.IONIC_STEP_TOO_LARGE | Finding.ENERGY_POSITIVE:
+        case E.ZPOTRF | E.XC_TABLE | F.IONIC_STEP_TOO_LARGE | F.ENERGY_POSITIVE:
             return FailureClass.LARGE_STEP
-        case Finding.NOT_SELF_CONSISTENT | Finding.COHP_DISABLED | Finding.NO_BONDS:
+        case (
+            E.TRIPLE_PRODUCT | E.TOO_FEW_BANDS | E.BANDS_NOT_SUFFICIENT | E.ALGO_TETRAHEDRON | E.ELF_KPAR
+            | E.ELF_NONCOLLINEAR | E.DFPT_NCORE | E.HARRIS_SPIN | E.INPUT_NOT_READ
+            | F.NOT_SELF_CONSISTENT | F.COHP_DISABLED | F.NO_BONDS
+        ):  # fmt: skip
             return FailureClass.INPUT
-        case Finding.SPILLING_ABOVE_LIMIT | Finding.SPILLING_UNKNOWN | Finding.BAND_OVERLAP:
+        case (
+            E.TETRAHEDRON | E.K_MESH_SYMMETRY | E.K_POINT_SHIFT | E.K_POINTS_TRANSFORM | E.IBZKPT | E.HNFORM
+            | E.ROTATION_MATRIX | E.POSMAP | E.POINT_GROUP | E.SYMMETRY_NOISE | E.BRAVAIS | E.PRICEL
+            | E.PRICELV | E.RHOSYG | E.DENTET | E.REAL_OPTLAY | E.RSPHER | E.NICHT_KONVERGENT
+            | E.SET_CORE_WF | E.RESTART_FILE | E.OTHER_FATAL
+            | F.SPILLING_ABOVE_LIMIT | F.SPILLING_UNKNOWN | F.BAND_OVERLAP
+        ):  # fmt: skip
             return FailureClass.CODE_ERROR
         case (
-            Finding.NOT_STARTED
-            | Finding.NOT_FINISHED
-            | Finding.NO_IONIC_STEP
-            | Finding.FILE_TRUNCATED
-            | Finding.MD_SHORT
-            | Finding.SPIN_CHANNEL_MISSING
-        ):
+            F.NOT_STARTED | F.NOT_FINISHED | F.NO_IONIC_STEP | F.FILE_TRUNCATED | F.MD_SHORT
+            | F.SPIN_CHANNEL_MISSING
+        ):  # fmt: skip
             return FailureClass.LOST
         case (
-            Finding.ENERGY_INCONSISTENT
-            | Finding.CONVERGENCE_NOT_STATED
-            | Finding.FILES_DISAGREE
-            | Finding.SINGLE_WITNESS
-            | Finding.FILE_DAMAGED
-            | Finding.FILE_UNREADABLE
-            | Finding.NOT_RECOGNISED
-            | Finding.NOT_READ
-            | Finding.INPUT_EDITED
-            | Finding.LEVEL_UNKNOWN
-            | Finding.MACHINE_LEARNED
-            | Finding.MOMENTS_NOT_READABLE
-            | Finding.STAND_IN
-            | Finding.IMPORT_CRASHED
-        ):
+            F.ENERGY_NOT_READABLE | F.ENERGY_INCONSISTENT | F.CONVERGENCE_NOT_STATED | F.FILES_DISAGREE
+            | F.SINGLE_WITNESS | F.FILE_DAMAGED | F.FILE_UNREADABLE | F.NOT_RECOGNISED | F.NOT_READ
+            | F.INPUT_EDITED | F.LEVEL_UNKNOWN | F.MACHINE_LEARNED | F.MOMENTS_NOT_READABLE | F.STAND_IN
+            | F.IMPORT_CRASHED
+        ):  # fmt: skip
             return FailureClass.OTHER
         case _:
             assert_never(code)

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from epilayer.model.errors import InputError
+from epilayer.engines.vasp.executed import imported
+from epilayer.model.errors import EngineError, InputError
+from epilayer.model.failure import FailureClass
+from epilayer.model.imported import ImportStatus
+from epilayer.outputs.run_failure import failure_of
 from epilayer.outputs.vasp.wavecar import read_wavecar_header
 
 if TYPE_CHECKING:
@@ -20,6 +24,9 @@ if TYPE_CHECKING:
 _TOO_CLOSE_ANG = 0.5
 _SAME_CELL_ANG = 1e-5
 _BEGIN = ("INCAR", "KPOINTS", "POSCAR")
+_USUAL_POTIM = 0.5
+_NEXT_ALGORITHM = {"F": "Normal", "V": "Normal", "N": "All", "A": "Damped"}
+"""By the first letter, which is all that VASP reads."""
 
 
 def resume(directory: Path, placed: Structure, *, moving: bool) -> tuple[str, ...]:
@@ -27,7 +34,8 @@ def resume(directory: Path, placed: Structure, *, moving: bool) -> tuple[str, ..
 
     Only an attempt that began from the same INCAR, KPOINTS and POSCAR counts. The structure comes from
     its CONTCAR, or the last whole step of its vasprun.xml, if it holds up; the WAVECAR is copied if its
-    header fits these inputs and it is as long as its header says.
+    header fits these inputs and it is as long as its header says. An attempt whose electrons or ions broke
+    down is continued with another algorithm or a smaller step.
 
     Parameters
     ----------
@@ -41,8 +49,9 @@ def resume(directory: Path, placed: Structure, *, moving: bool) -> tuple[str, ..
     for attempt in sorted(earlier, key=lambda d: d.stat().st_mtime, reverse=True):
         if not all(_same_begin(attempt, directory, name) for name in _BEGIN):
             continue
-        said = []
-        if _wavecar_fits(attempt, placed):
+        change = _another_way(attempt, directory, moving=moving)
+        said = [change] if change else []
+        if not change.startswith("ALGO") and _wavecar_fits(attempt, placed):
             shutil.copyfile(attempt / "WAVECAR", directory / "WAVECAR")
             said.append(f"resumed with the WAVECAR of {attempt.name}")
         source = _take_structure(attempt, directory, placed) if moving else ""
@@ -51,6 +60,36 @@ def resume(directory: Path, placed: Structure, *, moving: bool) -> tuple[str, ..
         if said:
             return tuple(said)
     return ()
+
+
+def _another_way(attempt: Path, directory: Path, *, moving: bool) -> str:
+    """Change how the result is reached, never what it is, where an attempt broke down on the way.
+
+    The electrons take the next algorithm after the last one that was executed; the ions of a relaxation half
+    the step.
+    """
+    from pymatgen.io.vasp.inputs import Incar
+
+    try:
+        record = imported(attempt)
+    except EngineError:
+        return ""
+    if record.status is not ImportStatus.FAILED:
+        return ""
+    failed = failure_of("", record)
+    tag = "ALGO"
+    value: str | None = None
+    if failed.kind is FailureClass.ELECTRONIC_ALGORITHM:
+        value = _NEXT_ALGORITHM.get(str(record.incar.get("ALGO", "Normal"))[:1].upper())
+    elif failed.kind is FailureClass.LARGE_STEP and moving:
+        tag, value = "POTIM", f"{0.5 * float(str(record.incar.get('POTIM', _USUAL_POTIM))):g}"
+    if value is None:
+        return ""
+    target = directory / "INCAR"
+    begun = Incar.from_file(str(target))
+    target.replace(directory / "INCAR.begin")
+    Incar({**begun, tag: value}).write_file(str(target))
+    return f"{tag} = {value}, since {attempt.name} failed ({failed.cause})"
 
 
 def _take_structure(attempt: Path, directory: Path, placed: Structure) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from epilayer.model.failure import FailureClass as _Kind
 from epilayer.model.imported import Reason, Severity, VaspError
 
 
@@ -14,7 +13,6 @@ class ErrorText(NamedTuple):
 
     Where a run did not reach its end, a ``fatal`` text is why it is taken to have failed; the others are
     advice. A run that ended well despite the text keeps it as a note, unless the text ``spoils`` the energy.
-    ``kind`` is the class of failure that it stands for.
     """
 
     patterns: tuple[str, ...]
@@ -22,7 +20,6 @@ class ErrorText(NamedTuple):
     remedy: str
     fatal: bool = True
     spoils: bool = False
-    kind: _Kind = _Kind.CODE_ERROR
 
 
 _SYMMETRY = "Change SYMPREC by a factor of ten, or set ISYM = 0."
@@ -98,68 +95,57 @@ TEXTS: dict[VaspError, ErrorText] = {
         ("triple product of the basis vectors",),
         "the cell is left-handed or flat",
         "Exchange two lattice vectors.",
-        kind=_Kind.INPUT,
     ),
     VaspError.BRMIX: ErrorText(
         ("BRMIX: very serious problems",),
         "old and new charge density hold different numbers of electrons",
         "Restart from fresh orbitals (ISTART = 0), or ISYM = 0, or a denser or Gamma-centred mesh.",
-        kind=_Kind.ELECTRONIC_ALGORITHM,
     ),
     VaspError.SUBSPACE_MATRIX: ErrorText(
         ("Sub-Space-Matrix is not hermitian",),
         "the subspace matrix lost its symmetry",
         "Set ALGO = Normal or LREAL = .FALSE.",
-        kind=_Kind.ELECTRONIC_ALGORITHM,
     ),
     VaspError.SUBSPACE_ROTATION: ErrorText(
         ("subspace rotation P[SDCZ]+SYEVX", "subspace rotation PZHEEVX"),
         "ScaLAPACK did not diagonalise the subspace",
         "Set ALGO = Normal, or LSCALAPACK = .FALSE.",
-        kind=_Kind.ELECTRONIC_ALGORITHM,
     ),
     VaspError.EDDRMM: ErrorText(
         ("EDDRMM: call to ZHEGV failed",),
         "RMM-DIIS met linearly dependent orbitals",
         "Set ALGO = Normal, and POTIM smaller for moving ions.",
-        kind=_Kind.ELECTRONIC_ALGORITHM,
     ),
     VaspError.EDDDAV: ErrorText(
         ("EDDDAV: [Cc]all to ZHEGV failed",),
         "Davidson met linearly dependent orbitals",
         "Set ALGO = All, and start without an old CHGCAR.",
-        kind=_Kind.ELECTRONIC_ALGORITHM,
     ),
     VaspError.EDDIAG: ErrorText(
         ("E?DDIAG: [Cc]all to (?:routine )?ZHEEV",),
         "the subspace could not be diagonalised",
         "Set ALGO = Normal (from Fast), or ALGO = Exact.",
-        kind=_Kind.ELECTRONIC_ALGORITHM,
     ),
     VaspError.EDWAV: ErrorText(
         ("EDWAV: internal error, the gradient is not orthogonal",),
         "the orbitals lost their orthogonality",
         "Set ALGO = Normal.",
-        kind=_Kind.ELECTRONIC_ALGORITHM,
     ),
     VaspError.ZPOTRF: ErrorText(
         ("Routine ZPOTRF",),
         "the overlap matrix is not positive definite: atoms too close, or a step too large",
         "Look at the shortest distance; reduce POTIM; ISYM = 0.",
-        kind=_Kind.LARGE_STEP,
     ),
     VaspError.ZBRENT: ErrorText(
         ("ZBRENT: fatal",),
         "the line search of the relaxation met forces that do not fit the energies",
         "Copy CONTCAR to POSCAR, reduce EDIFF, and use IBRION = 1 near the minimum.",
-        kind=_Kind.LINE_SEARCH,
     ),
     VaspError.BRIONS: ErrorText(
         ("BRIONS problems: POTIM should be increased",),
         "the trial step of the quasi-Newton relaxation is too small",
         "Increase POTIM, or use IBRION = 2.",
         fatal=False,
-        kind=_Kind.LINE_SEARCH,
     ),
     VaspError.DENTET: ErrorText(
         ("DENTET: can't reach specified precision",),
@@ -190,58 +176,49 @@ TEXTS: dict[VaspError, ErrorText] = {
         "the highest band is occupied, so the energy is wrong",
         "Increase NBANDS by 10 %.",
         spoils=True,
-        kind=_Kind.INPUT,
     ),
     VaspError.BANDS_NOT_SUFFICIENT: ErrorText(
         ("number of bands is not sufficient",),
         "fewer bands than electron pairs",
         "Increase NBANDS, or remove it.",
-        kind=_Kind.INPUT,
     ),
     VaspError.LONG_CELL_AMIN: ErrorText(
         ("One of the lattice vectors is very long",),
         "a long cell lets the charge slosh",
         "Set AMIN = 0.01.",
         fatal=False,
-        kind=_Kind.SCF,
     ),
     VaspError.ALGO_TETRAHEDRON: ErrorText(
         ("ALGO=A and IALGO=5X tend to fail",),
         "ALGO = All does not go with the tetrahedron method",
         "Use ISMEAR = 0, or ALGO = Normal.",
         fatal=False,
-        kind=_Kind.INPUT,
     ),
     VaspError.XC_TABLE: ErrorText(
         ("supplied exchange-correlation table",),
         "a density exceeds the exchange-correlation table: the geometry exploded",
         "Look at the shortest distance and reduce POTIM.",
-        kind=_Kind.LARGE_STEP,
     ),
     VaspError.ELF_KPAR: ErrorText(
         ("ELF: KPAR>1 not implemented",),
         "LELF does not go with KPAR > 1",
         "Set KPAR = 1.",
-        kind=_Kind.INPUT,
     ),
     VaspError.ELF_NONCOLLINEAR: ErrorText(
         ("ELF not implemented for non collinear case",),
         "LELF does not go with non-collinear spins",
         "Set LELF = .FALSE.",
         fatal=False,
-        kind=_Kind.INPUT,
     ),
     VaspError.DFPT_NCORE: ErrorText(
         ("PEAD routines do not work for NCORE", "remove the tag NPAR from the INCAR file"),
         "the response routines need NCORE = 1",
         "Remove NCORE and NPAR.",
-        kind=_Kind.INPUT,
     ),
     VaspError.HARRIS_SPIN: ErrorText(
         ("Spin polarized Harris functional dynamics is a good joke",),
         "ICHARG >= 10 does not go with moving ions",
         "Set ICHARG = 2.",
-        kind=_Kind.INPUT,
     ),
     VaspError.RESTART_FILE: ErrorText(
         ("while reading plane", "while reading WAVECAR"),
@@ -257,7 +234,6 @@ TEXTS: dict[VaspError, ErrorText] = {
         ),
         "an input file could not be read",
         "Correct the item of the INCAR, POSCAR or KPOINTS that VASP names.",
-        kind=_Kind.INPUT,
     ),
     VaspError.POTCAR_MISSING: ErrorText(
         (
@@ -267,13 +243,11 @@ TEXTS: dict[VaspError, ErrorText] = {
         ),
         "the POTCAR is missing or does not match the POSCAR",
         "Write the POTCAR of the elements in the order of the POSCAR.",
-        kind=_Kind.SETUP,
     ),
     VaspError.GAMMA_BINARY: ErrorText(
         ("gamma-only version", "compiled for the gamma-point only", "recompile with CPP flag -DwNGZhalf"),
         "the binary is for Gamma alone and the mesh is not, or the other way round",
         "Use vasp_std for this mesh.",
-        kind=_Kind.SETUP,
     ),
     VaspError.LICENCE_OR_BINARY: ErrorText(
         (
@@ -283,7 +257,6 @@ TEXTS: dict[VaspError, ErrorText] = {
         ),
         "the VASP binary could not be started",
         "Check vasp_cmd and the modules that the job loads.",
-        kind=_Kind.SETUP,
     ),
     VaspError.OUT_OF_MEMORY: ErrorText(
         (
@@ -295,43 +268,36 @@ TEXTS: dict[VaspError, ErrorText] = {
         ),
         "the memory of the node was not enough",
         "Use more nodes, a smaller KPAR, or fewer ranks per node.",
-        kind=_Kind.OUT_OF_MEMORY,
     ),
     VaspError.DISK_FULL: ErrorText(
         ("No space left on device", "Disk quota exceeded"),
         "the disk is full",
         "Free space and rerun.",
-        kind=_Kind.DISK_FULL,
     ),
     VaspError.SEGFAULT: ErrorText(
         ("SIGSEGV", "SIGBUS", "[Ss]egmentation fault", "Bus error"),
         "the program crashed on a memory access",
         "Raise the stack limit (ulimit -s unlimited), or use fewer ranks.",
-        kind=_Kind.CRASH,
     ),
     VaspError.MPI_ABORT: ErrorText(
         ("MPI_ABORT was invoked", "MPI_Abort\\(", "BAD TERMINATION OF ONE OF YOUR APPLICATION PROCESSES"),
         "MPI ended the run",
         "Read the lines before it for the cause.",
-        kind=_Kind.CRASH,
     ),
     VaspError.TIME_LIMIT: ErrorText(
         ("DUE TO TIME LIMIT", "walltime exceeded", "PBS: job killed: walltime"),
         "the time limit of the job was reached",
         "Resubmit from CONTCAR with a longer limit.",
-        kind=_Kind.WALLTIME,
     ),
     VaspError.PREEMPTED: ErrorText(
         ("DUE TO PREEMPTION",),
         "another job had precedence at the scheduler",
         "Resubmit from CONTCAR.",
-        kind=_Kind.PREEMPTED,
     ),
     VaspError.NODE_FAILURE: ErrorText(
         ("DUE TO NODE FAILURE",),
         "the machine failed under the job",
         "Resubmit from CONTCAR on another node.",
-        kind=_Kind.NODE_FAILURE,
     ),
     VaspError.OTHER_FATAL: ErrorText(
         ("I REFUSE TO CONTINUE WITH THIS SICK JOB", "VERY BAD NEWS! internal error", "forrtl: severe"),
