@@ -157,7 +157,7 @@ def class_of(code: VaspError | Finding) -> FailureClass:  # noqa: C901, PLR0911,
         case (
             E.TRIPLE_PRODUCT | E.TOO_FEW_BANDS | E.BANDS_NOT_SUFFICIENT | E.ALGO_TETRAHEDRON | E.ELF_KPAR
             | E.ELF_NONCOLLINEAR | E.DFPT_NCORE | E.HARRIS_SPIN | E.INPUT_NOT_READ
-            | F.NOT_SELF_CONSISTENT | F.COHP_DISABLED | F.NO_BONDS
+            | F.NOT_SELF_CONSISTENT | F.COHP_DISABLED | F.NO_BONDS | F.INPUT_INCONSISTENT | F.UNKNOWN_ELEMENT
         ):  # fmt: skip
             return FailureClass.INPUT
         case (
@@ -177,7 +177,7 @@ def class_of(code: VaspError | Finding) -> FailureClass:  # noqa: C901, PLR0911,
             F.ENERGY_NOT_READABLE | F.ENERGY_INCONSISTENT | F.CONVERGENCE_NOT_STATED | F.FILES_DISAGREE
             | F.SINGLE_WITNESS | F.FILE_DAMAGED | F.FILE_UNREADABLE | F.NOT_RECOGNISED | F.NOT_READ
             | F.INPUT_EDITED | F.LEVEL_UNKNOWN | F.MACHINE_LEARNED | F.MOMENTS_NOT_READABLE | F.STAND_IN
-            | F.IMPORT_CRASHED
+            | F.IMPORT_CRASHED | F.NUMBER_OVERFLOWS | F.NOT_SHOWN | F.SETTING_OVERRIDDEN
         ):  # fmt: skip
             return FailureClass.OTHER
         case _:
