@@ -13,7 +13,6 @@ import typer
 
 from epilayer.cli.common import err, out, study
 from epilayer.model.errors import EpilayerError, InputError
-from epilayer.study.monitor import StudyDesk
 
 
 def dashboard(
@@ -48,13 +47,12 @@ def dashboard(
     from epilayer.dashboard.app import create_app
 
     used = study()
-    desk = StudyDesk(used)
     with err.status("Reading the study ..."):
-        desk.refresh()
+        used.harvest()
     listening = _listen(port)
     port = listening.getsockname()[1]
     token = secrets.token_urlsafe(24) if allow_actions or private else None
-    app = create_app(desk, port=port, token=token, private=private, acts=allow_actions)
+    app = create_app(used, port=port, token=token, private=private, acts=allow_actions)
     address = f"http://127.0.0.1:{port}/" + (f"?token={token}" if token else "")
     out.print(f"Dashboard of {used.root.name}: {address}", soft_wrap=True, markup=False)
     out.print("May act: keep this address to yourself." if allow_actions else "Read-only.", "Ctrl-C ends it.")

@@ -2,5 +2,5 @@
 
 :mod:`~epilayer.dashboard.app` holds the pages, :mod:`~epilayer.dashboard.guard` who may ask,
 :mod:`~epilayer.dashboard.listing` the table of results, :mod:`~epilayer.dashboard.result` what
-a page shows of one record, and :mod:`~epilayer.dashboard.monitor` what the pages are shown from.
+a page shows of one record, and :mod:`~epilayer.dashboard.templating` how values are written.
 """

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections import Counter, OrderedDict
+from enum import StrEnum
 from functools import cache, partial
 from http import HTTPStatus
 from importlib.resources import files
@@ -11,20 +13,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from epilayer.dashboard import phrases, progress
+from epilayer.dashboard import progress
 from epilayer.dashboard.curves import Curve
-from epilayer.dashboard.files import inside
 from epilayer.dashboard.guard import Guard
 from epilayer.dashboard.listing import Lister
-from epilayer.dashboard.monitor import Verb
 from epilayer.dashboard.result import figure_file, page_of
+from epilayer.dashboard.templating import STATES, template
+from epilayer.launch.base import JobState
 from epilayer.model.errors import EpilayerError, InputError
-from epilayer.model.kinds import KINDS
 from epilayer.report import style, viewer
-from epilayer.report.html import doi_links, words
+from epilayer.study import trajectories
+from epilayer.study.jobs import neighbours, rerun_command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,25 +34,34 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp
 
-    from epilayer.dashboard.monitor import Desk
+    from epilayer import Study
     from epilayer.dashboard.result import Page
 
-STATES: Final = ("failed", "running", "ready", "waiting", "paused", "completed", "cancelled", "stopped")
 _SCRIPTS: Final = {"3Dmol.js": "3Dmol-2.5.5.min.js", "viewer.js": "viewer.js", "dashboard.js": "dashboard.js"}
 _JOBS: Final = 100
+_FAILED_AT_HOME: Final = 20
 _KEPT: Final = 8
 _LARGEST: Final = 4 << 20  # bytes of a file that is shown in the browser; a longer one is offered whole
 
 
+class Action(StrEnum):
+    """What a person may ask of a job or a flow."""
+
+    RERUN = "rerun"
+    CANCEL = "cancel"
+    PAUSE = "pause"
+    RESUME = "resume"
+
+
 def create_app(
-    desk: Desk, *, port: int, token: str | None = None, private: bool = False, acts: bool = True
+    study: Study, *, port: int, token: str | None = None, private: bool = False, acts: bool = True
 ) -> ASGIApp:
     """Return the dashboard of a study as an ASGI application.
 
     Parameters
     ----------
-    desk
-        What it is shown from.
+    study
+        What is shown.
     port
         The port it listens on, which every request must name.
     token
@@ -60,16 +71,19 @@ def create_app(
     acts
         Whether the token lets a person act, or only read.
     """
-    return Guard(Pages(desk).app(), port=port, token=token, private=private, acts=acts)
+    return Guard(Pages(study).app(), port=port, token=token, private=private, acts=acts)
 
 
 class Pages:
     """The routes of one study's dashboard."""
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
-        self.lister = Lister(desk.results)
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self.results = study.results()
+        self.lister = Lister(self.results)
         self._pages: OrderedDict[tuple[str, str], Page] = OrderedDict()
+        self._completed: int | None = None
+        self._refreshing = threading.Lock()
 
     def app(self) -> Starlette:
         """Return the routes."""
@@ -83,7 +97,7 @@ class Pages:
                 Route("/trajectory/{name}", self.trajectory),
                 Route("/trajectory/{name}/figure.svg", self.progress),
                 Route("/results", self.kinds),
-                Route("/results/{kind}", self.results),
+                Route("/results/{kind}", self.table),
                 Route("/result/{identity}", self.result),
                 Route("/result/{identity}/record.json", self.record),
                 Route("/result/{identity}/figure/{name}.svg", self.figure),
@@ -100,32 +114,37 @@ class Pages:
 
     def home(self, request: Request) -> Response:
         """Campaigns with their progress, and what has failed."""
-        self.desk.refresh()
-        campaigns = self.desk.campaigns()
-        failed = self.desk.jobs(state="failed")
+        self._refresh()
+        queue = self.study.queue()
+        flows = sorted(queue.flows(), key=lambda flow: -flow.number)
+        failed = queue.jobs(state=JobState.FAILED)
         return self._page(
             request,
             "home.html.j2",
-            campaigns=campaigns,
-            failures=Counter(job.failure for job in failed).most_common(),
-            failed=failed[:20],
+            flows=flows,
+            failures=Counter(job.failure.kind for job in failed if job.failure).most_common(),
+            failed=failed[:_FAILED_AT_HOME],
             n_failed=len(failed),
-            kinds=self.desk.results.kinds(),
-            live=any(c.counts.get("running", 0) for c in campaigns),
+            kinds=self.results.kinds(),
+            live=any(flow.counts[JobState.RUNNING] for flow in flows),
         )
 
     def jobs(self, request: Request) -> Response:
         """Jobs by state and class of failure."""
         asked = request.query_params
         state, flow, failure, name = (asked.get(key, "") for key in ("state", "flow", "failure", "name"))
-        if state and state not in STATES:
-            raise InputError(f"There is no state {state!r}.", f"The states are: {', '.join(STATES)}.")
-        everything = self.desk.jobs(flow=flow or None)
+        if state and state.upper() not in STATES:
+            known = ", ".join(one.value.lower() for one in STATES)
+            raise InputError(f"There is no state {state!r}.", f"The states are: {known}.")
+        queue = self.study.queue()
+        everything = queue.jobs(flow=flow or None)
         part = name.casefold()
         found = [
             j
             for j in everything
-            if state in ("", j.state) and failure in ("", j.failure) and part in j.name.casefold()
+            if state.upper() in ("", j.state)
+            and failure in ("", j.failure and j.failure.kind)
+            and part in j.name.casefold()
         ]
         pages = max(1, -(-len(found) // _JOBS))
         page = min(max(int(asked["page"]), 1), pages) if asked.get("page", "").isdecimal() else 1
@@ -141,28 +160,38 @@ class Pages:
             failure=failure,
             name=name,
             states=[(s, n) for s in STATES if (n := sum(j.state == s for j in everything))],
-            failures=Counter(j.failure for j in everything if j.failure).most_common(),
-            campaigns=self.desk.campaigns(),
-            live=any(j.state == "running" for j in found),
+            failures=Counter(j.failure.kind for j in everything if j.failure).most_common(),
+            flows=sorted(queue.flows(), key=lambda flow: -flow.number),
+            live=any(j.state is JobState.RUNNING for j in found),
         )
 
     def job(self, request: Request) -> Response:
         """One job: state, attempts, the end of its logs, cause and remedy."""
-        view = self.desk.job(request.path_params["ref"])
-        return self._page(request, "job.html.j2", job=view, live=view.row.state == "running")
+        queue = self.study.queue()
+        job = queue.job(request.path_params["ref"])
+        parents, children = neighbours(queue, job)
+        return self._page(
+            request,
+            "job.html.j2",
+            job=job,
+            attempts=queue.attempts(job.number),
+            parents=parents,
+            children=children,
+            records=self.study.records_of(job.uuid),
+            command=rerun_command(self.study, job),
+            live=job.state is JobState.RUNNING,
+        )
 
     def file(self, request: Request) -> Response:
         """Show a file that an attempt of a job left, as text; never one outside the study."""
         asked = request.path_params
-        view = self.desk.job(asked["ref"])
-        attempt = next((a for a in view.attempts if a.number == asked["number"]), None)
-        path = inside(attempt.directory, asked["path"], self.desk.root) if attempt else None
+        attempts = self.study.queue().attempts(asked["ref"])
+        attempt = next((a for a in attempts if a.number == asked["number"]), None)
+        path = self.study.file(asked["path"], attempt.directory) if attempt else None
         if path is None:
             raise HTTPException(HTTPStatus.NOT_FOUND, "There is no such file of this job.")
         long = path.stat().st_size > _LARGEST
         kind = "attachment" if long or b"\0" in _head(path) else "inline"
-        from starlette.responses import FileResponse
-
         return FileResponse(
             path,
             media_type="text/plain; charset=utf-8" if kind == "inline" else "application/octet-stream",
@@ -172,33 +201,38 @@ class Pages:
 
     def trajectories(self, request: Request) -> Response:
         """List the trajectories, those that grow included."""
-        found = self.desk.trajectories()
+        found = trajectories.newest(self.study.root)
         live = any(not one.complete for one in found)
         return self._page(request, "trajectories.html.j2", trajectories=found, live=live)
 
     def trajectory(self, request: Request) -> Response:
         """One trajectory while it grows: how far, how warm, what moves, what should worry."""
-        found = self.desk.trajectory(request.path_params["name"])
-        words = progress.describe_progress(found.path)
-        return self._page(request, "trajectory.html.j2", trajectory=found, words=words)
+        seen = self.study.trajectory(request.path_params["name"])
+        facts = [(name, text) for name, text in seen.facts() if name not in {"run", "trajectory"}]
+        moved = seen.motion.msd_ang2 if seen.motion else {}
+        facts += [(f"MSD so far, {name}", f"{value:.3f} Å²") for name, value in moved.items()]
+        words = progress.describe_progress(seen.progress.file)
+        return self._page(
+            request, "trajectory.html.j2", t=seen.progress, warnings=seen.warnings, facts=facts, words=words
+        )
 
     def progress(self, request: Request) -> Response:
         """Temperature and energy of a trajectory as far as it is."""
-        found = self.desk.trajectory(request.path_params["name"])
+        file = trajectories.named(self.study.root, request.path_params["name"])
         drawn = figure_file(
-            Curve("", progress.describe_progress(found.path), partial(progress.progress_figure, found.path))
+            Curve("", progress.describe_progress(file), partial(progress.progress_figure, file))
         )
         return Response(drawn, media_type="image/svg+xml", headers={"Cache-Control": "no-store"})
 
     def kinds(self, request: Request) -> Response:
         """List the kinds of results."""
-        self.desk.refresh()
-        return self._page(request, "kinds.html.j2", kinds=self.desk.results.kinds())
+        self._refresh()
+        return self._page(request, "kinds.html.j2", kinds=self.results.kinds())
 
-    def results(self, request: Request) -> Response:
+    def table(self, request: Request) -> Response:
         """One page of the table of a kind of results."""
         kind = request.path_params["kind"]
-        known = self.desk.results.kinds()
+        known = self.results.kinds()
         if kind not in known:
             raise HTTPException(HTTPStatus.NOT_FOUND, f"There are no results of kind {kind!r} in this study.")
         query = [(k, v) for k, v in request.query_params.multi_items() if k != "token"]
@@ -212,7 +246,7 @@ class Pages:
 
     def record(self, request: Request) -> Response:
         """One result as it is stored."""
-        found = self.desk.results.get(request.path_params["identity"])
+        found = self.results.get(request.path_params["identity"])
         name = f"{found['kind']}-{found['id'][:12]}.json"
         text = json.dumps(found, indent=1, default=str)
         head = {"Content-Disposition": f'attachment; filename="{name}"'}
@@ -230,7 +264,7 @@ class Pages:
     def styles(self, _request: Request) -> Response:
         """Return the style sheet, its colours those of every figure."""
         return Response(
-            _template("dashboard.css.j2").render(style=style, viewer=viewer.css()), media_type="text/css"
+            template("dashboard.css.j2").render(style=style, viewer=viewer.css()), media_type="text/css"
         )
 
     def script(self, request: Request) -> Response:
@@ -244,9 +278,9 @@ class Pages:
     def act(self, request: Request) -> Response:
         """Do what a person asks of a job or a campaign; who may ask was checked at the door."""
         asked = request.path_params
-        if asked["what"] not in {"job", "flow"} or asked["verb"] not in list(Verb):
+        if asked["what"] not in {"job", "flow"} or asked["verb"] not in list(Action):
             raise HTTPException(HTTPStatus.NOT_FOUND, "There is no such action.")
-        done = self.desk.act(Verb(asked["verb"]), asked["ref"])
+        done = self._act(Action(asked["verb"]), asked["ref"])
         if request.headers.get("accept", "").startswith("application/json"):
             return JSONResponse({"done": done})
         place = f"/job/{asked['ref']}" if asked["what"] == "job" else "/"
@@ -283,11 +317,35 @@ class Pages:
             remedy="The terminal that runs epilayer dashboard shows why.",
         )
 
+    def _act(self, action: Action, ref: str) -> str:
+        """Do what is asked of a job or a flow; return what was done, in a sentence."""
+        queue = self.study.queue()
+        match action:
+            case Action.RERUN:
+                flow = ref.startswith("f") and ref[1:].isdecimal()
+                report = queue.rerun(state=JobState.FAILED, flow=ref) if flow else queue.rerun([ref])
+                return f"{len(report.jobs)} jobs will run again."
+            case Action.CANCEL:
+                return f"{len(queue.cancel(ref).changed)} jobs cancelled."
+            case Action.PAUSE:
+                return f"{len(queue.pause(ref).changed)} jobs paused."
+            case Action.RESUME:
+                return f"{len(queue.resume(ref).changed)} jobs resumed."
+
+    def _refresh(self) -> None:
+        """Store the records of jobs that have completed since the last look."""
+        with self._refreshing:
+            queue = self.study.queue()
+            completed = queue.status().counts[JobState.COMPLETED]
+            if completed != self._completed:
+                self.study.harvest(queue)
+                self._completed = completed
+
     def _result(self, identity: str) -> Page:
-        document = self.desk.results.get(identity)
+        document = self.results.get(identity)
         key = (document["id"], json.dumps(document["fields"], sort_keys=True, default=str))
         if key not in self._pages:
-            self._pages[key] = page_of(document, self.desk)
+            self._pages[key] = page_of(document, self.study, self.results)
             while len(self._pages) > _KEPT:
                 self._pages.popitem(last=False)
         return self._pages[key]
@@ -295,14 +353,14 @@ class Pages:
     def _page(
         self,
         request: Request,
-        template: str,
+        name: str,
         *,
         status_code: int = HTTPStatus.OK,
         **shown: Any,  # noqa: ANN401  (what the template shows)
     ) -> Response:
         may_act = bool(request.scope.get("state", {}).get("may_act"))
-        text = _template(template).render(
-            study=self.desk.name,
+        text = template(name).render(
+            study=self.study.name,
             here=request.url.path,
             address=request.url.path + (f"?{request.url.query}" if request.url.query else ""),
             may_act=may_act,
@@ -320,47 +378,3 @@ def _head(path: Path) -> bytes:
 def _asset(name: str) -> bytes:
     home = "epilayer.dashboard" if name == "dashboard.js" else "epilayer.report"
     return (files(home) / "assets" / name).read_bytes()
-
-
-@cache
-def _environment() -> Any:  # noqa: ANN401  (jinja2 has no place at the top of a module of the command line)
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("epilayer.dashboard"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"words": words, "doi_links": doi_links, "cell": cell, "size": size, "when": when}
-    environment.globals.update(states=STATES, about={kind.name: kind.about for kind in KINDS.values()})
-    return environment
-
-
-@cache
-def _template(name: str) -> Any:  # noqa: ANN401  (a jinja2 template)
-    return _environment().get_template(name)
-
-
-def cell(value: Any, field: str = "") -> str:  # noqa: ANN401  (any scalar)
-    """Return a scalar of a record as a table shows it: energies under one another to three decimals."""
-    if value is None:
-        return "\N{EN DASH}"
-    if isinstance(value, float) and field.endswith("_ev"):
-        return f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
-    return phrases.plain(value)
-
-
-def size(number: int) -> str:
-    """Return a number of bytes in words."""
-    for unit, step in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if number >= step:
-            return f"{number / step:.1f} {unit}"
-    return f"{number} B"
-
-
-def when(time: Any) -> str:  # noqa: ANN401  (a datetime, or one as text)
-    """Return a time to the minute, in UTC as it is stored."""
-    text = time.isoformat() if hasattr(time, "isoformat") else str(time)
-    return text[:16].replace("T", " ")

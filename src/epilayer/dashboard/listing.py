@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from epilayer.store.results import Record, ResultsStore
 
 PAGE: Final = 50
-#: Fields whose values are offered to choose from, in this order, where a kind has them.
-_FACETS: Final = (
+#: Columns whose values are offered to choose from, in this order, where a kind has them.
+_FILTER_COLUMNS: Final = (
     "status", "cathode", "facet", "termination", "ligand", "molecule", "system", "state", "level", "verdict",
     "mode", "refusal_code", "measure", "code", "task", "functional", "stand_in", "code_version",
 )  # fmt: skip
@@ -30,7 +30,7 @@ _MOST_COLUMNS: Final = 9
 
 @dataclass(frozen=True)
 class Choice:
-    """One value of a facet; ``count`` is of the records that the filters on other fields leave."""
+    """One value of a column; ``count`` is of the records that the filters on other fields leave."""
 
     value: str
     count: int
@@ -38,8 +38,8 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Facet:
-    """A field to choose values of; with more values than fit, a text to look for (``choices`` is empty)."""
+class ColumnFilter:
+    """A column to choose values of; with more values than fit, a text to look for (``choices`` is empty)."""
 
     field: str
     label: str
@@ -65,7 +65,7 @@ class Listing:
 
     kind: str
     kinds: Mapping[str, int]
-    facets: tuple[Facet, ...]
+    filters: tuple[ColumnFilter, ...]
     where: str
     sort: str
     columns: tuple[Column, ...]
@@ -96,7 +96,7 @@ class Lister:
         kind
             A kind of record that is stored.
         query
-            What the address asks: ``f.FIELD`` and ``t.FIELD`` (a value of a facet, a text inside it),
+            What the address asks: ``f.FIELD`` and ``t.FIELD`` (a value of a column, a text inside it),
             ``where`` (a filter as the command line takes it; several parted by ``;``), ``sort``, ``page``.
         """
         given = [(key, value) for key, value in query if value.strip()]
@@ -118,7 +118,7 @@ class Lister:
         return Listing(
             kind=kind,
             kinds=kinds,
-            facets=self._facets(kind, kinds[kind], known, given, filters),
+            filters=self._column_filters(kind, kinds[kind], known, given, filters),
             where=one.get("where", ""),
             sort=sort,
             columns=tuple(_column(kind, name, known[name], sort, kept) for name in names),
@@ -137,34 +137,34 @@ class Lister:
             error=error,
         )
 
-    def _facets(
+    def _column_filters(
         self,
         kind: str,
         stored: int,
         known: Mapping[str, frozenset[ValueType]],
         given: Sequence[tuple[str, str]],
         filters: Sequence[Filter],
-    ) -> tuple[Facet, ...]:
+    ) -> tuple[ColumnFilter, ...]:
         chosen = {(key[2:], value) for key, value in given if key.startswith("f.")}
         texts = {key[2:]: value for key, value in given if key.startswith("t.")}
-        values = {field: self._values(kind, stored, field) for field in _FACETS if field in known}
+        values = {field: self._values(kind, stored, field) for field in _FILTER_COLUMNS if field in known}
         listed = [
             field
             for field, those in values.items()
             if 1 < len(those) <= _MOST_VALUES or any(field == name for name, _ in chosen)
         ]
         counts = self._counts(kind, listed, {name for name, _ in chosen}, filters)
-        facets = []
+        offered = []
         for field, those in values.items():
             if field in counts:
                 choices = tuple(
                     Choice(shown(value), counts[field].get(shown(value), 0), (field, shown(value)) in chosen)
                     for value in those[:_MOST_VALUES]
                 )
-                facets.append(Facet(field, words(field), choices))
+                offered.append(ColumnFilter(field, words(field), choices))
             elif len(those) > _MOST_VALUES and ValueType.TEXT in known[field]:
-                facets.append(Facet(field, words(field), (), texts.get(field, "")))
-        return tuple(facets)
+                offered.append(ColumnFilter(field, words(field), (), texts.get(field, "")))
+        return tuple(offered)
 
     def _counts(
         self, kind: str, fields: Sequence[str], chosen: set[str], filters: Sequence[Filter]
@@ -185,7 +185,7 @@ class Lister:
 
 
 def shown(value: Scalar) -> str:
-    """Return a value as an address and a facet write it."""
+    """Return a value as an address and a filter write it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return "" if value is None else str(value)

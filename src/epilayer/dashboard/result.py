@@ -18,12 +18,12 @@ from epilayer.report.html import words
 from epilayer.store.records import record_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pymatgen.core import Structure
 
-    from epilayer.dashboard.monitor import Desk
-    from epilayer.store.results import Record
+    from epilayer import Study
+    from epilayer.store.results import Record, ResultsStore
 
 _ROLES: Final = {
     "slab": "clean slab",
@@ -97,8 +97,13 @@ class Page:
     created: str
 
 
-def page_of(document: Record, desk: Desk) -> Page:
+def page_of(document: Record, study: Study, results: ResultsStore) -> Page:
     """Return what is shown of a record that was read with its body.
+
+    Parameters
+    ----------
+    results
+        The results store of the study, already open.
 
     Raises
     ------
@@ -109,8 +114,9 @@ def page_of(document: Record, desk: Desk) -> Page:
     record = record_of(document)
     sources = _sources(body)
     models: dict[str, Model] = {}
-    drawn = _curves(record, desk, sources, str(fields.get("job") or ""))
-    for name, (title, structure, chosen) in _structures(record, desk).items():
+    drawn = _curves(record, study, results, str(fields.get("job") or ""))
+    drawn |= _relaxations(sources, study)
+    for name, (title, structure, chosen) in _structures(record, study).items():
         said, data = pictures.describe(structure, chosen), viewer.data(structure, chosen)
         models[name] = Model(title, said, data, f"/result/{document['id']}/figure/{name}.svg")
         drawn[name] = Curve(title, said, partial(pictures.still, structure, chosen), themed=False)
@@ -173,13 +179,13 @@ def _sources(body: Mapping[str, Any]) -> tuple[Source, ...]:
 
 def _structures(
     record: Any,  # noqa: ANN401  (any kind of record)
-    desk: Desk,
+    study: Study,
 ) -> dict[str, tuple[str, Structure, tuple[int, ...]]]:
     """Return the structures that a record shows: title, structure and the molecule's atoms, by name."""
     if isinstance(record, AdsorptionEnergy):
         shown = {"after": ("After relaxation", record.structure, record.adsorbate_atoms)}
         last = next((leg for leg in record.legs if leg.role == "adslab"), None)
-        before = desk.started_from(last.provenance.run_directory, record.structure) if last else None
+        before = study.initial_structure(last.provenance.run_directory, record.structure) if last else None
         if before is not None:
             shown = {"before": ("Before relaxation", before, record.adsorbate_atoms), **shown}
         return shown
@@ -199,25 +205,30 @@ def _structures(
 
 def _curves(
     record: Any,  # noqa: ANN401  (any kind of record)
-    desk: Desk,
-    sources: tuple[Source, ...],
+    study: Study,
+    results: ResultsStore,
     job: str,
 ) -> dict[str, Curve]:
     drawn: dict[str, Curve] = {}
     if isinstance(record, BondStudy):
         drawn |= curves.bond_curves(record)
         if record.measure is BondMeasure.ICOHP_LOBSTER and job:
-            drawn |= cohp.cohp_curves(record, desk.measured(job), desk.file)
+            drawn |= cohp.cohp_curves(record, study.bond_analyses(job), study.file)
     elif isinstance(record, IonTransport):
-        drawn |= motion.motion_curves(record, desk.file) | curves.transport_curves(record)
+        drawn |= motion.motion_curves(record, study.file) | curves.transport_curves(record)
     elif isinstance(record, GrowthVerdict | CompetingAdsorption | Sensitivity):
         drawn |= ranges.range_curves(record)
     elif isinstance(record, WulffShape) and record.faces:
-        stored = "surface" in desk.results.kinds()
-        found = desk.results.query("surface", limit=None, body=True) if stored else []
+        stored = "surface" in results.kinds()
+        found = results.query("surface", limit=None, body=True) if stored else []
         draw = partial(wulff.wulff_figure, record, [record_of(document) for document in found])
         drawn["wulff"] = Curve("Equilibrium shape", wulff.describe_wulff(record), draw)
-    known = desk.calculations([source.job for source in sources if source.job])
+    return drawn
+
+
+def _relaxations(sources: Sequence[Source], study: Study) -> dict[str, Curve]:
+    drawn: dict[str, Curve] = {}
+    known = study.calculations([source.job for source in sources if source.job])
     for number, source in enumerate(sources):
         calculation = known.get(source.job)
         if calculation is not None and len(calculation.energies_ev) > 1:

@@ -265,6 +265,11 @@ def _progress(file: Path, about: Mapping[str, Any], stored: Trajectory | None) -
     )
 
 
+def newest(root: Path, most: int = 100) -> list[Progress]:
+    """Return how far the trajectories below a study's folder are, the one that grew last first."""
+    return [progress_of(file) for file in files(root)[::-1][:most]]
+
+
 def in_progress(root: Path) -> list[Progress]:
     """Return the trajectories that a study computes itself, the unfinished ones first.
 

@@ -60,7 +60,7 @@
   }
   enliven(document);
 
-  // On a phone the table comes first; the facets open when they are wanted.
+  // On a phone the table comes first; the filters open when they are wanted.
   const more = document.querySelector("details.more");
   if (more && window.matchMedia("(max-width: 48rem)").matches) more.open = false;
 
