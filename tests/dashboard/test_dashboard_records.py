@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
-import datetime as dt
+import json
+import os
+import re
 import sys
+from operator import add
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from jobflow import Flow, Job
+from pymatgen.io.vasp.inputs import Poscar
+
+from small_study import put_output
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 import record_kinds as made
 from record_kinds import adsorption, bonds, calculation, competition, growth, wulff
 
-from epilayer.dashboard.monitor import TrajectoryView
 from epilayer.dashboard.motion import read_motion
 from epilayer.model.bonding import BondMeasure
+from epilayer.model.dynamics import ABOUT
 from epilayer.model.kinds import KINDS
 from epilayer.store.records import document_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.testclient import TestClient
 
+    from epilayer import Study
+    from epilayer.store.results import SqliteResults
 
-def shown(desk: Any, client: TestClient, record: Any) -> tuple[str, str]:  # noqa: ANN401
+
+def shown(results: SqliteResults, client: TestClient, record: Any) -> tuple[str, str]:  # noqa: ANN401
     document = document_of(record, created="2026-01-01")
-    desk.results.put([document])
+    results.put([document])
     answer = client.get(f"/result/{document['id']}")
     assert answer.status_code == 200, answer.text
     return document["id"], answer.text
@@ -55,8 +67,10 @@ def shown(desk: Any, client: TestClient, record: Any) -> tuple[str, str]:  # noq
         (made.imported_adsorption, ["Au16 O1 on Au16 O1", "no dipole correction in any leg"]),
     ],
 )
-def test_the_page_of_each_kind(desk: Any, client: TestClient, make: Any, says: list[str]) -> None:  # noqa: ANN401
-    identity, text = shown(desk, client, make())
+def test_the_page_of_each_kind(
+    results: SqliteResults, client: TestClient, make: Callable[[], Any], says: list[str]
+) -> None:
+    identity, text = shown(results, client, make())
     for words in says:
         assert words in text, words
     assert f'href="/result/{identity}/record.json"' in text
@@ -78,8 +92,10 @@ def test_no_kind_was_forgotten() -> None:
         (made.transport, "diffusion"),
     ],
 )
-def test_its_figures_are_drawn(desk: Any, client: TestClient, make: Any, figure: str) -> None:  # noqa: ANN401
-    identity, text = shown(desk, client, make())
+def test_its_figures_are_drawn(
+    results: SqliteResults, client: TestClient, make: Callable[[], Any], figure: str
+) -> None:
+    identity, text = shown(results, client, make())
     assert f"/result/{identity}/figure/{figure}.svg" in text
     drawn = client.get(f"/result/{identity}/figure/{figure}.svg")
     assert drawn.headers["content-type"] == "image/svg+xml"
@@ -88,10 +104,15 @@ def test_its_figures_are_drawn(desk: Any, client: TestClient, make: Any, figure:
     assert client.get(f"/result/{identity}/figure/none.svg").status_code == 404
 
 
-def test_before_after_and_the_relaxation(desk: Any, client: TestClient) -> None:  # noqa: ANN401
-    desk.started_from = lambda _directory, like: like
-    desk.calculations = lambda jobs: {job: calculation() for job in jobs}
-    identity, text = shown(desk, client, adsorption())
+def test_before_after_and_the_relaxation(study: Study, results: SqliteResults, client: TestClient) -> None:
+    run = study.runs / "relaxation"
+    run.mkdir(parents=True)
+    record = adsorption()
+    Poscar(record.structure).write_file(str(run / "POSCAR"))
+    there = record.legs[-1].provenance.model_copy(update={"run_directory": str(run)})
+    legs = [leg.model_copy(update={"provenance": there}) for leg in record.legs]
+    put_output(study, "job-1", calculation())
+    identity, text = shown(results, client, record.model_copy(update={"legs": tuple(legs)}))
     assert text.index("Before relaxation") < text.index("After relaxation")
     assert "Relaxation: clean slab" in text
     assert "energy lowered by 1.000 eV" in text
@@ -99,16 +120,18 @@ def test_before_after_and_the_relaxation(desk: Any, client: TestClient) -> None:
     assert text.count('type="application/json"') == 2
 
 
-def test_displacements_and_neighbours_are_read_from_the_trajectory(desk: Any, client: TestClient) -> None:  # noqa: ANN401
+def test_displacements_and_neighbours_are_read_from_the_trajectory(
+    study: Study, results: SqliteResults, client: TestClient
+) -> None:
     """Four cations walk with a known D, the anions stay: the figure shows what the file holds."""
-    record = made.transport(desk.root / "trajectories" / "w")
-    identity, text = shown(desk, client, record)
+    record = made.transport(study.root / "trajectories" / "w")
+    identity, text = shown(results, client, record)
     assert "Mean squared displacement" in text
     for figure in ("msd", "rdf"):
         assert f"figure/{figure}.svg" in text
         drawn = client.get(f"/result/{identity}/figure/{figure}.svg")
         assert (drawn.status_code, drawn.text[:4]) == (200, "<svg")
-    seen = read_motion(record, desk.file)
+    seen = read_motion(record, study.file)
     assert {name: msd.shape[0] for name, msd in seen.msd_ang2.items()} == {"na": 4, "fsi": 4}
     lag = int(np.searchsorted(seen.lag_ps, 5.0))
     assert seen.msd_ang2["na"].mean(axis=0)[lag] == pytest.approx(6 * seen.lag_ps[lag], rel=0.25)
@@ -125,36 +148,44 @@ def test_displacements_and_neighbours_are_read_from_the_trajectory(desk: Any, cl
     ],
 )
 def test_a_trajectory_that_was_touched_is_not_drawn(
-    desk: Any,  # noqa: ANN401
+    study: Study,
+    results: SqliteResults,
     client: TestClient,
     harm: Any,  # noqa: ANN401
     said: str,
 ) -> None:
-    record = made.transport(desk.root / "trajectories" / "w")
-    identity, _ = shown(desk, client, record)
+    record = made.transport(study.root / "trajectories" / "w")
+    identity, _ = shown(results, client, record)
     harm(Path(record.trajectories[0].path))
     asked = client.get(f"/result/{identity}/figure/msd.svg", headers={"Accept": "application/json"})
     assert asked.status_code == 400
     assert said in asked.json()["what"]
 
 
-def test_a_trajectory_elsewhere_is_not_read(desk: Any, client: TestClient, tmp_path: Path) -> None:  # noqa: ANN401
-    identity, _ = shown(desk, client, made.transport(tmp_path / "elsewhere"))
+def test_a_trajectory_elsewhere_is_not_read(
+    results: SqliteResults, client: TestClient, tmp_path: Path
+) -> None:
+    identity, _ = shown(results, client, made.transport(tmp_path / "elsewhere"))
     asked = client.get(f"/result/{identity}/figure/rdf.svg", headers={"Accept": "application/json"})
     assert "not among the files of this study" in asked.json()["what"]
 
 
 @pytest.mark.parametrize("damaged", [False, True])
-def test_cohp_curves_come_from_the_hashed_file(desk: Any, client: TestClient, damaged: bool) -> None:  # noqa: ANN401
+def test_cohp_curves_come_from_the_hashed_file(
+    study: Study, results: SqliteResults, client: TestClient, damaged: bool
+) -> None:
     """The bond is found by its atoms in the order of the files, though the record counts otherwise."""
-    study = made.bonds()
-    study = study.model_copy(update={"measure": BondMeasure.ICOHP_LOBSTER})
-    run = made.lobster_run(desk.root / "runs" / "lobster", study.orientations[0].structure)
+    record = made.bonds().model_copy(update={"measure": BondMeasure.ICOHP_LOBSTER})
+    run = made.lobster_run(study.root / "runs" / "lobster", record.orientations[0].structure)
+    measured = Job(function=abs, function_args=(1,), name="bonds")
+    judged = Job(function=add, function_args=(measured.output, 1), name="judge")
+    study.queue().submit(Flow([measured, judged], name="bonds"))
+    uuids = {job.name: job.uuid for job in study.queue().jobs()}
+    put_output(study, uuids["bonds"], run)
     if damaged:
         (Path(run.provenance.run_directory) / "COHPCAR.lobster").write_text("cut", encoding="utf-8")
-    desk.measured = lambda _job: [run]
-    document = document_of(study, created="2026-01-01", job="job-1")
-    desk.results.put([document])
+    document = document_of(record, created="2026-01-01", job=uuids["judge"])
+    results.put([document])
     text = client.get(f"/result/{document['id']}").text
     assert "COHP: flat" in text
     assert "C0-O1 9.80 eV" in text
@@ -165,23 +196,24 @@ def test_cohp_curves_come_from_the_hashed_file(desk: Any, client: TestClient, da
         assert drawn.text.startswith("<svg")
 
 
-def test_trajectories_are_listed_and_shown_while_they_grow(desk: Any, client: TestClient) -> None:  # noqa: ANN401
+def test_trajectories_are_listed_and_shown_while_they_grow(study: Study, client: TestClient) -> None:
     assert "No trajectory yet" in client.get("/trajectories").text
-    made.walkers(desk.root / "trajectories" / "w", frames=120)
-    path = desk.root / "trajectories" / "w" / "trajectory.h5"
-    grows = TrajectoryView(
-        name="w", label="dynamics of walkers", level="made up", steps=(119, 238), frames=120, complete=False,
-        written=dt.datetime(2026, 1, 1, tzinfo=dt.UTC), path=path, facts=(("step", "119 of 238"),),
-        warnings=(("silent", "Nothing was written for 90 s."),),
-    )  # fmt: skip
-    desk.runs.append(grows)
+    path = study.root / "trajectories" / "w" / "trajectory.h5"
+    made.walkers(path.parent, frames=120)
+    written_s = path.stat().st_mtime - 90.0  # and a step took a second: it has been silent for long
+    about = json.loads((path.parent / ABOUT).read_text(encoding="utf-8"))
+    (path.parent / ABOUT).write_text(json.dumps(about | {"started_s": written_s - 119.0}), encoding="utf-8")
+    for file in path.parent.iterdir():
+        os.utime(file, (written_s, written_s))
     listed = client.get("/trajectories").text
     assert 'href="/trajectory/w"' in listed
     assert "119 of 238" in listed
     assert 'data-refresh="5"' in listed
     page = client.get("/trajectory/w").text
-    assert "Nothing was written for 90 s." in page
+    assert re.search(r"Nothing was written for (9|1\d)\d s, at 1 s a step", page)
     assert 'aria-label="119 of 238 steps"' in page
+    assert "353.15 K wanted" in page
+    assert "MSD so far, na" in page
     assert "355 K on average" in page
     assert client.get("/trajectory/w/figure.svg").text.startswith("<svg")
     for name in ("x", "w%00", "%2e%2e%5cw"):

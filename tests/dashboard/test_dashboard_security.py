@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime as dt
+import json
 import random
 import re
 import sys
@@ -16,8 +16,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import record_kinds as made
 
-from epilayer.dashboard.files import inside
-from epilayer.dashboard.monitor import TrajectoryView
+from epilayer.analysis.loaded import HOST
+from epilayer.launch.base import JobState
+from epilayer.model.dynamics import ABOUT
 from epilayer.store.records import document_of
 from epilayer.store.results import Record
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from starlette.testclient import TestClient
+
+    from epilayer import Study
+    from epilayer.store.results import SqliteResults
 
 HOME = "http://127.0.0.1:8765"
 TOKEN = "a-token-of-this-test"  # noqa: S105
@@ -77,34 +81,34 @@ def test_every_answer_forbids_what_is_not_ours(client: TestClient, page: str) ->
 @pytest.mark.parametrize(
     "page", ["/", "/jobs", "/job/1", "/results/adsorption", "/trajectories", "/trajectory/hostile"]
 )
-def test_what_the_study_says_is_text(client: TestClient, desk, page: str) -> None:  # noqa: ANN001
+def test_what_the_study_says_is_text(
+    client: TestClient, study: Study, results: SqliteResults, page: str
+) -> None:
     fields = {"ligand": HOSTILE, "facet": "001", "status": "certified", "level": HOSTILE}
     stored = Record(
         kind="adsorption", id="hostile", created="2026-01-01", schema_version=1, fields=fields, body={}
     )
-    desk.results.put([stored])
-    path = desk.root / "trajectories" / "hostile" / "trajectory.h5"
-    made.walkers(path.parent, frames=2)
-    grown = TrajectoryView(
-        name="hostile", label=HOSTILE, level=HOSTILE, steps=(1, 2), frames=2, complete=True, path=path,
-        written=dt.datetime(2026, 1, 1, tzinfo=dt.UTC), facts=((HOSTILE, HOSTILE),),
-        warnings=((HOSTILE, HOSTILE),),
-    )  # fmt: skip
-    desk.runs.append(grown)
+    results.put([stored])
+    runs = study.root / "trajectories" / "hostile"
+    made.walkers(runs, frames=2)
+    about = json.loads((runs / ABOUT).read_text(encoding="utf-8"))
+    names = [name if name == HOST else HOSTILE for name in about["names"]]
+    told = about | {"label": HOSTILE, "level": HOSTILE, "names": names}
+    (runs / ABOUT).write_text(json.dumps(told), encoding="utf-8")
     text = client.get(page).text
     assert "alert(" in text
     assert_nothing_runs(text)
 
 
 @pytest.mark.parametrize("kind", made.EVERY_KIND)
-def test_no_word_of_a_record_runs(client: TestClient, desk, kind: str) -> None:  # noqa: ANN001
+def test_no_word_of_a_record_runs(client: TestClient, results: SqliteResults, kind: str) -> None:
     """Every text of a record of every kind is a script: on its page, in its figures, in its row."""
     record = made.EVERY_KIND[kind]()
     texts = {name for name, field in type(record).model_fields.items() if field.annotation is str} - {
         "cation"
     }
     document = document_of(record.model_copy(update=dict.fromkeys(texts, HOSTILE)), created="2026-01-01")
-    desk.results.put([document])
+    results.put([document])
     page = client.get(f"/result/{document['id']}")
     assert page.status_code == 200
     assert "alert(" in page.text
@@ -196,41 +200,46 @@ def test_no_path_leaves_the_folder_of_an_attempt(client: TestClient) -> None:
             assert answer.status_code in {400, 404, 405} or body in served, address
 
 
-def test_no_path_leaves_the_folder_when_it_comes_undecoded(desk) -> None:  # noqa: ANN001
+def test_no_path_leaves_the_folder_when_it_comes_undecoded(
+    study: Study, folder: Path, tmp_path: Path
+) -> None:
     """As a server would hand it over after decoding: no client has tidied the dots away."""
-    folder = desk.root / "runs" / "1" / "attempt-1"
     allowed = {(folder / "stdout.log").resolve(), (folder / "deep" / "POSCAR").resolve()}
     for path in attempts_to_leave(200):
         for given in (path, unquote(path), unquote(unquote(path))):
-            assert inside(folder, given, desk.root) in {None, *allowed}, given
-    assert inside(folder, "deep/../stdout.log", desk.root) in allowed
-    assert inside(folder, "stdout.log", desk.root / "elsewhere") is None
+            assert study.file(given, folder) in {None, *allowed}, given
+    assert study.file("deep/../stdout.log", folder) in allowed
+    assert study.file("secret.txt", tmp_path) is None
 
 
-def test_nobody_acts_where_it_only_reads(client: TestClient, desk) -> None:  # noqa: ANN001
+def test_nobody_acts_where_it_only_reads(client: TestClient, study: Study) -> None:
+    before = study.queue().jobs()
     for verb in ("rerun", "cancel", "pause", "resume"):
         answer = client.post(f"/job/1/{verb}", headers={"Origin": HOME})
         assert answer.status_code == 403
         assert "--allow-actions" in answer.text
-    assert desk.acted == []
+    assert study.queue().jobs() == before
     assert '<button type="submit">Rerun' not in client.get("/job/1").text
 
 
-def test_acting_takes_the_token(client_of: Callable[..., TestClient], desk) -> None:  # noqa: ANN001
+def test_acting_takes_the_token(client_of: Callable[..., TestClient], study: Study, folder: Path) -> None:
+    assert folder.is_dir()
+    queue = study.queue()
     client = client_of(token=TOKEN)
     assert client.post("/job/1/rerun", headers={"Origin": HOME}).status_code == 401
     assert client.post(f"/job/1/rerun?token={TOKEN}", headers={"Origin": HOME}).status_code == 401
     assert client.get("/?token=wrong").status_code == 401
-    assert desk.acted == []
+    assert queue.job(1).state is JobState.FAILED
     taken = client.get(f"/jobs?state=failed&token={TOKEN}")
     assert (taken.status_code, taken.headers["location"]) == (303, "/jobs?state=failed")
     assert {"HttpOnly", "SameSite=Strict"} <= {p.strip() for p in taken.headers["set-cookie"].split(";")}
     assert client.post("/job/1/rerun").status_code == 401  # no Origin: not a browser's form
     done = client.post("/job/1/rerun", headers={"Origin": HOME})
     assert (done.status_code, done.headers["location"]) == (303, "/job/1")
+    assert queue.job(1).state is JobState.READY
     assert client.post("/flow/f1/pause", headers={"Origin": HOME}).status_code == 303
+    assert (queue.job(1).state, queue.flows()[0].paused) == (JobState.PAUSED, True)
     assert client.post("/job/1/destroy", headers={"Origin": HOME}).status_code == 404
-    assert [(verb.value, ref) for verb, ref in desk.acted] == [("rerun", "1"), ("pause", "f1")]
     assert "Rerun" in client.get("/job/1").text
 
 

@@ -353,13 +353,13 @@ class Pages:
     def _page(
         self,
         request: Request,
-        name: str,
+        file: str,
         *,
         status_code: int = HTTPStatus.OK,
         **shown: Any,  # noqa: ANN401  (what the template shows)
     ) -> Response:
         may_act = bool(request.scope.get("state", {}).get("may_act"))
-        text = template(name).render(
+        text = template(file).render(
             study=self.study.name,
             here=request.url.path,
             address=request.url.path + (f"?{request.url.query}" if request.url.query else ""),

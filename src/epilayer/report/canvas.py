@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
+    from epilayer.model.units import Dimensionless
+
 Form = Literal["svg", "png", "pdf"]
 MINUS: Final = "\N{MINUS SIGN}"
 
@@ -50,12 +52,13 @@ def axes_at(figure: Figure, left_in: float, bottom_in: float, width_in: float, h
     return figure.add_axes((left_in / across, bottom_in / up, width_in / across, height_in / up))
 
 
-def margins(figure: Figure, left: float, right: float, bottom: float, top: float, **between: float) -> None:
+def margins(
+    figure: Figure, left_in: float, right_in: float, bottom_in: float, top_in: float, **between: float
+) -> None:
     """Set the margins around the axes, in inches; the space ``between`` them as matplotlib has it."""
     across, up = figure.get_size_inches()
-    figure.subplots_adjust(
-        left=left / across, right=1 - right / across, bottom=bottom / up, top=1 - top / up, **between
-    )
+    left, right, bottom, top = left_in / across, 1 - right_in / across, bottom_in / up, 1 - top_in / up
+    figure.subplots_adjust(left=left, right=right, bottom=bottom, top=top, **between)
 
 
 def heading(figure: Figure, text: str, from_top_in: float = 0.06) -> None:
@@ -72,7 +75,13 @@ def legend_above(figure: Figure, from_top_in: float, **options: Any) -> None:  #
     figure.legend(loc="upper left", bbox_to_anchor=place, borderaxespad=0.1, **options)
 
 
-def note_row(axes: Axes, row: float, text: str, x: float = 1.02, **options: Any) -> None:  # noqa: ANN401  (of matplotlib)
+def note_row(
+    axes: Axes,
+    row: Dimensionless,
+    text: str,
+    x: Dimensionless = 1.02,
+    **options: Any,  # noqa: ANN401  (of matplotlib)
+) -> None:
     """Write in small type beside a row of the axes; ``x`` as a fraction of their width."""
     looks = {"va": "center", "fontsize": style.SMALL_PT, "color": style.MUTED, **options}
     axes.annotate(text, (x, row), xycoords=("axes fraction", "data"), **looks)
