@@ -36,7 +36,7 @@ from epilayer.model.anomaly import AnomalyKind
 from epilayer.model.errors import StructureError
 from epilayer.model.ligand import AnchorKind, Ligand
 from epilayer.structures import molecules, poses
-from epilayer.structures.sites import surface_sites
+from epilayer.structures.sites import Surface, open_sites
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -461,7 +461,9 @@ def _donor(bench: Bench, ligand: str) -> tuple[int, int]:
 def _surface_atom(bench: Bench, pose: poses.Pose, slab: str, element: str, away_ang: float = 0.0) -> int:
     distances = shapes.distances_ang(pose.structure)[pose.n_slab :, : pose.n_slab].min(axis=0)
     indices = [
-        s.index for s in surface_sites(bench.slabs[slab]) if s.element == element and s.index is not None
+        s.index
+        for s, _ in open_sites(Surface(bench.slabs[slab]))
+        if s.element == element and s.index is not None
     ]
     fitting = [i for i in indices if distances[i] >= away_ang] or [max(indices, key=lambda i: distances[i])]
     return fitting[int(bench.rng.integers(len(fitting)))]
@@ -510,7 +512,7 @@ def open_catalyst(case: Case) -> frozenset[AnomalyKind]:
     n = len(case.clean)
     radii = np.array([covalent_radii[atomic_numbers[site.specie.symbol]] for site in case.initial])
     sums, skin = radii[:, None] + radii[None, :], 0.6
-    exposed = {site.index for site in surface_sites(case.clean)}
+    exposed = {site.index for site, _ in open_sites(Surface(case.clean))}
     below = np.array([i not in exposed for i in range(n)])
     start, end = shapes.distances_ang(case.initial), shapes.distances_ang(case.final)
     clean, now, inner = shapes.distances_ang(case.clean), end[:n, :n], sums[:n, :n]

@@ -220,7 +220,7 @@ def _known_sets(data: Path) -> list[tuple[str, float, Any]]:
     import gzip
     import tempfile
 
-    from epilayer.analysis.displacements import centres, consecutive_molecules, unwrap
+    from epilayer.analysis.displacements import centres, unwrap
     from epilayer.analysis.transport import estimate_diffusion
     from epilayer.trajectory import Trajectory, ingest, open_source
 
@@ -255,7 +255,9 @@ def _known_sets(data: Path) -> list[tuple[str, float, Any]]:
     except ImportError:
         print("RANDOM_WALK: MDAnalysis is not installed")
     tracks, names, masses = load("synthetic_2NaFSI/XDATCAR.gz")
-    fsi = centres(tracks, masses, consecutive_molecules(names.tolist(), "NS2O4F2"))
+    # The file lists each species of its two molecules in turn.
+    halves = [np.array_split(np.flatnonzero(names == element), 2) for element in ("N", "S", "O", "F")]
+    fsi = centres(tracks, masses, [np.concatenate(one) for one in zip(*halves, strict=True)])
     rows.append(("synthetic 2 NaFSI: Na", 5e-6, estimate_diffusion(tracks[:, names == "Na"], 1.0)))
     rows.append(("synthetic 2 NaFSI: FSI", 2e-6, estimate_diffusion(fsi, 1.0)))
     tracks, names, _ = load("synthetic_ion_pairs/XDATCAR.gz")

@@ -124,7 +124,6 @@ def test_the_cluster_may_say_how_to_spread_the_work_and_nothing_else(monkeypatch
     monkeypatch.setattr(atomate2.SETTINGS, "VASP_INCAR_UPDATES", {"KPAR": 2, "ENCUT": 520})
     with pytest.raises(EngineError, match="ENCUT, which would change every level"):
         vasp_inputs.parallel_updates()
-    assert vasp_inputs.suggest_parallel(4, 48, 4) == {"KPAR": 4, "NCORE": 6}
 
 
 def test_a_potcar_of_another_functional_is_named(

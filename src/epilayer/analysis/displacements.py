@@ -188,34 +188,3 @@ def find_molecules(
         members = np.flatnonzero(label == value)
         found.setdefault(atoms[members].get_chemical_formula(mode="hill"), []).append(members)
     return found
-
-
-def consecutive_molecules(symbols: Sequence[str], formula: str) -> list[NDArray[np.intp]]:
-    """Group atoms of a formula in the order of the file, where each species lists its molecules in turn.
-
-    Parameters
-    ----------
-    symbols
-        (n_atoms,) chemical symbols.
-    formula
-        For example ``NS2O4F2``; every atom of its elements must belong to such a molecule.
-
-    Raises
-    ------
-    InputError
-        If the counts are not a whole number of molecules.
-    """
-    from ase.formula import Formula
-
-    counts = Formula(formula).count()
-    names = np.asarray(symbols)
-    where = {name: np.flatnonzero(names == name) for name in counts}
-    numbers = {len(where[name]) / count for name, count in counts.items()}
-    if len(numbers) != 1 or not (number := numbers.pop()).is_integer() or number == 0:
-        raise InputError(
-            f"The atoms are not a whole number of molecules {formula}.", "Give the molecules' atom indices."
-        )
-    return [
-        np.sort(np.concatenate([where[n][m * c : (m + 1) * c] for n, c in counts.items()]))
-        for m in range(int(number))
-    ]

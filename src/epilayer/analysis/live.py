@@ -44,6 +44,25 @@ class Warned:
     text: str
 
 
+@dataclass(frozen=True)
+class Temperatures:
+    """Temperatures of the last frames, and what they should be.
+
+    Parameters
+    ----------
+    recent_k
+        (n_frames,) of the last frames, K; NaN where not known.
+    wanted_k
+        The thermostat's temperature, K.
+    degrees_of_freedom
+        Of the temperature: how far it may fluctuate.
+    """
+
+    recent_k: NDArray[np.float64]
+    wanted_k: float | None
+    degrees_of_freedom: int | None
+
+
 def mobility(
     positions: NDArray[np.float64],
     cell_ang: NDArray[np.float64],
@@ -81,10 +100,8 @@ def warnings_of(
     start_ang: NDArray[np.float64],
     cell_ang: NDArray[np.float64],
     symbols: Sequence[str],
-    temperatures_k: NDArray[np.float64],
+    temperatures: Temperatures,
     *,
-    wanted_k: float | None,
-    degrees_of_freedom: int | None,
     free: NDArray[np.bool_],
     molecules: Sequence[int] | None,
 ) -> list[Warned]:
@@ -98,12 +115,8 @@ def warnings_of(
         (n_atoms, 3) of the first frame: what was bonded then is to be bonded now.
     cell_ang
         (3, 3), Angstrom.
-    temperatures_k
-        (n_frames,) of the last frames, K; NaN where not known.
-    wanted_k
-        The thermostat's temperature, K.
-    degrees_of_freedom
-        Of the temperature: how far it may fluctuate.
+    temperatures
+        Of the last frames.
     free
         (n_atoms,) which atoms move.
     molecules
@@ -112,9 +125,10 @@ def warnings_of(
     if not len(recent_ang):
         raise InputError("The trajectory has no frame yet.", "Wait for the first one.")
     found = []
-    warm = temperatures_k[np.isfinite(temperatures_k)]
+    warm = temperatures.recent_k[np.isfinite(temperatures.recent_k)]
+    wanted_k, freedom = temperatures.wanted_k, temperatures.degrees_of_freedom
     if wanted_k and len(warm):
-        spread = np.sqrt(2.0 / degrees_of_freedom) if degrees_of_freedom else 0.1
+        spread = np.sqrt(2.0 / freedom) if freedom else 0.1
         if warm.mean() > wanted_k * max(_HOT, 1.0 + _SURELY * spread):
             text = f"{warm.mean():.0f} K over the last {len(warm)} frames, {wanted_k:.0f} K wanted."
             found.append(Warned("exploding", text))

@@ -33,23 +33,6 @@ def mean_squared_displacement(tracks_ang: NDArray[np.float64]) -> NDArray[np.flo
     return result
 
 
-def collective_displacement(
-    first_ang: NDArray[np.float64], second_ang: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return <sum of first's displacements . sum of second's displacements> at every lag.
-
-    Parameters
-    ----------
-    first_ang, second_ang
-        (n_frames, n, 3) and (n_frames, m, 3) tracks, Angstrom.
-
-    Returns
-    -------
-    (n_frames,) Angstrom^2; divided by 6 k T V t it is the Onsager coefficient.
-    """
-    return cross_displacement(first_ang.sum(axis=1, keepdims=True), second_ang.sum(axis=1, keepdims=True))
-
-
 def cross_displacement(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return sum over particles of <dr_first . dr_second> at every lag, all origins.
 

@@ -69,11 +69,6 @@ class ShellCensus:
     mean: dict[str, float]
     shares: dict[tuple[int, ...], float]
 
-    def share_with_all(self, *names: str) -> float:
-        """Return the share of (ion, frame) that has at least one neighbour of every kind named."""
-        index = [self.groups.index(name) for name in names]
-        return sum(share for key, share in self.shares.items() if all(key[i] > 0 for i in index))
-
 
 @dataclass(frozen=True)
 class ResidenceTime:
@@ -88,15 +83,12 @@ class ResidenceTime:
         departure.
     departures
         Departures seen; stays cut off by the end of the trajectory count their time, not a departure.
-    survival
-        (n_lags,) probability that a neighbour is there again (or still) after each lag.
     """
 
     mean_ps: float | None
     lower_ps: float | None
     upper_ps: float | None
     departures: int
-    survival: NDArray[np.float64]
 
 
 def radial_distribution(
@@ -255,7 +247,7 @@ def residence_time(
         if departures:
             mean = time_bound / departures
             upper = float(2.0 * time_bound / chi2.ppf(_CONFIDENCE_TAIL, 2 * departures))
-    return ResidenceTime(mean, lower, upper, departures, _survival(pairs))
+    return ResidenceTime(mean, lower, upper, departures)
 
 
 def _close_gaps(pair: NDArray[np.bool_], longest: int) -> None:
@@ -269,22 +261,6 @@ def _close_gaps(pair: NDArray[np.bool_], longest: int) -> None:
         for left, back in zip(leaves, returns[1:], strict=False):
             if back - left <= longest:
                 pair[left : back + 1] = True
-
-
-def _survival(pairs: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return <h(0) h(t)> / <h>, all origins."""
-    from scipy.fft import irfft, next_fast_len, rfft
-
-    frames = pairs.shape[1]
-    met = pairs[pairs.any(axis=1)].astype(np.float64)
-    if not len(met):
-        return np.zeros(frames)
-    size = next_fast_len(2 * frames, real=True)
-    spectrum = rfft(met, size, axis=1)
-    counts = np.arange(frames, 0, -1)
-    joint = irfft((spectrum * spectrum.conj()).real.sum(axis=0), size)[:frames] / counts
-    result: NDArray[np.float64] = joint / joint[0]
-    return result
 
 
 def _indices(centres: ArrayLike, partners: ArrayLike) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -8,7 +8,7 @@ ion-picoseconds that would resolve it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING, Literal
 
@@ -81,22 +81,9 @@ class _Known:
     posterior: Posterior | None
 
 
-def analyse_arrays(
-    positions: NDArray[np.float64],
-    cells_ang: ArrayLike,
-    symbols: Sequence[str],
-    *,
-    time_step_fs: float | None,
-    masses_amu: ArrayLike,
-    species: Sequence[str] = (),
-    molecules: Mapping[str, Sequence[ArrayLike]] | None = None,
-    charges_e: Mapping[str, float] | None = None,
-    framework: ArrayLike | Literal["none", "all"] = "none",
-    coordinates: Literal["fractional", "cartesian"] = "fractional",
-    temperature_k: float | None = None,
-    hop_length_ang: float = 3.0,
-) -> TransportReport:
-    """Analyse transport in a trajectory given as arrays.
+@dataclass(frozen=True)
+class Frames:
+    """A trajectory as arrays.
 
     Parameters
     ----------
@@ -106,19 +93,58 @@ def analyse_arrays(
         (3, 3) or (n_frames, 3, 3) cell vectors as rows, Angstrom.
     symbols, masses_amu
         (n_atoms,) chemical symbols, and masses in u.
-    time_step_fs
-        Time between frames, fs.
+    coordinates
+        What ``positions`` are.
+    """
+
+    positions: NDArray[np.float64]
+    cells_ang: ArrayLike
+    symbols: Sequence[str]
+    masses_amu: ArrayLike
+    coordinates: Literal["fractional", "cartesian"] = "fractional"
+
+
+@dataclass(frozen=True)
+class CarrierChoice:
+    """Which atoms and molecules are carriers.
+
+    Parameters
+    ----------
     species
         Symbols whose atoms are carriers.
     molecules
         Name and atom indices of molecular carriers, followed at their centres of mass.
     charges_e
         Formal charges of the carriers by name.
+    """
+
+    species: Sequence[str] = ()
+    molecules: Mapping[str, Sequence[ArrayLike]] = field(default_factory=dict)
+    charges_e: Mapping[str, float] = field(default_factory=dict)
+
+
+def analyse_arrays(
+    frames: Frames,
+    carriers: CarrierChoice,
+    *,
+    time_step_fs: float | None,
+    framework: ArrayLike | Literal["none", "all"] = "none",
+    temperature_k: float | None = None,
+    hop_length_ang: float = 3.0,
+) -> TransportReport:
+    """Analyse transport in a trajectory given as arrays.
+
+    Parameters
+    ----------
+    frames
+        The trajectory.
+    carriers
+        Which atoms and molecules are followed.
+    time_step_fs
+        Time between frames, fs.
     framework
         Indices of the atoms whose centre of mass is at rest; ``"all"`` for the centre of mass of
         everything; ``"none"`` for the frame of the simulation.
-    coordinates
-        What ``positions`` are.
     temperature_k
         For the conductivity, K.
     hop_length_ang
@@ -130,25 +156,25 @@ def analyse_arrays(
         If the time step is not positive, a species is absent, or a path cannot be followed.
     """
     step_fs = positive_time_step_fs(time_step_fs)
-    names = np.asarray(symbols)
-    absent = sorted(set(species) - set(names.tolist()))
-    if absent or not (species or molecules):
+    names, masses = np.asarray(frames.symbols), frames.masses_amu
+    absent = sorted(set(carriers.species) - set(names.tolist()))
+    if absent or not (carriers.species or carriers.molecules):
         what = f"{absent[0]} is not in this trajectory." if absent else "No carrier was named."
         raise InputError(what, f"Name one of: {', '.join(sorted(set(names.tolist())))}.")
-    tracks = unwrap(positions, cells_ang, coordinates=coordinates)
+    tracks = unwrap(frames.positions, frames.cells_ang, coordinates=frames.coordinates)
     frame: Frame = "as simulated"
     if isinstance(framework, str):
         if framework == "all":
-            tracks, frame = remove_drift(tracks, masses_amu), "centre of mass at rest"
+            tracks, frame = remove_drift(tracks, masses), "centre of mass at rest"
     else:
-        tracks, frame = remove_drift(tracks, masses_amu, framework), "framework at rest"
-    charges = charges_e or {}
-    carriers = [Carrier(s, tracks[:, names == s], charges.get(s, 0.0)) for s in species]
-    for name, members in (molecules or {}).items():
-        carriers.append(Carrier(name, centres(tracks, masses_amu, members), charges.get(name, 0.0)))
-    volume = float(np.abs(np.linalg.det(np.asarray(cells_ang, np.float64))).mean())
+        tracks, frame = remove_drift(tracks, masses, framework), "framework at rest"
+    charges = carriers.charges_e
+    followed = [Carrier(s, tracks[:, names == s], charges.get(s, 0.0)) for s in carriers.species]
+    for name, members in carriers.molecules.items():
+        followed.append(Carrier(name, centres(tracks, masses, members), charges.get(name, 0.0)))
+    volume = float(np.abs(np.linalg.det(np.asarray(frames.cells_ang, np.float64))).mean())
     return analyse(
-        carriers,
+        followed,
         time_step_fs=step_fs,
         frame=frame,
         volume_ang3=volume,

@@ -87,7 +87,7 @@ def transport(
 
     Example: [cyan]epilayer analyse transport XDATCAR --time-step-fs 2 --species Na --molecule fsi[/]
     """
-    from epilayer.analysis.transport import analyse_arrays
+    from epilayer.analysis.transport import CarrierChoice, Frames, analyse_arrays
 
     with err.status("Reading ...") as status:
         header, positions, cells, step_fs = read_trajectory(file, time_step_fs, step_skip, from_ps)
@@ -97,16 +97,10 @@ def transport(
         charges |= _charges(charge or [], {*(species or []), *named})
         status.update("Analysing ...")
         report = analyse_arrays(
-            positions,
-            cells,
-            header.symbols,
+            Frames(positions, cells, header.symbols, header.masses_amu, header.coordinates),
+            CarrierChoice(species or (), named, charges),
             time_step_fs=step_fs,
-            masses_amu=header.masses_amu,
-            species=species or (),
-            molecules=named,
-            charges_e=charges,
             framework=_framework(framework, header, species or [], named),
-            coordinates=header.coordinates,
             temperature_k=temperature_k,
             hop_length_ang=hop_length_ang,
         )

@@ -89,15 +89,6 @@ class FrameStore(Protocol):
     ) -> FrameLog:
         """Open the trajectory in a folder for appending; made if absent."""
 
-    def append_file(
-        self, directory: Path, raw: Path, *, frames_before: int, step_offset: int, time_step_fs: float
-    ) -> FileReference:
-        """Append a segment's raw output file (XDATCAR, vasprun.xml ...) behind ``frames_before`` frames.
-
-        Frames that stand behind those, left by an attempt that was killed, are forgotten first.
-        ``step_offset`` is added to the file's own step numbers, which VASP starts anew in every segment.
-        """
-
 
 class SegmentMaker(Protocol):
     """A jobflow Maker whose job runs one segment of a trajectory and puts out a ``Segment``."""

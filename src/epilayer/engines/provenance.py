@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobflow import CURRENT_JOB
@@ -12,8 +13,9 @@ from epilayer.model.files import sha256_file
 from epilayer.model.records import Provenance
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from pathlib import Path
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from epilayer.model.level import LevelOfTheory
 
 
 def job_id() -> str:
@@ -44,3 +46,9 @@ def provenance(
         files={path.name: sha256_file(path) for path in paths if path.is_file()},
         versions={"epilayer": __version__, **{p: metadata.version(p) for p in packages}, **programs},
     )
+
+
+def provenance_of(files: Sequence[Path], level: LevelOfTheory) -> Provenance:
+    """Return where a result of a potential comes from, which was computed in the current directory."""
+    models = {k: str(v) for k, v in level.numerics.items() if k in ("chgnet", "sevenn", "dftd3")}
+    return provenance(Path.cwd(), files, ("atomate2", "jobflow", "pymatgen", "ase"), models)

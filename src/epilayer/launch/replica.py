@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from epilayer.launch.schema import QueueFile
 from epilayer.model.errors import QueueError
-from epilayer.store.jobs import without_password
+from epilayer.store.addresses import without_password
 from epilayer.store.journal import PATIENCE_S, Journal
 
 if TYPE_CHECKING:

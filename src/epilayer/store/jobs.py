@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from epilayer.model.errors import InputError
+from epilayer.store.addresses import without_password
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,15 +77,3 @@ def mongo_jobstore(uri: str, *, outputs: str = "outputs", blobs: str = "blobs") 
             "Write mongodb://USER:PASSWORD@HOST/DATABASE; quote special characters (%40 for @).",
         ) from None
     return JobStore(docs, additional_stores={DATA: data})
-
-
-def without_password(uri: str) -> str:
-    """Return an address that may be shown: the password is replaced by stars.
-
-    >>> without_password("mongodb://me:secret@host/db")
-    'mongodb://me:***@host/db'
-    """
-    before, separator, rest = uri.rpartition("://") if "://" in uri else ("", "", uri)
-    credentials, at, place = rest.rpartition("@")
-    user = credentials.partition(":")[0]
-    return f"{before}{separator}{user}:***{at}{place}" if ":" in credentials else uri

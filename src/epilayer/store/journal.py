@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from epilayer.model.errors import InputError, QueueError
-from epilayer.store.jobs import without_password
+from epilayer.store.addresses import without_password
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

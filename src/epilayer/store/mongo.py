@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from maggma.stores import GridFSStore, MongoStore
 
-from epilayer.store.jobs import without_password
+from epilayer.store.addresses import without_password
 
 
 class QuietMongoStore(MongoStore):  # type: ignore[misc]  # maggma is untyped

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from rocrate.model.contextentity import ContextEntity
     from rocrate.rocrate import ROCrate
 
-METADATA = "ro-crate-metadata.json"
 CHECKSUMS = "checksums.sha256"
 _VERSION = "1.1"
 _PROFILE = "https://w3id.org/ro/wfrun/process/0.5"

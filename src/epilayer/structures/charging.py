@@ -29,24 +29,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pymatgen.core.structure import Structure
 
-    from epilayer.model.cathode import Cathode, ChargeState, Facet, Miller
+    from epilayer.model.cathode import Cathode, ChargeState
     from epilayer.structures.slab_types import SlabCut
 
 MAX_CHOICES = 4096
 """Choices ranked per symmetry operation; beyond, a seeded sample of them."""
 _MATCH_ANG = 0.05
-
-
-def cut_charged(
-    cathode: Cathode,
-    facet: Facet | Miller,
-    *,
-    state: str = "charged",
-    termination: str | None = None,
-    repeats: tuple[int, int] | None = None,
-) -> SlabCut:
-    """Cut a slab of the discharged crystal and charge it; terminations are those of the discharged one."""
-    return charge(cathode, slabs.cut(cathode, facet, termination=termination, repeats=repeats), state=state)
 
 
 def charge(cathode: Cathode, cut: SlabCut, *, state: str = "charged") -> SlabCut:

@@ -150,22 +150,6 @@ def contact_target_ang(first: str, second: str, *, hydrogen_bond: bool = False) 
     return _VDW_SCALE * van_der_waals
 
 
-def surface_sites(slab: Structure) -> tuple[Site, ...]:
-    """Find the atoms a ligand can reach from above, the least coordinated and most exposed first.
-
-    Parameters
-    ----------
-    slab
-        With its c axis along the normal; the top face is judged.
-
-    Raises
-    ------
-    StructureError
-        If the c axis is not the normal.
-    """
-    return tuple(site for site, _ in open_sites(Surface(slab)))
-
-
 def check_overlap(structure: Structure, adsorbate_indices: Iterable[int]) -> None:
     """Refuse a structure whose adsorbate overlaps its slab.
 

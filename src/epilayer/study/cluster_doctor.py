@@ -259,7 +259,7 @@ def _answer(title: str, slurm: Slurm, command: Sequence[str], fix: str) -> Check
 
 
 def _database(study: Workspace) -> Check:
-    from epilayer.store.jobs import without_password
+    from epilayer.store.addresses import without_password
 
     try:
         queue = study.cluster_queue(patience_s=3.0)

@@ -113,7 +113,7 @@ def vasp_checks(study: Workspace, name: str) -> Iterator[Check]:
 
 
 def _results_check(study: Workspace) -> Check:
-    from epilayer.store.jobs import without_password
+    from epilayer.store.addresses import without_password
 
     try:
         with closing(study.results()) as results:

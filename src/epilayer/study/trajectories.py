@@ -301,7 +301,7 @@ def observe(file: Path) -> Observation:
     """
     import numpy as np
 
-    from epilayer.analysis.live import Warned, mobility, warnings_of
+    from epilayer.analysis.live import Temperatures, Warned, mobility, warnings_of
     from epilayer.trajectory.store import Trajectory, as_float
 
     about = _about(file)
@@ -330,9 +330,7 @@ def observe(file: Path) -> Observation:
         positions[0] @ to_ang,
         cell,
         header.symbols,
-        recent.temperatures_k,
-        wanted_k=wanted_k,
-        degrees_of_freedom=about.get("degrees_of_freedom"),
+        Temperatures(recent.temperatures_k, wanted_k, about.get("degrees_of_freedom")),
         free=free,
         molecules=about.get("molecules"),
     )

@@ -13,7 +13,6 @@ from epilayer.model.dynamics import FileReference
 from epilayer.model.errors import StoreError
 from epilayer.model.files import sha256_file
 from epilayer.outputs.trajectories.frames import Block, Header
-from epilayer.outputs.trajectories.sources import open_source
 from epilayer.trajectory.store import Trajectory, TrajectoryWriter
 
 if TYPE_CHECKING:
@@ -52,38 +51,6 @@ class TrajectoryFolder(MSONable):  # type: ignore[misc]  # monty is untyped
         """
         header = Header(tuple(symbols), tuple(map(float, masses_amu)), "cartesian", None, time_step_fs)
         return StoredFrames(TrajectoryWriter(Path(directory) / self.name, header))
-
-    def append_file(
-        self, directory: Path, raw: Path, *, frames_before: int, step_offset: int, time_step_fs: float
-    ) -> FileReference:
-        """Append a segment's raw output file behind the first ``frames_before`` frames.
-
-        Parameters
-        ----------
-        directory
-            The trajectory's folder.
-        raw
-            XDATCAR, vasprun.xml or another file with a reader.
-        frames_before
-            Frames of the segments before; what stands behind them is forgotten.
-        step_offset
-            Added to the file's own step numbers.
-        time_step_fs
-            Of the integration, fs.
-        """
-        path = Path(directory) / self.name
-        source = open_source(raw, time_step_fs=time_step_fs, keep_partial=True)
-        header = source.header
-        if path.exists():
-            # The first segment decides whether coordinates are fixed-point numbers or floats.
-            with Trajectory(path) as stored:
-                if stored.header.decimals is None and header.decimals is not None:
-                    source = source.with_floats()
-                    header = source.header
-        with TrajectoryWriter(path, header) as writer:
-            writer.truncate(frames_before)
-            writer.append_source(source, step_offset=step_offset)
-        return reference(path)
 
 
 class StoredFrames:

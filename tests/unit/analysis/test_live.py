@@ -9,7 +9,7 @@ import pytest
 from ase.build import molecule
 
 from epilayer.analysis.integrity import BondWatch
-from epilayer.analysis.live import mobility, warnings_of
+from epilayer.analysis.live import Temperatures, mobility, warnings_of
 from epilayer.model.errors import InputError
 
 CELL = np.eye(3) * 12.0
@@ -35,7 +35,9 @@ def kinds(recent: np.ndarray, **changes: Any) -> list[str]:  # noqa: ANN401
         "molecules": MOLECULES,
         **changes,
     }
-    return [w.kind for w in warnings_of(recent, START, CELL, SYMBOLS, **told)]
+    names = ("temperatures_k", "wanted_k", "degrees_of_freedom")
+    temperatures = Temperatures(*(told.pop(name) for name in names))
+    return [w.kind for w in warnings_of(recent, START, CELL, SYMBOLS, temperatures, **told)]
 
 
 def test_all_is_well() -> None:

@@ -74,8 +74,6 @@ def test_census_and_both_solvents() -> None:
     census = shell_census(positions, 10 * np.eye(3), [0], {"A": ([1, 2], 2.5), "B": ([3], 2.5)})
     assert census.mean == {"A": 2.0, "B": 0.25}
     assert census.shares == {(2, 0): 0.75, (2, 1): 0.25}
-    assert census.share_with_all("A", "B") == 0.25
-    assert census.share_with_all("A") == 1.0
 
 
 @pytest.mark.parametrize("mean_ps", [0.5, 3.0])
@@ -93,7 +91,6 @@ def test_residence_time_of_a_poisson_process(mean_ps: float) -> None:
         found = residence_time(bound, 0.01)
         assert found.mean_ps is not None
         covered += found.lower_ps < mean_ps < found.upper_ps
-        assert found.survival[0] == 1.0
     assert covered >= 52  # 57 expected
 
 

@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -13,10 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from epilayer.analysis.displacements import centres, consecutive_molecules, find_molecules, unwrap
-from epilayer.analysis.hopping import hop_statistics, van_hove
+from epilayer.analysis.displacements import centres, find_molecules, unwrap
 from epilayer.analysis.msd import (
-    collective_displacement,
     cross_displacement,
     mean_squared_displacement,
     slope_over_window,
@@ -31,6 +30,8 @@ from epilayer.analysis.statistics import (
 from epilayer.analysis.transport import (
     CM2_PER_S,
     Carrier,
+    CarrierChoice,
+    Frames,
     analyse,
     analyse_arrays,
     conductivity_ms_per_cm,
@@ -40,8 +41,25 @@ from epilayer.model.errors import InputError
 from epilayer.model.transport import TransportReport, Verdict
 from epilayer.trajectory import Trajectory, ingest, open_source
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 REAL = Path(os.environ.get("EPILAYER_REAL_DATA", Path(__file__).parents[4] / "shared" / "data"))
 Tracks = NDArray[np.float64]
+
+
+def in_turn(symbols: Sequence[str], formula: dict[str, int]) -> list[NDArray[np.intp]]:
+    """Group the atoms of a file in which each species lists its molecules in turn."""
+    where = {name: np.flatnonzero(np.asarray(symbols) == name) for name in formula}
+    number = len(where["N"]) // formula["N"]
+    return [
+        np.concatenate([where[e][m * n : (m + 1) * n] for e, n in formula.items()]) for m in range(number)
+    ]
+
+
+def collective(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return <sum of the first's displacements . sum of the second's> at every lag."""
+    return cross_displacement(first.sum(axis=1, keepdims=True), second.sum(axis=1, keepdims=True))
 
 
 def real(name: str) -> Path:
@@ -126,13 +144,9 @@ def test_li6ps5cl_in_the_frame_of_its_framework(tmp_path: Path) -> None:
     with load("md_kinisi_Li6PS5Cl/example_XDATCAR.gz", 100.0, tmp_path) as stored:
         symbols = np.array(stored.header.symbols)
         report = analyse_arrays(
-            stored.positions(),
-            stored.cells_ang(),
-            stored.header.symbols,
+            Frames(stored.positions(), stored.cells_ang(), stored.header.symbols, np.ones(len(symbols))),
+            CarrierChoice(["Li"], charges_e={"Li": 1.0}),
             time_step_fs=100.0,
-            masses_amu=np.ones(len(symbols)),
-            species=["Li"],
-            charges_e={"Li": 1.0},
             framework=np.flatnonzero(symbols != "Li"),
             temperature_k=500.0,
         )
@@ -170,7 +184,7 @@ def test_diffusion_analyzer_json() -> None:
         return float(np.linalg.lstsq(design, msd[lags] * root, rcond=None)[0][0]) / 6 * CM2_PER_S
 
     own = fitted(mean_squared_displacement(tracks))
-    charge = fitted(collective_displacement(tracks, tracks) / mobile.sum())
+    charge = fitted(collective(tracks, tracks) / mobile.sum())
     assert own == pytest.approx(1.1613e-6, rel=1e-4)
     assert own / charge == pytest.approx(0.318541610488674, rel=1e-6)
     sigma = conductivity_ms_per_cm(own / CM2_PER_S * mobile.sum(), volume, 600.0)
@@ -197,18 +211,13 @@ def test_random_walk_of_unit_steps() -> None:
 def test_two_sodium_and_two_fsi_in_ten_ps_carry_no_ranking(tmp_path: Path) -> None:
     known = json.loads(real("synthetic_2NaFSI/known.json").read_text())
     with load("synthetic_2NaFSI/XDATCAR.gz", 1.0, tmp_path) as stored:
-        molecules = consecutive_molecules(stored.header.symbols, "NS2O4F2")
+        molecules = in_turn(stored.header.symbols, {"N": 1, "S": 2, "O": 4, "F": 2})
         tracks = unwrap(stored.positions(), stored.cells_ang())
         symbols, masses = np.array(stored.header.symbols), stored.header.masses_amu
         report = analyse_arrays(
-            stored.positions(),
-            stored.cells_ang(),
-            stored.header.symbols,
+            Frames(stored.positions(), stored.cells_ang(), stored.header.symbols, masses),
+            CarrierChoice(["Na"], {"FSI": molecules}, {"Na": 1.0, "FSI": -1.0}),
             time_step_fs=1.0,
-            masses_amu=masses,
-            species=["Na"],
-            molecules={"FSI": molecules},
-            charges_e={"Na": 1.0, "FSI": -1.0},
             temperature_k=353.15,
         )
     lags = known["lags_frames"]
@@ -237,10 +246,8 @@ def test_ion_pairs_with_analytic_answers(tmp_path: Path) -> None:
     plus, minus = tracks[:, symbols == "Na"], tracks[:, symbols == "Cl"]
     lags, n = known["lags_frames"], known["pairs"]
     assert np.allclose(mean_squared_displacement(plus)[lags], known["msd_plus_A2"], rtol=1e-3)
-    assert np.allclose(
-        collective_displacement(plus, plus)[lags] / n, known["collective_pp_per_ion_A2"], rtol=2e-3
-    )
-    cross = collective_displacement(plus, minus)[lags] / n
+    assert np.allclose(collective(plus, plus)[lags] / n, known["collective_pp_per_ion_A2"], rtol=2e-3)
+    cross = collective(plus, minus)[lags] / n
     assert np.allclose(cross, known["collective_pm_per_ion_A2"], rtol=2e-3, atol=2e-5)
     report = analyse(
         [Carrier("Na", plus, 1.0), Carrier("Cl", minus, -1.0)],
@@ -385,41 +392,6 @@ def test_conductivity_of_a_worked_example() -> None:
     assert conductivity_ms_per_cm(10 * 0.1, 10_000.0, 300.0) == pytest.approx(expected, rel=1e-12)
 
 
-# -- hops -------------------------------------------------------------------------------------------
-
-
-def test_hops_on_a_lattice_are_counted() -> None:
-    rng = np.random.default_rng(1)
-    tracks = np.zeros((5001, 8, 3))
-    made = 0
-    for ion in range(8):
-        for at in range(100, 4900, 300):
-            tracks[at:, ion, rng.integers(3)] += 3.0 * rng.choice([-1, 1])
-            made += 1
-    rattled = tracks + 0.15 * rng.normal(size=tracks.shape)
-    found = hop_statistics(rattled, 0.02, hop_length_ang=3.0)
-    assert abs(found.hops - made) <= 0.03 * made
-    low, high = found.rate_interval_per_ps
-    assert low < made / (8 * 100.0) < high
-    assert np.median(found.waiting_times_ps) == pytest.approx(6.0, abs=0.3)
-    assert found.return_share == pytest.approx(1 / 6, abs=0.1)
-    none = hop_statistics(0.1 * rng.normal(size=(500, 3, 3)), 0.02)
-    assert none.hops == 0
-    assert none.return_share is None
-
-
-def test_van_hove_is_normalised_and_gaussian_for_free_diffusion() -> None:
-    found = van_hove(walk(60, 3000, 0.5), 50, 0.02)
-    width = found.radius_ang[1] - found.radius_ang[0]
-    assert found.density_per_ang.sum() * width == pytest.approx(1.0)
-    assert abs(found.non_gaussian) < 0.05
-    r, s2 = found.radius_ang, 2 * 0.5 * 1.0
-    gauss = 4 * np.pi * r**2 * np.exp(-(r**2) / (2 * s2)) / (2 * np.pi * s2) ** 1.5
-    assert np.abs(found.density_per_ang - gauss).max() < 0.03
-    with pytest.raises(InputError, match="lag of 0"):
-        van_hove(walk(2, 50), 0, 0.02)
-
-
 # -- bad input --------------------------------------------------------------------------------------
 
 
@@ -443,13 +415,11 @@ def test_paths_that_cannot_be_followed() -> None:
 
 
 def test_species_and_molecules_that_are_absent() -> None:
-    arguments = {"time_step_fs": 1.0, "masses_amu": [1.0, 1.0]}
+    frames = Frames(np.zeros((9, 2, 3)), np.eye(3), ["Na", "O"], [1.0, 1.0])
     with pytest.raises(InputError, match="K is not in this trajectory"):
-        analyse_arrays(np.zeros((9, 2, 3)), np.eye(3), ["Na", "O"], species=["K"], **arguments)
+        analyse_arrays(frames, CarrierChoice(["K"]), time_step_fs=1.0)
     with pytest.raises(InputError, match="No carrier"):
-        analyse_arrays(np.zeros((9, 2, 3)), np.eye(3), ["Na", "O"], **arguments)
-    with pytest.raises(InputError, match="whole number of molecules"):
-        consecutive_molecules(["N", "S", "S", "O"], "NS2O4F2")
+        analyse_arrays(frames, CarrierChoice(), time_step_fs=1.0)
 
 
 def test_molecules_are_found_across_the_cell_and_alkali_ions_stay_apart() -> None:

@@ -19,7 +19,7 @@ from epilayer.model.errors import InputError
 from epilayer.model.files import sha256_file
 from epilayer.model.records import Provenance
 from epilayer.store.records import document_of
-from epilayer.store.ro_crate import CHECKSUMS, METADATA
+from epilayer.store.ro_crate import CHECKSUMS
 from epilayer.study.stored_files import seal_study
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def test_a_changed_missing_or_foreign_file_is_named(used: Study, tmp_path: Path,
     with pytest.raises(InputError, match=r"foreign\.txt is not what was written"):
         run(used, "check", str(whole))
     (whole / "foreign.txt").unlink()
-    (whole / METADATA).rename(whole / "moved.json")
+    (whole / "ro-crate-metadata.json").rename(whole / "moved.json")
     with pytest.raises(InputError, match=r"moved\.json|missing"):
         run(used, "check", str(whole))
 

@@ -113,7 +113,8 @@ def test_curves_of_chosen_bonds_by_label_and_by_atoms(tmp_path: Path) -> None:
     np.testing.assert_allclose(both.energies_ev, ENERGIES)
     np.testing.assert_allclose(both.curves["3"].per_spin[1], [value(2, 1, row, 0) for row in range(7)])
     np.testing.assert_allclose(
-        both.curves["2"].integrated_summed, [value(1, 0, row, 1) + value(1, 1, row, 1) for row in range(7)]
+        both.curves["2"].integrated_per_spin.sum(axis=0),
+        [value(1, 0, row, 1) + value(1, 1, row, 1) for row in range(7)],
     )
     assert list(read_cohpcar(path, ["O2-C1"]).curves) == ["1", "3"]
     assert list(read_cohpcar(path).curves) == ["1", "2", "3"]

@@ -8,7 +8,8 @@ from jobflow import Flow, JobStore, job, run_locally
 from monty.json import MontyDecoder
 
 from epilayer.model.errors import InputError
-from epilayer.store.jobs import embedded_jobstore, mongo_jobstore, without_password
+from epilayer.store.addresses import without_password
+from epilayer.store.jobs import embedded_jobstore, mongo_jobstore
 
 if TYPE_CHECKING:
     from pathlib import Path

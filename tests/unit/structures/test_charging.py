@@ -78,25 +78,25 @@ def test_the_choice_has_the_lowest_electrostatic_energy_of_all_symmetric_ones(nv
 
 def test_an_unknown_state_is_refused_by_name(nvopf: Cathode) -> None:
     with pytest.raises(StructureError, match=r"no state 'charge'.*charged"):
-        charging.cut_charged(nvopf, (0, 0, 1), state="charge")
+        charging.charge(nvopf, slabs.cut(nvopf, (0, 0, 1)), state="charge")
 
 
 def test_a_state_without_formula_is_refused_with_the_remedy(nvopf: Cathode) -> None:
     silent = nvopf.states["charged"].model_copy(update={"formula": None})
     cathode = nvopf.model_copy(update={"states": {"charged": silent}})
     with pytest.raises(StructureError, match=r"states no formula.*Give it a formula"):
-        charging.cut_charged(cathode, (0, 0, 1))
+        charging.charge(cathode, slabs.cut(cathode, (0, 0, 1)))
 
 
 def test_a_state_that_changes_the_framework_is_refused(nvopf: Cathode) -> None:
     other = nvopf.states["charged"].model_copy(update={"formula": "NaV2P2O9F"})
     cathode = nvopf.model_copy(update={"states": {"charged": other}})
     with pytest.raises(StructureError, match="is not Na3V2P2O10F less some of one element"):
-        charging.cut_charged(cathode, (0, 0, 1))
+        charging.charge(cathode, slabs.cut(cathode, (0, 0, 1)))
 
 
 def test_a_state_that_leaves_parts_of_an_ion_is_refused(nvopf: Cathode) -> None:
     odd = nvopf.states["charged"].model_copy(update={"formula": "Na1.1V2P2O10F"})
     cathode = nvopf.model_copy(update={"states": {"charged": odd}})
     with pytest.raises(StructureError, match=r"not whole.*wider or thicker"):
-        charging.cut_charged(cathode, (0, 0, 1))
+        charging.charge(cathode, slabs.cut(cathode, (0, 0, 1)))

@@ -17,7 +17,7 @@ from pymatgen.io.ase import AseAtomsAdaptor
 from epilayer.model.errors import StructureError
 from epilayer.model.ligand import AnchorKind, Ligand
 from epilayer.structures import comparison, molecules, poses
-from epilayer.structures.sites import check_overlap, contact_target_ang, surface_sites
+from epilayer.structures.sites import Surface, check_overlap, contact_target_ang, open_sites
 
 ROOT = Path(__file__).resolve().parents[3]
 SLABS = ROOT.parent / "shared" / "structures"
@@ -67,7 +67,7 @@ def test_the_targets_are_those_of_real_contacts() -> None:
 
 
 def test_magnesia_offers_five_coordinate_ions() -> None:
-    sites = surface_sites(magnesia())
+    sites = [site for site, _ in open_sites(Surface(magnesia()))]
     assert {site.element for site in sites} == {"Mg", "O"}
     assert all((site.coordination, site.missing) == (5, 1) for site in sites)
     assert len(sites) == 36  # 4 a conventional cell
@@ -75,7 +75,7 @@ def test_magnesia_offers_five_coordinate_ions() -> None:
 
 def test_a_metal_surface_counts_metal_neighbours() -> None:
     copper = without_properties(fcc111("Cu", (3, 3, 4), a=3.615, vacuum=9.0))
-    sites = surface_sites(copper)
+    sites = [site for site, _ in open_sites(Surface(copper))]
     assert len(sites) == 9
     assert all((site.coordination, site.missing) == (9, 3) for site in sites)
     found = place(copper, "triazole", count=6)
@@ -84,7 +84,7 @@ def test_a_metal_surface_counts_metal_neighbours() -> None:
 
 @pytest.mark.parametrize(("name", "vanadium"), [("slab_001_nl2", 1), ("slab_001_nl3", 1), ("slab_100_2x", 4)])
 def test_nvopf_offers_its_five_coordinate_vanadium(name: str, vanadium: int) -> None:
-    sites = surface_sites(nvopf(name))
+    sites = [site for site, _ in open_sites(Surface(nvopf(name)))]
     found = [site for site in sites if site.element == "V"]
     assert len(found) == vanadium
     assert all(site.coordination == 5 for site in found)

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from ase import Atoms
-from ase.io import write
 
 from epilayer.model.errors import InputError, StoreError
 from epilayer.trajectory.log import TRAJECTORY, TrajectoryFolder, open_reference
@@ -78,23 +76,6 @@ def test_missing_frames_are_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="has 5 frames where 9 were expected"):
         log.cut(9)
     log.close()
-
-
-def test_raw_files_of_segments_are_joined(tmp_path: Path) -> None:
-    raw = []
-    for part in range(2):
-        atoms = [Atoms("NaO", positions=frame(5 * part + k), cell=CELL, pbc=True) for k in range(5)]
-        raw.append(tmp_path / f"part{part}.extxyz")
-        write(raw[-1], atoms)
-    store = TrajectoryFolder()
-    for part, path in enumerate(raw):
-        kept = {"frames_before": 5 * part, "step_offset": 5 * part, "time_step_fs": 1.0}
-        done = store.append_file(tmp_path, path, **kept)
-        done = store.append_file(tmp_path, path, **kept)  # an attempt repeated: nothing doubles
-    with open_reference(done) as joined:
-        assert len(joined) == 10
-        assert np.allclose(joined.positions(), [frame(k) for k in range(10)])
-        assert len(joined.raw_files) == 2
 
 
 def test_a_changed_file_is_not_opened(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from epilayer.engines.dynamics import segments
 from epilayer.engines.dynamics.integrators import Integrator, State
 from epilayer.engines.mlip import calculators
+from epilayer.engines.provenance import provenance_of
 from epilayer.model.dynamics import VELOCITIES, SegmentEnd
 from epilayer.model.failure import FailedRunError, Failure, FailureClass
 
@@ -160,8 +161,6 @@ class _Run(segments.SegmentRun[State]):
         return self._write_checkpoint(log, state.step, {"noise": state.noise}, arrays)
 
     def _outcome(self, state: State) -> segments.Outcome:
-        from epilayer.engines.mlip.engine import provenance_of
-
         return segments.Outcome(
             level=self.level,
             structure=self._moved(state.positions_ang, state.velocities_ang_per_fs),

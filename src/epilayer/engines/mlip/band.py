@@ -17,6 +17,7 @@ import numpy as np
 from jobflow import Maker, job
 
 from epilayer.engines.mlip import calculators
+from epilayer.engines.provenance import provenance_of
 from epilayer.model.errors import InputError
 from epilayer.model.path import FEWEST_IMAGES, ReactionPath
 
@@ -132,8 +133,6 @@ class BandMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
     @job  # type: ignore[untyped-decorator]
     def make(self, before: Structure, after: Structure) -> ReactionPath:
         """Relax the band and return it, at rest or not."""
-        from epilayer.engines.mlip.engine import provenance_of
-
         level, started = self.engine.executed(), time.perf_counter()
         ends = [s.to_ase_atoms() for s in (before, after)]
         calculator = calculators.load(**self.engine.calculator_arguments())

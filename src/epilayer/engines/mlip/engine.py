@@ -14,7 +14,7 @@ from monty.json import MSONable
 from epilayer.engines.dynamics.md import MlipSegmentMaker
 from epilayer.engines.mlip import calculators
 from epilayer.engines.mlip.band import BandMaker
-from epilayer.engines.provenance import provenance
+from epilayer.engines.provenance import provenance_of
 from epilayer.model.dynamics import SegmentLimit
 from epilayer.model.errors import StructureError
 from epilayer.model.level import (
@@ -24,7 +24,7 @@ from epilayer.model.level import (
     Level,
     LevelOfTheory,
 )
-from epilayer.model.records import Calculation, Provenance
+from epilayer.model.records import Calculation
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -231,9 +231,3 @@ def _write_trajectory(
     write(partial, frames, format="extxyz")
     partial.replace(path)
     return [path]
-
-
-def provenance_of(files: list[Path], level: LevelOfTheory) -> Provenance:
-    """Return where a result of this job comes from."""
-    models = {k: str(v) for k, v in level.numerics.items() if k in ("chgnet", "sevenn", "dftd3")}
-    return provenance(Path.cwd(), files, ("atomate2", "jobflow", "pymatgen", "ase"), models)

@@ -26,11 +26,14 @@ from atomate2.vasp.sets.base import VaspInputGenerator
 from jobflow import job
 from monty.json import MSONable
 
+from epilayer.engines.lobster.engine import LobsterMaker
 from epilayer.engines.processes import end_children
 from epilayer.engines.vasp import executed as vasp_executed
 from epilayer.engines.vasp import inputs as vasp_inputs
 from epilayer.engines.vasp import resume as vasp_resume
 from epilayer.engines.vasp import setup as vasp_setup
+from epilayer.engines.vasp.segments import VaspSegmentMaker
+from epilayer.model.dynamics import SegmentLimit
 from epilayer.model.errors import EngineError, InputError, SetupError, StructureError
 from epilayer.model.failure import FailedRunError, Failure, FailureClass
 from epilayer.outputs.run_failure import failure_of, telling_lines
@@ -41,10 +44,8 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from epilayer.engines.base import FrameStore
-    from epilayer.engines.lobster.engine import LobsterMaker
-    from epilayer.engines.vasp.segments import VaspSegmentMaker
     from epilayer.model.cathode import Cathode
-    from epilayer.model.dynamics import DynamicsSettings, SegmentLimit
+    from epilayer.model.dynamics import DynamicsSettings
     from epilayer.model.level import Convergence, EngineSpec, Level
     from epilayer.model.records import Calculation
     from epilayer.model.vasp import Task, VaspSettings
@@ -128,17 +129,18 @@ class VaspEngine(MSONable):  # type: ignore[misc]  # monty is untyped
         self, label: str, settings: DynamicsSettings, frames: FrameStore, limit: SegmentLimit | None = None
     ) -> VaspSegmentMaker:
         """Run the next segment of a trajectory."""
-        from epilayer.engines.vasp.segments import VaspSegmentMaker
-        from epilayer.model.dynamics import SegmentLimit
-
         return VaspSegmentMaker(
             name=label, engine=self, settings=settings, frames=frames, limit=limit or SegmentLimit()
         )
 
+    def dynamics(self, label: str, settings: DynamicsSettings) -> VaspMaker:
+        """Run VASP once over so many steps: what a segment is made of."""
+        return VaspMaker(
+            name=label, engine=self, task="md", convergence=self.level.convergence, dynamics=settings
+        )
+
     def bonding(self, label: str) -> LobsterMaker:
         """Integrate named bonds with LOBSTER, over a single point of its own."""
-        from epilayer.engines.lobster.engine import LobsterMaker
-
         static = VaspMaker(name=label, engine=self, task="bonding", convergence=self.level.convergence)
         return LobsterMaker(name=label, static=static)
 

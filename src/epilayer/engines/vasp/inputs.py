@@ -221,18 +221,6 @@ def parallel_updates() -> dict[str, Any]:
     return updates
 
 
-def suggest_parallel(nodes: int, cores_per_node: int, k_points: int) -> dict[str, int]:
-    """Return KPAR and NCORE for a machine: k-points over nodes, bands over groups of cores near the root.
-
-    >>> suggest_parallel(2, 64, 4)
-    {'KPAR': 2, 'NCORE': 8}
-    """
-    kpar = max(d for d in range(1, nodes + 1) if nodes % d == 0 and k_points % d == 0)
-    root = cores_per_node**0.5
-    ncore = max(d for d in range(1, cores_per_node + 1) if cores_per_node % d == 0 and d <= root)
-    return {"KPAR": kpar, "NCORE": ncore}
-
-
 def _task_tags(
     task: Task,
     convergence: Convergence,

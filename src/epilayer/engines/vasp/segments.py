@@ -27,7 +27,6 @@ from epilayer.engines.processes import ask_to_stop
 from epilayer.engines.provenance import provenance
 from epilayer.engines.vasp import executed as vasp_executed
 from epilayer.engines.vasp import md as vasp_md
-from epilayer.engines.vasp.engine import VaspMaker
 from epilayer.model.base import fingerprint
 from epilayer.model.dynamics import Ensemble, SegmentEnd, Thermostat
 from epilayer.model.errors import EngineError, InputError
@@ -48,7 +47,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from epilayer.engines.base import FrameLog
-    from epilayer.engines.vasp.engine import VaspEngine
+    from epilayer.engines.vasp.engine import VaspEngine, VaspMaker
     from epilayer.model.dynamics import FileReference, Segment
     from epilayer.model.imported import ImportedCalculation
     from epilayer.outputs.vasp.vasprun import VasprunStep
@@ -86,11 +85,8 @@ class VaspSegmentMaker(segments.BaseSegmentMaker):
 
     def vasp(self, steps: int, seed: int) -> VaspMaker:
         """Return the maker of one run of VASP that computes so many configurations, its first included."""
-        dynamics = self.settings.model_copy(update={"steps": steps, "seed": seed})
-        convergence = self.engine.level.convergence
-        return VaspMaker(
-            name=self.name, engine=self.engine, task="md", convergence=convergence, dynamics=dynamics
-        )
+        settings = self.settings.model_copy(update={"steps": steps, "seed": seed})
+        return self.engine.dynamics(self.name, settings)
 
     def write(self, start: Structure, directory: Path) -> bool:
         """Write the inputs of the first segment; return whether a POTCAR was written (else POTCAR.spec)."""

@@ -152,6 +152,27 @@ def bond_indices(
     unpaired = multiplicity - 1 if unpaired_electrons is None else unpaired_electrons
     solved = _solve(structure, charge, unpaired, method, temperature_k, max_iterations)
     fock_ev, residual_ev = _rebuilt_fock(solved)
+    filled = solved.energies_ev[solved.occupations > 1.0]
+    empty = solved.energies_ev[solved.occupations <= 1.0]
+    return ElectronicStructure(
+        measure=_MEASURE[method],
+        program=f"tblite {_version()}, {method}",
+        basis=f"{method} minimal valence basis, {len(solved.energies_ev)} orbitals",
+        charge_e=charge,
+        unpaired_electrons=unpaired,
+        electronic_temperature_k=temperature_k,
+        energy_ev=solved.total_ev,
+        fock_residual_ev=residual_ev,
+        gap_ev=float(empty.min() - filled.max()) if len(filled) and len(empty) else 0.0,
+        fractional_electrons=float(np.minimum(solved.occupations, 2.0 - solved.occupations).sum()),
+        bonds=_indices(structure, pairs, solved, fock_ev),
+    )
+
+
+def _indices(
+    structure: Structure | Molecule, pairs: Sequence[tuple[int, int]], solved: _Solved, fock_ev: Floats
+) -> tuple[BondIndex, ...]:
+    """Return the index of every pair from the density and the Hamiltonian, as they are and orthogonalised."""
     eigenvalues, vectors = np.linalg.eigh(solved.overlap)
     if eigenvalues[0] < _SMALLEST_OVERLAP:
         raise EngineError(
@@ -174,21 +195,7 @@ def bond_indices(
                 bond_order=float((density[block] ** 2).sum()),
             )
         )
-    filled = solved.energies_ev[solved.occupations > 1.0]
-    empty = solved.energies_ev[solved.occupations <= 1.0]
-    return ElectronicStructure(
-        measure=_MEASURE[method],
-        program=f"tblite {_version()}, {method}",
-        basis=f"{method} minimal valence basis, {len(solved.energies_ev)} orbitals",
-        charge_e=charge,
-        unpaired_electrons=unpaired,
-        electronic_temperature_k=temperature_k,
-        energy_ev=solved.total_ev,
-        fock_residual_ev=residual_ev,
-        gap_ev=float(empty.min() - filled.max()) if len(filled) and len(empty) else 0.0,
-        fractional_electrons=float(np.minimum(solved.occupations, 2.0 - solved.occupations).sum()),
-        bonds=tuple(found),
-    )
+    return tuple(found)
 
 
 def _checked(pair: tuple[int, int], n_atoms: int) -> tuple[int, int]:

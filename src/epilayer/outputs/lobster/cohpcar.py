@@ -67,11 +67,6 @@ class BondCurve:
         """COHP summed over the spins, shape (energies,)."""
         return np.asarray(self.per_spin.sum(axis=0))
 
-    @property
-    def integrated_summed(self) -> Array:
-        """ICOHP summed over the spins, shape (energies,), eV."""
-        return np.asarray(self.integrated_per_spin.sum(axis=0))
-
 
 @dataclass(frozen=True)
 class CohpCurves:

@@ -1,0 +1,21 @@
+"""Names that nothing in the package calls, and why they stay (vulture reads this file as their use)."""
+
+# ruff: noqa: B018, F821  (a list of names, not a program)
+
+# Public Python interface: documented, for scripts, notebooks and workflow files.
+estimate_diffusion  # the interval of one species from an array of paths
+export, to_ase, to_mdanalysis  # a stored trajectory in other programs
+check_overlap  # a workflow file that places a molecule by hand
+append_source  # the next raw file of a stored trajectory
+
+# Read from outside Python.
+telling, tails, subtitle, tone, cautions  # by the templates of the dashboard
+undone  # a field of what a queue says of its reruns
+
+# Demanded by the libraries that call us.
+all_exist, ensure_index  # maggma's Store
+randomSeed, useRandomCoords  # RDKit's embedding parameters
+
+# What a value says beside what we use of it.
+adsorbate_atom, slab_atom, first_atom, missing_bonds, lattices_ang
+conserved_ev  # an integrator's; only a test can watch its conservation
