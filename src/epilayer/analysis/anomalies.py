@@ -28,6 +28,7 @@ from pymatgen.core.periodic_table import Element
 from epilayer.analysis import shapes
 from epilayer.analysis.anomaly_case import compared
 from epilayer.model.anomaly import Anomaly, AnomalyKind
+from epilayer.model.elements import ALKALI
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -70,7 +71,6 @@ TILTED_DEG: Final = 20.0
 REPELLED_ANG: Final = 0.5
 _NEW_REFERENCE: Final = "Relax the clean slab again from these slab atoms, and refer to the lower of the two."
 _AROUND_ANG: Final = 5.0
-_ALKALI: Final = frozenset({"Li", "Na", "K", "Rb", "Cs"})
 _ANION_ELECTRONEGATIVITY: Final = 2.5
 
 
@@ -368,7 +368,7 @@ def _slab_bonds_changed(case: Case) -> list[Anomaly]:
     n = case.n_slab
     symbols = case.symbols[:n]
     anion = np.array([float(Element(symbol).X) >= _ANION_ELECTRONEGATIVITY for symbol in symbols])
-    mobile = np.array([symbol in _ALKALI for symbol in symbols])
+    mobile = np.array([symbol in ALKALI for symbol in symbols])
     hydrogen = np.array([symbol == "H" for symbol in symbols])
     sums = case.radii[:n, None] + case.radii[None, :n]
     end = case.end[:n, :n]
@@ -404,7 +404,7 @@ def _slab_bonds_changed(case: Case) -> list[Anomaly]:
 
 def _slab_atoms_moved(case: Case) -> list[Anomaly]:
     symbols = np.array(case.symbols[: case.n_slab])
-    limit_ang = np.where(np.isin(symbols, list(_ALKALI)), ALKALI_MOVED_ANG, FRAMEWORK_MOVED_ANG)
+    limit_ang = np.where(np.isin(symbols, ALKALI), ALKALI_MOVED_ANG, FRAMEWORK_MOVED_ANG)
     left = np.flatnonzero((case.slab_moved > limit_ang) & (symbols != "H"))
     if not len(left):
         return []

@@ -6,9 +6,10 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from epilayer.analysis.audit_texts import finding
-from epilayer.analysis.formulas import METALS, OPEN_SHELL, hill, parse_formula
+from epilayer.analysis.formulas import hill, parse_formula
 from epilayer.model.audit import AuditCode as Code
 from epilayer.model.audit import AuditSeverity
+from epilayer.model.elements import ALKALI, METALS, OPEN_SHELL
 from epilayer.model.vasp import SystemKind
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def _declared(level: Level) -> dict[str, object]:
 def _surface(facts: MethodsFacts) -> Iterator[AuditFinding]:
     slab = facts.adsorption or SystemKind.SLAB in facts.systems
     cathode = parse_formula(facts.cathode) if facts.cathode else None
-    alkali = [e for e in ("Na", "Li", "K") if cathode and e in cathode.atoms]
+    alkali = [e for e in ALKALI if cathode and e in cathode.atoms]
     if slab and facts.dipole_correction is not True:
         what = "no dipole correction is stated for adsorption on one side of a slab"
         yield finding(Code.MISSING_DIPOLE, what, severity=AuditSeverity.WARNING)

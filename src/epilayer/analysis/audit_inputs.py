@@ -13,9 +13,9 @@ from epilayer.analysis.audit import (
     needed_diffusivity_cm2_per_s,
 )
 from epilayer.analysis.audit_texts import TEXTS, finding
-from epilayer.analysis.formulas import METALS, OPEN_SHELL
 from epilayer.model.audit import AuditCode as Code
 from epilayer.model.audit import AuditSeverity
+from epilayer.model.elements import ALKALI, METALS, OPEN_SHELL
 from epilayer.model.vasp import SystemKind
 
 if TYPE_CHECKING:
@@ -159,11 +159,11 @@ def _dynamics(facts: InputFacts) -> Iterator[AuditFinding]:
         what = "no thermostat acts (MDALGO and SMASS, or the strength of the one named, are not stated)"
         yield finding(Code.THERMOSTAT_NOT_STATED, what, facts.where)
     if facts.system is SystemKind.PORE:
-        held = sorted(METALS & set(facts.frozen) - {"Na", "Li", "K"})
+        held = sorted(METALS & set(facts.frozen) - {*ALKALI})
         if held:
             what = f"every {', '.join(facts.frozen)} is held in a dynamics run of a framework"
             yield finding(Code.FROZEN_FRAMEWORK, what, facts.where)
-        ions = {e: facts.atoms[e] for e in ("Na", "Li", "K") if e in facts.atoms}
+        ions = {e: facts.atoms[e] for e in ALKALI if e in facts.atoms}
         if ions and steps and step_fs:
             element, number = max(ions.items(), key=lambda one: one[1])
             needed = needed_diffusivity_cm2_per_s(number, steps * step_fs / 1000)

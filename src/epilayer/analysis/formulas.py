@@ -12,13 +12,6 @@ _SYMBOLS = frozenset(chemical_symbols[1:])
 _PART = re.compile(r"(?P<element>[A-Z][a-z]?)|(?P<open>\()|(?P<close>\))|(?P<bond>[-=])")
 _COUNT = re.compile(r"\d{1,4}(?:\.\d{1,3})?")
 _POLYMER_REPEATS = 3
-ALKALI = frozenset({"Li", "Na", "K"})
-METALS = ALKALI.union(
-    "Rb Cs Be Mg Ca Sr Ba Al Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Y Zr Nb Mo Ru Rh Pd Ag Cd In Sn La".split(),  # noqa: SIM905
-    ("Ce", "Hf", "Ta", "W"),
-)
-OPEN_SHELL = ("V", "Cr", "Mn", "Fe", "Co", "Ni", "Cu", "Mo")
-"""Elements whose d electrons a semilocal functional delocalises too much in oxides and fluorides."""
 
 
 @dataclass(frozen=True)

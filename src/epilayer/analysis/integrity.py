@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from epilayer.model.elements import ALKALI
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-_ALKALI = (3, 11, 19, 37, 55)
 _BONDED = 1.15
 _BROKEN = 1.5
 """Of the sum of covalent radii, as in Open Catalyst 2020 (doi 10.1021/acscatal.0c04525)."""
@@ -62,7 +63,7 @@ class BondWatch:
 
         self._atoms = Atoms(list(symbols), positions=start_ang, cell=cell_ang, pbc=True)
         radii = np.array(covalent_radii[self._atoms.numbers])
-        metal = np.isin(self._atoms.numbers, _ALKALI) | (self._atoms.numbers > 18)  # noqa: PLR2004  (argon)
+        metal = np.isin(self._atoms.get_chemical_symbols(), ALKALI) | (self._atoms.numbers > 18)  # noqa: PLR2004  (argon)
         radii[metal] = 0.0
         self._radii = radii
         self._bonds = set(self._pairs(_BONDED))

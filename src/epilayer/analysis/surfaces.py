@@ -23,6 +23,7 @@ from epilayer.analysis.adsorption import leg_of, leg_refusals
 from epilayer.analysis.anomalies import FORMED_SCALE, FRAMEWORK_MOVED_ANG, SLAB_BROKEN_SCALE
 from epilayer.analysis.comparability import bulk_refusals
 from epilayer.model.base import Frozen
+from epilayer.model.elements import ALKALI
 from epilayer.model.records import Calculation, Leg, Refusal, RefusalCode, Status
 from epilayer.model.surface import J_PER_M2_PER_EV_PER_ANG2, SurfaceEnergy, SurfaceThickness
 from epilayer.model.units import Ang
@@ -40,7 +41,6 @@ _FACE_DEPTH_ANG: Final = 1.0
 """A face is held where all atoms this near to the outermost one are."""
 _WHOLE: Final = 1e-6
 _ZERO_J_PER_M2: Final = 1e-6
-_ALKALI: Final = frozenset({"Li", "Na", "K", "Rb", "Cs"})
 
 
 class SurfaceSystem(Frozen):
@@ -233,7 +233,7 @@ def _rebuilt(slab: ComputedSlab) -> list[Refusal]:
     if [site.specie.symbol for site in end] != symbols:
         message = "the relaxed slab does not hold the atoms of the one that started"
         raise ValueError(message)
-    frame = np.array([symbol not in _ALKALI for symbol in symbols])
+    frame = np.array([symbol not in ALKALI for symbol in symbols])
     radii = np.array([covalent_radii[atomic_numbers[symbol]] for symbol in symbols])
     sums = radii[:, None] + radii[None, :]
     before, after = shapes.distances_ang(start), shapes.distances_ang(end)

@@ -19,6 +19,7 @@ from epilayer.cli.common import (
     print_json,
     study,
 )
+from epilayer.model.elements import ALKALI
 from epilayer.model.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ app = typer.Typer(
     help="Analyse what anybody computed: transport in a trajectory, bonds of a LOBSTER run, hydrogens.",
 )
 
-_ALKALI = ("Li", "Na", "K", "Rb", "Cs")
 _PS_PER_FS = 1e-3
 
 
@@ -179,7 +179,7 @@ def _carriers(
 
     from epilayer.analysis.displacements import find_molecules
 
-    charges = {s: 1.0 for s in species if s in _ALKALI}
+    charges = {s: 1.0 for s in species if s in ALKALI}
     if not molecules:
         return {}, charges
     fractional = first if header.coordinates == "fractional" else first @ np.linalg.inv(cell_ang)

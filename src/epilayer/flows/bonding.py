@@ -14,29 +14,26 @@ from jobflow import Flow, Job, Maker, Response, job
 from pydantic import Field
 from pymatgen.core import Molecule, Structure
 
-from epilayer import __version__
 from epilayer.analysis.abstraction import transfer_path
-from epilayer.analysis.adsorption import adsorption_energy_ev
-from epilayer.analysis.anomalies import closest_contact, find_anomalies
-from epilayer.analysis.bonding import (
-    abstraction,
-    bond_changes,
-    nearest_transfer,
-    orientation_curve,
-    statement,
-    strengths,
-    transferred,
+from epilayer.analysis.bond_study import (
+    IN_PORE,
+    HydrogenTransfer,
+    References,
+    ScannedOrientation,
+    judge_scan,
+    most_stable_whole,
+    title,
 )
+from epilayer.analysis.bonding import nearest_transfer, transferred
 from epilayer.engines.base import BondingEngine, PathEngine
 from epilayer.engines.xtb.bond_indices import XtbBonds
 from epilayer.flows.adsorption import facet_slab
 from epilayer.flows.base import mark
 from epilayer.model.base import Frozen
-from epilayer.model.bonding import BarrierMethod, BondStudy, OrientedBonds
+from epilayer.model.bonding import BarrierMethod, BondStudy
 from epilayer.model.cohp import Bond
 from epilayer.model.errors import InputError
 from epilayer.model.path import FEWEST_IMAGES, ReactionPath
-from epilayer.model.records import Status
 from epilayer.model.units import Deg
 from epilayer.structures import crystals, molecules, pores
 from epilayer.structures import orientations as orientation_builder
@@ -236,15 +233,6 @@ def _shifted(bonds: Sequence[Bond], n_slab: int) -> list[Bond]:
     return [Bond(name=b.name, atoms=(b.atoms[0] + n_slab, b.atoms[1] + n_slab)) for b in bonds]
 
 
-def _title(labels: Mapping[str, str]) -> str:
-    if labels["state"] == IN_PORE:
-        return f"{labels['molecule']} {IN_PORE} of {labels['cathode']}"
-    return f"{labels['molecule']} on {labels['cathode']}, {labels['state']} ({labels['facet']})"
-
-
-IN_PORE = "in a pore"
-
-
 @job  # type: ignore[untyped-decorator]
 def scan_orientations(
     engine: Engine,
@@ -263,47 +251,30 @@ def scan_orientations(
         slab.structure, whole, turns_deg=scan.turns_deg, tilts_deg=scan.tilts_deg
     )
     n_slab = len(slab.structure)
-    title = _title(labels)
+    name = title(labels)
     jobs: list[Job] = []
     relaxed, measured = [], []
     for one in placed:
-        made = engine.relax(f"relax {title}, {one.label}").make(one.structure)
-        bonding = meter.bonding(f"bonds of {title}, {one.label}").make(
+        made = engine.relax(f"relax {name}, {one.label}").make(one.structure)
+        bonding = meter.bonding(f"bonds of {name}, {one.label}").make(
             made.output.structure, _shifted(bonds, n_slab)
         )
         jobs += [made, bonding]
         relaxed.append(made.output)
         measured.append(bonding.output)
-    taken = take_hydrogen(engine, title, bonds, slab, molecule, relaxed)
-    jobs.append(mark(taken, f"hydrogen abstraction, {title}"))
+    taken = take_hydrogen(engine, name, bonds, slab, molecule, relaxed)
+    jobs.append(mark(taken, f"hydrogen abstraction, {name}"))
     path, (method, images) = None, walk
     if method is not None:
-        walked = walk_path(engine, title, method, images, bonds, slab, molecule, relaxed, taken.output)
-        jobs.append(mark(walked, f"path of the hydrogen, {title}"))
+        walked = walk_path(engine, name, method, images, bonds, slab, molecule, relaxed, taken.output)
+        jobs.append(mark(walked, f"path of the hydrogen, {name}"))
         path = walked.output
     judged = judge_bonds(
         scan, labels, bonds, slab, molecule, free, placed, relaxed, measured, taken.output, path, method
     )
-    mark(judged, f"judge bonds, {title}", "bond_strength")
-    flow = Flow([*jobs, judged], output=judged.output, name=title)
+    mark(judged, f"judge bonds, {name}", "bond_strength")
+    flow = Flow([*jobs, judged], output=judged.output, name=name)
     return Response(replace=flow)
-
-
-def _best_whole(
-    bonds: Sequence[Bond], slab: Calculation, molecule: Calculation, relaxed: Sequence[Calculation]
-) -> int | None:
-    """Return the most stable converged orientation whose molecule is still whole."""
-    n_slab = len(slab.structure)
-
-    def is_whole(one: Calculation) -> bool:
-        longest_ratio = max(
-            one.structure.get_distance(n_slab + i, n_slab + j) / molecule.structure.get_distance(i, j)
-            for i, j in (bond.atoms for bond in bonds)
-        )
-        return longest_ratio < 1.2  # noqa: PLR2004  (a bond a fifth longer is no longer that bond)
-
-    sound = [k for k, one in enumerate(relaxed) if one.ionic_converged and is_whole(one)]
-    return min(sound, key=lambda k: relaxed[k].energy_ev, default=None)
 
 
 @job  # type: ignore[untyped-decorator]
@@ -316,7 +287,7 @@ def take_hydrogen(
     relaxed: list[Calculation],
 ) -> Response[Any] | None:
     """Put the nearest hydrogen of a carbon onto the surface's oxygen and relax; replaced by that job."""
-    best = _best_whole(bonds, slab, molecule, relaxed)
+    best = most_stable_whole(bonds, slab, molecule, relaxed)
     if best is None:
         return None
     way = nearest_transfer(relaxed[best].structure, len(slab.structure), [b.atoms for b in bonds])
@@ -340,7 +311,7 @@ def walk_path(
     after: Calculation | None,
 ) -> Response[Any] | None:
     """Walk from the adsorbed molecule to the transferred hydrogen; replaced by the jobs that do."""
-    best = _best_whole(bonds, slab, molecule, relaxed)
+    best = most_stable_whole(bonds, slab, molecule, relaxed)
     if best is None or after is None or not after.ionic_converged:
         return None
     start = relaxed[best].structure
@@ -372,87 +343,18 @@ def judge_bonds(
     path: list[Calculation] | ReactionPath | None = None,
     asked: BarrierMethod | None = None,
 ) -> BondStudy:
-    """Compare every bond with itself, orientation by orientation, and judge the abstraction."""
-    reference = strengths(free)
-    pairs = [b.atoms for b in bonds]
-    n_slab = len(slab.structure)
-    found = []
-    for one, calculation, bond_result in zip(placed, relaxed, measured, strict=True):
-        seen = strengths(bond_result)
-        # What a surface can do to a molecule; a framework has none.
-        anomalies = (
-            find_anomalies(
-                one.structure, calculation.structure, clean_slab=slab.structure, molecule=molecule.structure
-            )
-            if labels["state"] != IN_PORE
-            else []
-        )
-        refusal = reference.refusal or seen.refusal
-        if seen.measure is not reference.measure:
-            refusal = "Free and adsorbed molecule were measured in different ways."
-        elif not calculation.ionic_converged:
-            refusal = "The relaxation did not converge. Rerun it with more steps (--set max_steps=800)."
-        contact, contact_ang = closest_contact(calculation.structure, n_slab)
-        found.append(
-            OrientedBonds(
-                label=one.label,
-                turn_deg=one.turn_deg,
-                tilt_deg=one.tilt_deg,
-                site=one.site,
-                converged=calculation.ionic_converged,
-                adsorption_energy_ev=adsorption_energy_ev(calculation, slab, molecule),
-                closest_contact=contact,
-                closest_contact_ang=contact_ang,
-                anomalies=tuple(anomalies),
-                bonds=bond_changes(pairs, molecule.structure, reference, calculation.structure, seen, n_slab),
-                refusal=refusal,
-                structure=calculation.structure,
-                provenance=calculation.provenance,
-            )
-        )
-    best = _best_whole(bonds, slab, molecule, relaxed)
-    way = None if best is None else nearest_transfer(relaxed[best].structure, n_slab, pairs)
-    taken = abstraction(found, None if best is None else relaxed[best], after, way, path, asked)
-    curve = orientation_curve(found)
-    changes = [change for _, _, change in curve]
-    # The slab's mesh and basis: they hold the molecule's elements too.
-    seen = next((s for s in map(strengths, measured) if s.program), reference)
-    stand_in = slab.level.stand_in or reference.stand_in
-    said = statement(_title(labels), curve, taken, measure=reference.measure, level=slab.level.name)
-    refusal = None
-    if not curve:
-        refusal = reference.refusal or next(
-            (o.refusal for o in found if o.refusal), "No bond could be measured."
-        )
-    spilled = [s for s in (strengths(m).spilling_percent for m in [free, *measured]) if s is not None]
-    return BondStudy(
-        cathode=labels["cathode"],
-        state=labels["state"],
-        facet=labels["facet"],
-        termination=labels["termination"],
-        molecule=labels["molecule"],
-        level=slab.level,
-        measure=reference.measure,
-        program=reference.program,
-        basis=seen.basis,
-        k_points=seen.k_points,
-        status=Status.CERTIFIED if curve else Status.REFUSED,
-        refusal=refusal,
-        orientations=tuple(found),
-        weakest_bond=min(curve, key=lambda item: item[2])[1] if curve else None,
-        strongest_weakening_ratio=min(changes, default=None),
-        orientation_spread_ratio=max(changes) - min(changes) if len(changes) > 1 else None,
-        spilling_percent=max(spilled, default=None),
-        abstraction=taken,
-        statement=f"{said} (A stand-in took part: no result.)" if stand_in else said,
-        stand_in=stand_in,
-        code_version=__version__,
-        parameters={
-            "turns_deg": str(scan.turns_deg),
-            "tilts_deg": str(scan.tilts_deg),
-            # A band's record and a scan's stand beside each other, and beside one without a barrier.
-            **({"barrier": taken.barrier_method.value} if taken.barrier_method else {}),
-        },
+    """Return the record of a scan; ``path`` and ``asked`` of the barrier, where one was asked for."""
+    scanned = [
+        ScannedOrientation(one.label, one.turn_deg, one.tilt_deg, one.site, one.structure, *computed)
+        for one, *computed in zip(placed, relaxed, measured, strict=True)
+    ]
+    return judge_scan(
+        labels,
+        bonds,
+        References(slab, molecule, free),
+        scanned,
+        HydrogenTransfer(after, path, asked),
+        {"turns_deg": str(scan.turns_deg), "tilts_deg": str(scan.tilts_deg)},
     )
 
 

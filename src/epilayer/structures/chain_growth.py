@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from epilayer.model.elements import ALKALI
 from epilayer.model.errors import StructureError
 from epilayer.structures.molecules import bonds, build
 from epilayer.structures.sites import ACCEPTORS, contact_target_ang
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     Population = NDArray[np.float32]  # (members, atoms, 3), A; single precision, as many are kept
 
 #: Cations that bind their neighbours loosely enough to be a guest.
-CATIONS: Final = frozenset({"Li", "Na", "K", "Rb", "Cs"})
 #: What a loaded pore must keep between atoms that are not bonded, A.
 MIN_HEAVY_ANG: Final = 2.5
 MIN_HYDROGEN_ANG: Final = 1.7
@@ -63,7 +63,7 @@ def contact_limit_ang(first: str, second: str, scale_factor: float = 1.0) -> flo
     (2.32, 2.35)
     """
     target_ang = contact_target_ang(first, second)
-    if {first, second} & CATIONS and {first, second} & ACCEPTORS:
+    if {first, second}.intersection(ALKALI) and {first, second} & ACCEPTORS:
         return target_ang
     bar_ang = MIN_HYDROGEN_ANG if "H" in {first, second} else MIN_HEAVY_ANG
     return max(scale_factor * target_ang, bar_ang - _INSIDE_ANG)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from scipy.optimize import minimize
 
-from epilayer.structures.chain_growth import BONDED_REACH, CATIONS, MIN_HEAVY_ANG, MIN_HYDROGEN_ANG
+from epilayer.model.elements import ALKALI
+from epilayer.structures.chain_growth import BONDED_REACH, MIN_HEAVY_ANG, MIN_HYDROGEN_ANG
 from epilayer.structures.molecules import force_field
 from epilayer.structures.sites import ACCEPTORS, contact_target_ang
 from epilayer.structures.void import widths_ang
@@ -100,7 +101,7 @@ class _Energy:
         every = [*symbols, *(site.specie.symbol for site in host)]
         kinds = sorted(set(every))
         kind = np.array([kinds.index(symbol) for symbol in every])
-        mobile = set(symbols) & CATIONS
+        mobile = set(symbols).intersection(ALKALI)
         radius = np.array([[_radius_ang(a, b, mobile) for b in kinds] for a in kinds])
         well = np.array([[_is_well(a, b, mobile) for b in kinds] for a in kinds])
         spring = np.array([[_spring_ang(a, b, mobile) for b in kinds] for a in kinds])

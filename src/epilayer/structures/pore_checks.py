@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from epilayer.model.base import Frozen
+from epilayer.model.elements import ALKALI
 from epilayer.model.units import Ang
-from epilayer.structures.chain_growth import BONDED_REACH, CATIONS, MIN_HEAVY_ANG, MIN_HYDROGEN_ANG
+from epilayer.structures.chain_growth import BONDED_REACH, MIN_HEAVY_ANG, MIN_HYDROGEN_ANG
 from epilayer.structures.molecules import BOND_SCALE, covalent_radii_ang
 from epilayer.structures.sites import ACCEPTORS
 
@@ -155,7 +156,7 @@ def _measure(structure: Structure, host_atoms: int, guests: Sequence[Guest]) -> 
             length_ang = float(np.linalg.norm(guest.coords[i] - guest.coords[j]))
             bonds[start + i, start + j] = length_ang
         start = stop
-    mobile = np.isin(symbols, sorted(CATIONS)) & (owner > 0)
+    mobile = np.isin(symbols, sorted(ALKALI)) & (owner > 0)
     donor = np.isin(symbols, sorted(ACCEPTORS))
     contact &= ~(mobile[host_atoms:, None] & donor) & ~(donor[host_atoms:, None] & mobile)
     np.fill_diagonal(contact[:, host_atoms:], val=False)
@@ -172,7 +173,7 @@ def _bond_checks(m: _Measured) -> tuple[Check, Check]:
     worst_ang, i, j = max(changes, default=(0.0, 0, 0))
     change = f"{_label(m, i)}-{_label(m, j)} by {worst_ang:.3f} A" if changes else "no bonds"
     near = m.distances < BOND_SCALE * (m.radii[start:, None] + m.radii)
-    mobile = np.isin(m.symbols, sorted(CATIONS)) & (m.owner > 0)
+    mobile = np.isin(m.symbols, sorted(ALKALI)) & (m.owner > 0)
     near &= ~mobile[start:, None] & ~mobile
     np.fill_diagonal(near[:, start:], val=False)
     for a, b in m.bonds:
@@ -231,7 +232,7 @@ def _contact_checks(m: _Measured) -> list[Check]:
 def _donors(m: _Measured) -> dict[int, tuple[Donor, ...]]:
     holders = np.flatnonzero(np.isin(m.symbols, sorted(HOLDERS)))
     found: dict[int, tuple[Donor, ...]] = {}
-    for atom in np.flatnonzero(np.isin(m.symbols, sorted(CATIONS)) & (m.owner > 0)).tolist():
+    for atom in np.flatnonzero(np.isin(m.symbols, sorted(ALKALI)) & (m.owner > 0)).tolist():
         distances = m.distances[atom - m.first_guest, holders]
         ranked = np.argsort(distances, kind="stable")
         reach_ang = CATION_REACH_ANG[str(m.symbols[atom])]

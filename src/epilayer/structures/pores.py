@@ -12,10 +12,11 @@ from pydantic import Field
 from pymatgen.core.structure import Structure
 
 from epilayer.model.base import Frozen
+from epilayer.model.elements import ALKALI
 from epilayer.model.errors import InputError, StructureError, UnknownNameError
 from epilayer.model.ligand import Ligand
 from epilayer.model.units import Ang, EvPerAng, Fraction
-from epilayer.structures.chain_growth import CATIONS, Guest, contact_limit_ang, grow, refuse_narrow
+from epilayer.structures.chain_growth import Guest, contact_limit_ang, grow, refuse_narrow
 from epilayer.structures.molecules import chain
 from epilayer.structures.packing import relax
 from epilayer.structures.pore_checks import Check, Contact, Donor, closest_contacts, donors_near, judge
@@ -51,7 +52,7 @@ _VOLUMES_ANG3: Final = {
     "P": 24.43,
 }
 _BOND_ANG3: Final = 5.92
-_SALT = re.compile(r"(?P<cation>Li|Na|K|Rb|Cs)(?P<anion>[A-Za-z0-9_.-]+?)(?::(?P<count>[^:]*))?")
+_SALT = re.compile(rf"(?P<cation>{'|'.join(ALKALI)})(?P<anion>[A-Za-z0-9_.-]+?)(?::(?P<count>[^:]*))?")
 _CHAIN = re.compile(r"(?P<repeat>[A-Za-z]+?)(?P<units>\d+)(?::(?P<count>[^:]*))?")
 
 
@@ -361,7 +362,7 @@ class _Search:
         placed: dict[int, Floats] = {}
         salt, chains = self._order()
         for index in salt:
-            if self.listed[index].symbols[0] in CATIONS:
+            if self.listed[index].symbols[0] in ALKALI:
                 found, reached = self._cation(index, placed, field, rng, scale_factor), 0
             else:
                 grown = grow([self.listed[index]], field, rng, scale_factor=scale_factor)
@@ -383,7 +384,7 @@ class _Search:
 
     def _order(self) -> tuple[list[int], list[int]]:
         """Return anions, each followed by its cations, and everything else, largest first."""
-        cations = [i for i, g in enumerate(self.listed) if g.symbols[0] in CATIONS]
+        cations = [i for i, g in enumerate(self.listed) if g.symbols[0] in ALKALI]
         anions = [i for i, g in enumerate(self.listed) if g.ligand.charge < 0]
         others = [i for i in range(len(self.listed)) if i not in cations and i not in anions]
         others.sort(key=lambda i: (-len(self.listed[i].symbols), i))

@@ -30,7 +30,7 @@ from epilayer.outputs import (
     import_many,
     read_vasprun,
 )
-from epilayer.outputs.vasp.moments import vanadium_states
+from epilayer.outputs.vasp.moments import oxidation_states
 
 DATA = Path(os.environ.get("EPILAYER_REAL_DATA", Path(__file__).parents[4] / "shared" / "data"))
 real_data = [
@@ -285,8 +285,10 @@ def test_potcar_content_and_vaspout_never_reach_a_record(tmp_path: Path) -> None
     assert secret not in alone.model_dump_json()
 
 
-def test_vanadium_states_from_moments() -> None:
-    found = vanadium_states(("V", "O", "V", "V", "V", "V"), (0.02, 0.01, -1.08, 1.9, 0.5, 3.0))
+def test_oxidation_states_from_moments() -> None:
+    (titanium,) = oxidation_states(("Ti", "Fe"), (0.97, 4.1))
+    assert (titanium.element, titanium.state) == ("Ti", 3)
+    found = oxidation_states(("V", "O", "V", "V", "V", "V"), (0.02, 0.01, -1.08, 1.9, 0.5, 3.0))
     assert [one.state for one in found] == [5, 4, 3, None, 2]
     assert [one.site for one in found] == [0, 2, 3, 4, 5]
     assert "between two states" in found[3].statement

@@ -182,7 +182,7 @@ def _record(seen: Evidence) -> ImportedCalculation:
             "corrections": fixes,
             "magnetic_moments": moments,
             "total_magnetization_mu_b": seen.outcar.total_magnetization_mu_b if seen.outcar else None,
-            "oxidation_states": mm.vanadium_states(seen.species, moments or ()),
+            "oxidation_states": mm.oxidation_states(seen.species, moments or ()),
             "electronic_converged": seen.electronic,
             "ionic_converged": seen.ionic,
             "ionic_steps": seen.steps,

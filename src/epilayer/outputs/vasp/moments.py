@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from epilayer.outputs.vasp.outcar import Outcar
 
 _TOLERANCE_MU_B = 0.35
+_HIGHEST_STATE = {"Ti": 4, "V": 5}
+"""Oxidation state without d electrons, of elements whose oxides hold at most three: these stand parallel."""
 _D_ELECTRONS = (0, 1, 2, 3)
 
 
@@ -37,17 +39,18 @@ def moments(out: Outcar | None, atoms: int) -> tuple[tuple[float, ...] | None, s
     return tuple(float(np.linalg.norm(parts)) for parts in zip(*columns, strict=True)), ""
 
 
-def vanadium_states(
+def oxidation_states(
     species: tuple[str, ...], moments_mu_b: tuple[float, ...]
 ) -> tuple[OxidationEstimate, ...]:
-    """Estimate the oxidation state of each vanadium from its moment.
+    """Estimate oxidation states of early transition metals (Ti, V) from their moments.
 
-    A V ion in an oxide is high-spin: V5+ d0, V4+ d1, V3+ d2, V2+ d3 hold about 0, 1, 2 and 3 mu_B in the PAW
-    sphere. A moment further than 0.35 mu_B from a whole number names no state.
+    Up to three d electrons of an ion in an oxide stand parallel in any ligand field: d0, d1, d2, d3 (V5+,
+    V4+, V3+, V2+) hold about 0, 1, 2 and 3 mu_B in the PAW sphere. A moment further than 0.35 mu_B from a
+    whole number names no state.
     """
     out = []
     for site, (element, moment) in enumerate(zip(species, moments_mu_b, strict=False)):
-        if element != "V":
+        if element not in _HIGHEST_STATE:
             continue
         electrons = min(_D_ELECTRONS, key=lambda count: abs(abs(moment) - count))
         clear = abs(abs(moment) - electrons) <= _TOLERANCE_MU_B
@@ -61,7 +64,7 @@ def vanadium_states(
                 site=site,
                 element=element,
                 moment_mu_b=moment,
-                state=5 - electrons if clear else None,
+                state=_HIGHEST_STATE[element] - electrons if clear else None,
                 statement=statement,
             )
         )
