@@ -10,6 +10,7 @@ append_source  # the next raw file of a stored trajectory
 
 # Read from outside Python.
 telling, tails, subtitle, tone, cautions  # by the templates of the dashboard
+to_dict  # by FireWorks, of an exception
 undone  # a field of what a queue says of its reruns
 
 # Demanded by the libraries that call us.

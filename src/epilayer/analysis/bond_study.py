@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from epilayer.analysis.bonding import Strengths
+    from epilayer.model.anomaly import Anomaly
     from epilayer.model.bonding import BarrierMethod, BondsRefused, ElectronicStructure
     from epilayer.model.cohp import Bond, Bonding
     from epilayer.model.path import ReactionPath
@@ -116,7 +117,7 @@ def judge_scan(
     found = [_oriented(one, labels, pairs, references, reference) for one in scan]
     best = most_stable_whole(bonds, slab, molecule, [one.relaxed for one in scan])
     adsorbed = None if best is None else scan[best].relaxed
-    way = adsorbed and nearest_transfer(adsorbed.structure, len(slab.structure), pairs)
+    way = None if adsorbed is None else nearest_transfer(adsorbed.structure, len(slab.structure), pairs)
     taken = abstraction(found, adsorbed, transfer.after, way, transfer.path, transfer.asked)
     curve = orientation_curve(found)
     changes = [change for _, _, change in curve]
@@ -170,7 +171,7 @@ def _oriented(
 ) -> OrientedBonds:
     slab, molecule, relaxed = references.slab, references.molecule, one.relaxed
     n_slab, seen = len(slab.structure), strengths(one.bonds)
-    anomalies = []
+    anomalies: Sequence[Anomaly] = ()
     if labels["state"] != IN_PORE:  # what a surface can do to a molecule; a framework has none
         anomalies = find_anomalies(
             one.start, relaxed.structure, clean_slab=slab.structure, molecule=molecule.structure

@@ -18,17 +18,16 @@ def growth_verdict(
     records: Sequence[AdsorptionEnergy],
     threshold_ev: float,
     *,
-    both_dispersions: bool = True,
     parameters: Mapping[str, Scalar] | None = None,
 ) -> GrowthVerdict:
     """Say on which facets the ligand holds, over all levels of theory that were computed.
 
     One facet alone decides no growth mode.
 
-    A facet binds if the whole interval over levels lies below ``threshold_ev``, does not bind if
-    all of it lies above, and is undecided otherwise or where any value was refused. Several
-    terminations of one facet are several values of it: their spread widens its interval, stands in the
-    verdict, and leaves it undecided where the ligand holds on one and not on another.
+    A facet binds if the whole interval over levels, with and without dispersion, lies below
+    ``threshold_ev``, does not bind if all of it lies above, and is undecided otherwise or where any value
+    was refused. Several terminations of one facet are several values of it: their spread widens its
+    interval, stands in the verdict, and leaves it undecided where the ligand holds on one and not on another.
 
     Parameters
     ----------
@@ -36,8 +35,6 @@ def growth_verdict(
         Adsorption energies of one ligand on one cathode; several facets and levels.
     threshold_ev
         Binding threshold, negative, in eV.
-    both_dispersions
-        Let the value without dispersion widen the interval too.
     parameters
         Settings of the search, kept in the record.
 
@@ -52,7 +49,7 @@ def growth_verdict(
         raise ValueError(message)
     cathode, ligand = records[0].cathode, records[0].ligand
     facets = tuple(
-        _binding(facet, [r for r in records if r.facet == facet], threshold_ev, both=both_dispersions)
+        _binding(facet, [r for r in records if r.facet == facet], threshold_ev)
         for facet in sorted({r.facet for r in records})
     )
     binding = tuple(f.facet for f in facets if f.binds)
@@ -77,9 +74,7 @@ def growth_verdict(
     )
 
 
-def _binding(
-    facet: str, records: Sequence[AdsorptionEnergy], threshold_ev: float, *, both: bool
-) -> FacetBinding:
+def _binding(facet: str, records: Sequence[AdsorptionEnergy], threshold_ev: float) -> FacetBinding:
     values: dict[str, float | None] = {}
     levels = [r.level.name for r in records]
     # Sorted, so that the names of several records at one level do not depend on the order they came in.
@@ -90,7 +85,7 @@ def _binding(
         while label in values:
             label = f"{name} ({len(values) + 1})"
         values[label] = record.adsorption_energy_ev
-        if both and record.without_dispersion_ev is not None:
+        if record.without_dispersion_ev is not None:
             values[f"{label} less dispersion"] = record.without_dispersion_ev
     known = [v for v in values.values() if v is not None]
     low, high = (min(known), max(known)) if known else (None, None)
@@ -102,11 +97,11 @@ def _binding(
         binds=_binds(list(values.values()), threshold_ev),
         terminations={
             termination: _binds(
-                _values_ev([r for r in records if r.termination == termination], both), threshold_ev
+                _values_ev([r for r in records if r.termination == termination]), threshold_ev
             )
             for termination in sorted({r.termination for r in records})
         },
-        termination_spread_ev=_termination_spread_ev(records, both),
+        termination_spread_ev=_termination_spread_ev(records),
     )
 
 
@@ -118,19 +113,18 @@ def _binds(values_ev: Sequence[float | None], threshold_ev: float) -> bool | Non
     return True if max(known) < threshold_ev else False if min(known) > threshold_ev else None
 
 
-def _values_ev(records: Sequence[AdsorptionEnergy], both: bool) -> list[float | None]:
-    less = [r.without_dispersion_ev for r in records if both and r.without_dispersion_ev is not None]
+def _values_ev(records: Sequence[AdsorptionEnergy]) -> list[float | None]:
+    less = [r.without_dispersion_ev for r in records if r.without_dispersion_ev is not None]
     return [*(r.adsorption_energy_ev for r in records), *less]
 
 
-def _termination_spread_ev(records: Sequence[AdsorptionEnergy], both: bool) -> float | None:
+def _termination_spread_ev(records: Sequence[AdsorptionEnergy]) -> float | None:
     """Return how far terminations lie apart at one level of theory, the largest over the levels."""
     spreads = []
     for level in {r.level.name for r in records}:
         here = [r for r in records if r.level.name == level and r.adsorption_energy_ev is not None]
         if len({r.termination for r in here}) > 1:
-            columns = [[r.adsorption_energy_ev for r in here]]
-            columns += [[r.without_dispersion_ev for r in here]] if both else []
+            columns = [[r.adsorption_energy_ev for r in here], [r.without_dispersion_ev for r in here]]
             spreads += [max(c) - min(c) for c in columns if None not in c]  # type: ignore[type-var, operator]
     return max(spreads, default=None)
 

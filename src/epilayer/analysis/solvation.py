@@ -216,9 +216,7 @@ def neighbours(
     return np.concatenate(parts)
 
 
-def residence_time(
-    bound: NDArray[np.bool_], time_step_ps: float, *, tolerance_ps: float = 0.0
-) -> ResidenceTime:
+def residence_time(bound: NDArray[np.bool_], time_step_ps: float) -> ResidenceTime:
     """Return how long neighbours stay.
 
     Parameters
@@ -227,18 +225,11 @@ def residence_time(
         (n_frames, ...) whether each pair is within the cutoff.
     time_step_ps
         Time between frames, ps.
-    tolerance_ps
-        Absences of at most this long do not count as departures (Impey, Madden and McDonald,
-        doi 10.1021/j150643a008, use 2 ps for water).
     """
     from scipy.stats import chi2
 
-    pairs = bound.reshape(len(bound), -1).T.copy()
-    gap = round(tolerance_ps / time_step_ps)
     time_bound, departures = 0.0, 0
-    for pair in pairs:
-        if gap:
-            _close_gaps(pair, gap)
+    for pair in bound.reshape(len(bound), -1).T:
         time_bound += float(pair[:-1].sum()) * time_step_ps
         departures += int((pair[:-1] & ~pair[1:]).sum())
     lower = upper = mean = None
@@ -248,19 +239,6 @@ def residence_time(
             mean = time_bound / departures
             upper = float(2.0 * time_bound / chi2.ppf(_CONFIDENCE_TAIL, 2 * departures))
     return ResidenceTime(mean, lower, upper, departures)
-
-
-def _close_gaps(pair: NDArray[np.bool_], longest: int) -> None:
-    edges = np.diff(pair.astype(np.int8))
-    leaves, returns = np.flatnonzero(edges < 0), np.flatnonzero(edges > 0)
-    if pair[0]:
-        for left, back in zip(leaves, returns, strict=False):
-            if back - left <= longest:
-                pair[left : back + 1] = True
-    else:
-        for left, back in zip(leaves, returns[1:], strict=False):
-            if back - left <= longest:
-                pair[left : back + 1] = True
 
 
 def _indices(centres: ArrayLike, partners: ArrayLike) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

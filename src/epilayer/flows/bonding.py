@@ -345,8 +345,8 @@ def judge_bonds(
 ) -> BondStudy:
     """Return the record of a scan; ``path`` and ``asked`` of the barrier, where one was asked for."""
     scanned = [
-        ScannedOrientation(one.label, one.turn_deg, one.tilt_deg, one.site, one.structure, *computed)
-        for one, *computed in zip(placed, relaxed, measured, strict=True)
+        ScannedOrientation(one.label, one.turn_deg, one.tilt_deg, one.site, one.structure, made, found)
+        for one, made, found in zip(placed, relaxed, measured, strict=True)
     ]
     return judge_scan(
         labels,

@@ -113,7 +113,6 @@ def generate(
     count: int,
     seed: int,
     max_tilt_deg: float = 40.0,
-    height_offset_ang: float = 0.0,
     min_rmsd_ang: float = 0.5,
 ) -> list[Pose]:
     """Place a molecule on the top face of a slab in up to ``count`` different ways.
@@ -138,8 +137,6 @@ def generate(
         The same seed gives the same poses.
     max_tilt_deg
         Largest tilt away from the site's open direction.
-    height_offset_ang
-        Lifts (or, if negative, lowers) every pose after it touched; A.
     min_rmsd_ang
         Poses nearer to each other than this are one, A.
 
@@ -163,7 +160,7 @@ def generate(
     automorphisms = comparison.automorphisms(molecule)
     candidates = _candidates(surface, molecule, _distinct(anchors, automorphisms), rng, max_tilt_deg)
     candidates = _clear_of_images(candidates, surface, molecule)
-    _let_down(candidates, surface, molecule, height_offset_ang)
+    _let_down(candidates, surface, molecule)
     candidates = [c for c in candidates if c.gap <= _ANCHOR_SLACK_ANG and c.closest >= CLASH_SCALE]
     if not candidates:
         raise StructureError(
@@ -368,9 +365,7 @@ def _image_distance_ang(coords: Floats, shifts: Floats) -> float:
     return min(float(np.sqrt((((pairs + shift) ** 2).sum(axis=2)).min())) for shift in shifts)
 
 
-def _let_down(
-    candidates: Sequence[_Candidate], surface: Surface, molecule: Molecule, height_offset_ang: float
-) -> None:
+def _let_down(candidates: Sequence[_Candidate], surface: Surface, molecule: Molecule) -> None:
     """Move each candidate along the normal until its first pair touches, and score the result."""
     symbols = [site.specie.symbol for site in molecule]
     polar = polar_hydrogens(molecule)
@@ -388,7 +383,7 @@ def _let_down(
             floor[candidate.anchor.atoms[0], candidate.site.index] = candidate.anchor_target[1]
         squared = lateral_squares_ang2(surface, candidate.coords, shifts)
         above = candidate.coords[:, None, 2] - heights
-        lift = lift_ang(surface, candidate.coords, squared, floor) + height_offset_ang
+        lift = lift_ang(surface, candidate.coords, squared, floor)
         candidate.coords[:, 2] += lift
         ratio = np.sqrt(squared + (above + lift) ** 2) / floor
         candidate.closest = float(ratio.min())
@@ -396,7 +391,7 @@ def _let_down(
             position, wanted = candidate.anchor_target
             vector = candidate.coords[candidate.anchor.atoms[0]] - position
             vector[:2] = wrapped(vector[None, :2], surface.cell)[0]
-            candidate.gap = float(np.linalg.norm(vector)) - wanted - height_offset_ang
+            candidate.gap = float(np.linalg.norm(vector)) - wanted
         held = int(((ratio < 1.15) & attractive).sum())  # noqa: PLR2004  (within 15 % of its target)
         missing = 0.3 * min(candidate.site.missing, 2)
         candidate.score = missing + 0.5 * held - 2.0 * max(candidate.gap, 0.0) - candidate.tilt_deg / 90.0

@@ -481,13 +481,11 @@ def test_the_threshold_itself_decides_nothing() -> None:
     assert verdict.margin_ev == pytest.approx(0.0)
 
 
-def test_dispersion_can_be_left_out_of_the_interval() -> None:
-    records = [value("001", -0.5, less_dispersion_ev=-0.1)]
+def test_the_value_without_dispersion_widens_the_interval() -> None:
+    records = [value("001", -0.5), value("100", -0.6)]
+    assert growth_verdict(records, -0.2).mode is GrowthMode.ISOTROPIC
+    records[0] = value("001", -0.5, less_dispersion_ev=-0.1)
     assert growth_verdict(records, -0.2).mode is GrowthMode.UNDECIDED
-    assert (
-        growth_verdict([*records, value("100", -0.6)], -0.2, both_dispersions=False).mode
-        is GrowthMode.ISOTROPIC
-    )
 
 
 @pytest.mark.parametrize(("energy_ev", "said"), [(-0.5, "holds on (001)"), (0.1, "does not hold on (001)")])

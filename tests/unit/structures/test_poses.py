@@ -214,11 +214,6 @@ def test_the_methyls_of_one_molecule_are_one_anchor() -> None:
     assert len(poses._distinct(hydrogens, comparison.automorphisms(water))) == 1
 
 
-def test_an_offset_lifts_every_pose() -> None:
-    low, high = (place(magnesia(), "triazole", count=1, height_offset_ang=h)[0] for h in (0.0, 0.5))
-    assert contact_distances(high).min() > contact_distances(low).min()
-
-
 @settings(max_examples=25, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @given(st.tuples(*[st.floats(0, 1, exclude_max=True)] * 3), st.integers(0, 2**31 - 1))
 def test_any_shift_of_the_cell_and_any_seed_gives_clean_contacts(shift: tuple[float, ...], seed: int) -> None:
