@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from epilayer.model.errors import InputError, UnknownNameError
+from epilayer.model.kinds import KINDS
 from epilayer.store.filters import Contains, OneOf, Range, ValueType, parse_filter, resolve
 from epilayer.store.journal import open_database
 from epilayer.store.results import PutCount, Record, ResultsStore, SqliteResults, open_results
@@ -131,7 +132,10 @@ def test_fields_kinds_and_distinct_values(results: ResultsStore) -> None:
     results.put([*EXAMPLES, record("g1", kind="growth", mode="isotropic", never=None)])
     assert results.kinds() == {"adsorption": 5, "growth": 1}
     fields = results.fields("adsorption")
-    assert set(fields) == {"created", "energy_ev", "facet", "ligand", "note", "ok", "sites"}
+    declared = {column.name for column in KINDS["adsorption"].columns}  # known, with or without a value
+    assert set(fields) == {"created", "energy_ev", "facet", "ligand", "note", "ok", "sites"} | declared
+    assert fields["anchor"] == frozenset()
+    assert results.query("adsorption", [parse_filter("anchor=pyridine_n")]) == []
     assert fields["facet"] == {ValueType.NUMBER, ValueType.TEXT}
     assert fields["ok"] == {ValueType.BOOLEAN}
     assert results.fields("growth")["never"] == frozenset()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from epilayer.store.kind_tables import KindTable
 from epilayer.store.results import Record, SqliteResults
 
 if TYPE_CHECKING:
@@ -172,7 +173,6 @@ def put_directly(path: Path, number: int) -> None:
     store = SqliteResults(path, durable=False)
     store.put([adsorption(1)])
     with store._database.writing() as connection:
-        known = dict(connection.execute("SELECT name, field FROM field").fetchall())
         _, *one = connection.execute("SELECT * FROM payload").fetchone()
         made = [adsorption(n) for n in range(2, number + 1)]
         connection.executemany(
@@ -183,13 +183,10 @@ def put_directly(path: Path, number: int) -> None:
             f"INSERT INTO payload VALUES (?{', ?' * len(one)})",  # noqa: S608  (placeholders)
             [(n, *one) for n in range(2, number + 1)],
         )
-        facets = [
-            (known[name], (b"\x01" if value else b"\x00") if isinstance(value, bool) else value, n)
+        KindTable(connection, "adsorption").put(
+            (n, r["id"], r["fields"] | {"created": "2026-01-01T00:00:00.000+00:00"})
             for n, r in enumerate(made, 2)
-            for name, value in r["fields"].items()
-            if value is not None
-        ]
-        connection.executemany("INSERT INTO facet VALUES (?, ?, ?)", sorted(facets, key=lambda f: f[0]))
+        )
     store.close()
 
 

@@ -36,3 +36,8 @@ KINDS: dict[str, RecordKind] = {
         imported.IMPORTED_ADSORPTION,
     )
 }
+
+
+def declared_names(kind: str) -> set[str]:
+    """Return the columns that a kind declares; none for a kind that is not declared."""
+    return {column.name for column in KINDS[kind].columns} if kind in KINDS else set()

@@ -44,7 +44,8 @@ class Database:
     application_id
         The 32-bit mark that tells this kind of file from any other SQLite file.
     migrations
-        ``migrations[n]`` brings a file from schema version n to n + 1; ``migrations[0]`` creates it.
+        ``migrations[n]``, statements or a function, brings a file from schema version n to n + 1;
+        ``migrations[0]`` creates it.
         The newest version is their number. With :data:`STAMPED` among them, every write is marked.
     durable
         Whether a commit waits for the disk. Without it a killed process still loses nothing, but
@@ -61,7 +62,7 @@ class Database:
         *,
         kind: str,
         application_id: int,
-        migrations: tuple[str, ...],
+        migrations: tuple[str | Callable[[sqlite3.Connection], None], ...],
         durable: bool = True,
         factory: type[sqlite3.Connection] = sqlite3.Connection,
         functions: Mapping[str, tuple[int, Callable[..., str | float | None]]] | None = None,
@@ -73,7 +74,7 @@ class Database:
         self.durable = durable
         self.factory = factory
         self.functions = dict(functions or {})
-        self._stamped = any(STAMPED in migration for migration in migrations)
+        self._stamped = any(isinstance(one, str) and STAMPED in one for one in migrations)
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._connections: dict[int, sqlite3.Connection] = {}
@@ -190,6 +191,9 @@ class Database:
             if version > newest:
                 raise NewerSchemaError(self.path, version, newest)
             for migration in self.migrations[version:]:
+                if callable(migration):
+                    migration(connection)
+                    continue
                 for statement in migration.split(";"):
                     connection.execute(statement)
             if self._stamped:

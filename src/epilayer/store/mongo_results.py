@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import orjson
 
 from epilayer.model.errors import InputError, StoreError, UnknownNameError
+from epilayer.model.kinds import declared_names
 from epilayer.store.encoding import content_sha256, decode
 from epilayer.store.filters import Contains, OneOf, Range, Scalar, ValueType, resolve
 from epilayer.store.journal import PATIENCE_S, open_database, patiently
@@ -192,7 +193,7 @@ class MongoResults:
         return {name: self._types(kind, name) for name in sorted(self._field_names(kind))}
 
     def damaged(self) -> list[str]:
-        """Return the records whose content is not what was written, in words; none is the hope."""
+        """Return the records whose content is not what was written, in words; none where all are whole."""
         found, last = [], ""
         while page := self._page(last):
             found += [f"record {one['_id']} is not what was written" for one in page if _is_damaged(one)]
@@ -289,7 +290,7 @@ class MongoResults:
         """Return the fields of a kind; none while nothing is stored, else an unknown kind is an error."""
         known = self._patiently(lambda: self._names.find_one({"_id": kind}))
         if known is not None:
-            return set(known["names"])
+            return set(known["names"]) | declared_names(kind)
         kinds = self._patiently(lambda: [str(one["_id"]) for one in self._names.find({}, {"_id": 1})])
         if kinds:
             raise UnknownNameError("kind of result", kind, kinds)

@@ -126,7 +126,7 @@ class ResultsStore(Protocol):
         ...
 
     def damaged(self) -> list[str]:
-        """Return the records whose content is not what was written, in words; none is the hope."""
+        """Return the records whose content is not what was written, in words; none where all are whole."""
         ...
 
     def close(self) -> None:

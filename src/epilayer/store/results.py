@@ -1,4 +1,4 @@
-"""Typed records of many kinds (adsorption, growth, calculation, ...), found by any of their facets.
+"""Typed records of many kinds (adsorption, growth, calculation, ...), found by any of their fields.
 
 A record has flat ``fields`` to search by and a nested ``body`` to read. What a filter means is said in
 :mod:`epilayer.store.filters`, and holds for every implementation of :class:`ResultsStore`.
@@ -16,7 +16,16 @@ import orjson
 from epilayer.model.errors import InputError, UnknownNameError
 from epilayer.store.database import STAMPED, Database
 from epilayer.store.encoding import content_sha256, decode
-from epilayer.store.filters import Contains, OneOf, Range, Scalar, ValueType, resolve
+from epilayer.store.filters import Contains, OneOf, Range, ValueType, resolve
+from epilayer.store.kind_tables import (
+    NEVER,
+    SCHEMA,
+    KindTable,
+    add_declared_columns,
+    lacks_declared_columns,
+    migrate_from_facets,
+    values_by_field,
+)
 from epilayer.store.result_record import (
     CREATED,
     DEFAULT_LIMIT,
@@ -36,37 +45,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from epilayer.store.filters import Condition, Filter
+    from epilayer.store.filters import Condition, Filter, Scalar
+    from epilayer.store.kind_tables import Field
 
 __all__ = ["PutCount", "Record", "ResultsStore", "SqliteResults", "open_results"]
 
 MONGO_SCHEMES = ("mongodb://", "mongodb+srv://")
 APPLICATION_ID = 0x45504C52  # "EPLR", results
 
-# Facets stand in one narrow table, in the order of (field, value): any filter on any field, also one that
-# did not exist yesterday, reads one contiguous stretch of it, and never the bodies. Values keep their type:
-# SQLite orders numbers < text < blobs, and booleans are the blobs 00 and 01, as MongoDB orders them.
 _MIGRATIONS = (
-    """
-    CREATE TABLE record (
-        pk INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, created TEXT NOT NULL,
-        schema_version INTEGER NOT NULL);
-    CREATE INDEX record_newest ON record (kind, created DESC, id);
-    CREATE TABLE payload (
-        pk INTEGER PRIMARY KEY, fields TEXT NOT NULL, body TEXT NOT NULL, beyond TEXT);
-    CREATE TABLE field (
-        field INTEGER PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, UNIQUE (kind, name));
-    CREATE TABLE facet (
-        field INTEGER NOT NULL, value NOT NULL, pk INTEGER NOT NULL,
-        PRIMARY KEY (field, value, pk)) WITHOUT ROWID
-    """,
+    SCHEMA,
     f"{STAMPED}; ALTER TABLE payload ADD COLUMN sha256 TEXT",
+    migrate_from_facets,
 )
-_TYPE_RANGES = {
-    ValueType.NUMBER: "value < ''",
-    ValueType.TEXT: "value >= '' AND value < x''",
-    ValueType.BOOLEAN: "value >= x''",
-}
 
 
 class SqliteResults:
@@ -85,7 +76,11 @@ class SqliteResults:
             path, kind="results file", application_id=APPLICATION_ID, migrations=_MIGRATIONS, durable=durable
         )
         self.path = self._database.path
-        self._database.connection()  # refuse a bad file here, by name, rather than at the first question
+        with self._database.reading() as connection:  # a bad file is refused here, not at the first question
+            behind = lacks_declared_columns(connection)
+        if behind:
+            with self._database.writing() as connection:
+                add_declared_columns(connection)
 
     def close(self) -> None:
         """Close the file."""
@@ -95,14 +90,17 @@ class SqliteResults:
         """Store records, all or none (see :meth:`ResultsStore.put`)."""
         ready = [ReadyRecord.of(record) for record in records]
         counts: Counter[str] = Counter()
+        rows: dict[str, dict[int, tuple[str, dict[str, Scalar]]]] = {}
         with self._database.writing() as connection:
-            known = {(kind, name): field for field, kind, name in connection.execute("SELECT * FROM field")}
-            added: list[tuple[int, str | float | bytes, int]] = []
             for record in ready:
-                counts[self._put_one(connection, record, known, added)] += 1
-            # In the table's own order, neighbours land on the same page.
-            added.sort(key=lambda facet: facet[0])
-            connection.executemany("INSERT INTO facet VALUES (?, ?, ?)", added)
+                what, pk, created = _put_one(connection, record)
+                counts[what] += 1
+                if what != "unchanged":
+                    rows.setdefault(record.kind, {})[pk] = (record.id, {**record.fields, CREATED: created})
+            for kind, those in rows.items():
+                table = KindTable(connection, kind)
+                table.grow(values_by_field(values for _, values in those.values()))
+                table.put((pk, *row) for pk, row in those.items())
         return PutCount(counts["added"], counts["changed"], counts["unchanged"])
 
     def get(self, identity: str) -> Record:
@@ -132,75 +130,73 @@ class SqliteResults:
         """Return the records that match every filter (see :meth:`ResultsStore.query`)."""
         check_part(limit, offset)
         with self._database.reading() as connection:
-            known = self._known(connection, kind)
-            if not known:
+            table = _table(connection, kind)
+            if table is None:
                 return []
-            check_names(known, sort, fields)
-            among = self._among(connection, kind, [resolve(asked, known) for asked in where])
-            size = -1 if limit is None else limit
-            if sort is None:
-                statement = f"SELECT pk FROM record WHERE kind = ? AND {among.sql} ORDER BY created DESC, id"
-                pks = _column(
-                    connection, f"{statement} LIMIT ? OFFSET ?", (kind, *among.parameters, size, offset)
-                )
-            else:
-                pks = self._sorted(connection, kind, sort, among, size, offset)
+            check_names(table.fields, sort, fields)
+            among = _all_of(table, _parts(table, where))
+            order = "created DESC, id"
+            if sort is not None:
+                column = table.fields[sort.removeprefix("-")].column
+                order = f"{column} {'DESC' if sort.startswith('-') else 'ASC'} NULLS LAST, id"
+            pks = _values(
+                connection,
+                f"SELECT pk FROM {table.sql} WHERE {among.sql} ORDER BY {order} LIMIT ? OFFSET ?",
+                (*among.parameters, -1 if limit is None else limit, offset),
+            )
             return self._read(connection, pks, fields, body=body)
 
     def count(self, kind: str, where: Sequence[Filter] = ()) -> int:
         """Return how many records match every filter."""
         with self._database.reading() as connection:
-            known = self._known(connection, kind)
-            if not known:
+            table = _table(connection, kind)
+            if table is None:
                 return 0
-            conditions = [resolve(asked, known) for asked in where]
-            found = [self._facets(connection, kind, condition) for condition in conditions]
-            everything = _Facets("SELECT pk FROM record WHERE kind = ?", (kind,))
-            if len(found) == 1 and found[0].negated:  # all but those, without naming each of the rest
-                return _size(connection, everything) - _size(connection, found[0])
-            # A field has one value in a record, so counting facets counts records.
-            first = next((part for part in found if not part.negated), everything)
-            return _size(connection, first, [part for part in found if part is not first])
+            parts = _parts(table, where)
+            first = next((part for part in parts if not part.negated), None)
+            if first is None and len(parts) == 1:  # all but those, without naming each of the rest
+                return _size(connection, table) - _size(connection, table, *parts)
+            others = _all_of(table, [part for part in parts if part is not first])
+            return _size(connection, table, *([first] if first else []), others)
 
     def distinct(self, kind: str, field: str) -> list[Scalar]:
         """Return the different values of a field: numbers, then text, then booleans, each ascending."""
         with self._database.reading() as connection:
-            known = self._known(connection, kind)
-            if known and field not in known:
-                raise UnknownNameError("field", field, known)
-            number = self._field(connection, kind, field)
+            table = _table(connection, kind)
+            if table is None:
+                return []
+            check_names(table.fields, None, [field])
+            held = table.fields[field]
             # One seek for each different value, however many records share it.
-            statement = """
+            statement = f"""
                 WITH RECURSIVE step (value) AS (
-                    SELECT min(value) FROM facet WHERE field = :field
+                    SELECT min({held.column}) FROM {table.sql}
                     UNION ALL
-                    SELECT (SELECT min(value) FROM facet WHERE field = :field AND value > step.value)
+                    SELECT (SELECT min({held.column}) FROM {table.sql} WHERE {held.column} > step.value)
                     FROM step WHERE step.value IS NOT NULL)
                 SELECT value FROM step WHERE value IS NOT NULL"""
-            rows = connection.execute(statement, {"field": number}).fetchall()
-            return [_read_value(value) for (value,) in rows]
+            return [held.read(value) for value in _values(connection, statement, ())]
 
     def tally(
         self, kind: str, fields: Sequence[str], where: Sequence[Filter] = ()
     ) -> dict[str, list[tuple[Scalar, int]]]:
         """Count the values of some fields among the records that match (see :meth:`ResultsStore.tally`)."""
-        found: dict[str, list[tuple[Scalar, int]]] = {name: [] for name in fields}
         with self._database.reading() as connection:
-            known = self._known(connection, kind)
-            if not known:
-                return found
-            check_names(known, None, fields)
-            among = self._among(connection, kind, [resolve(asked, known) for asked in where])
-            names = {self._field(connection, kind, name): name for name in fields}
-            # All fields in one statement: the records that match are looked up once.
-            rows = connection.execute(
-                f"SELECT field, value, count(*) FROM facet WHERE field IN ({', '.join('?' * len(names))})"
-                f" AND {among.sql} GROUP BY field, value",
-                (*names, *among.parameters),
-            )
-            for field, value, number in rows:
-                found[names[field]].append((_read_value(value), number))
-            return found
+            table = _table(connection, kind)
+            if table is None:
+                return {name: [] for name in fields}
+            check_names(table.fields, None, fields)
+            among = _all_of(table, _parts(table, where))
+            counts = {}
+            for name in fields:
+                held = table.fields[name]
+                rows = connection.execute(
+                    f"SELECT {held.column}, count(*) FROM {table.sql} WHERE {among.sql}"
+                    f" AND {held.column} IS NOT NULL GROUP BY 1 ORDER BY 1",
+                    among.parameters,
+                )
+                counts[name] = [(held.read(value), number) for value, number in rows]
+            return counts
 
     def kinds(self) -> dict[str, int]:
         """Return how many records there are of each kind."""
@@ -212,158 +208,42 @@ class SqliteResults:
     def fields(self, kind: str) -> dict[str, frozenset[ValueType]]:
         """Return the fields of a kind and the types found in each (none where it never had a value)."""
         with self._database.reading() as connection:
-            return self._known(connection, kind)
+            table = _table(connection, kind)
+            return {} if table is None else {name: table.types(name) for name in sorted(table.fields)}
 
     def damaged(self) -> list[str]:
-        """Return the records whose content is not what was written, in words; none is the hope.
+        """Return the records whose content is not what was written, in words; none where all are whole.
 
-        The facets, from which filters answer, must be those of the records. Records of versions that kept no
-        hash are judged by their facets alone.
+        The rows from which filters answer must be those of the records. Records of versions that kept no
+        hash are judged by their rows alone.
         """
-        found, kept = [], 0
+        found, rows = [], 0
         with self._database.reading() as connection:
-            rows = connection.execute(
+            kinds = _values(connection, "SELECT DISTINCT kind FROM field", ())
+            tables = {kind: KindTable(connection, kind) for kind in kinds}
+            records = connection.execute(
                 "SELECT sha256, pk, id, kind, created, schema_version, fields, body, beyond"
                 " FROM record LEFT JOIN payload USING (pk) ORDER BY pk"
             )
-            numbers = {(kind, name): n for n, kind, name in connection.execute("SELECT * FROM field")}
-            for wanted, pk, *content in rows:
+            for wanted, pk, *content in records:
                 identity, kind, created, _, fields, _, _ = content
                 if fields is None or (wanted is not None and content_sha256(*content) != wanted):
                     found.append(f"record {identity} is not what was written")
                     continue
-                for name, value in {**orjson.loads(fields), CREATED: created}.items():
-                    if value is None:
-                        continue
-                    place = (numbers.get((kind, name)), _stored(value), pk)
-                    kept += 1
-                    there = "SELECT 1 FROM facet WHERE field = ? AND value = ? AND pk = ?"
-                    if not connection.execute(there, place).fetchone():
-                        found.append(f"record {identity} is not found by its {name}")
-            if connection.execute("SELECT count(*) FROM facet").fetchone()[0] != kept and not found:
-                found.append("there are facets that no record has")
+                row = tables[kind].row(pk) if kind in tables else None
+                if row is None or row[0] != identity:
+                    found.append(f"record {identity} is not in the table of its kind")
+                    continue
+                rows += 1
+                values = {**orjson.loads(fields), CREATED: created}
+                found += [
+                    f"record {identity} is not found by its {name}"
+                    for name in {**row[1], **values}
+                    if not _same(values.get(name), row[1].get(name))
+                ]
+            if not found and rows != sum(table.size() for table in tables.values()):
+                found.append("there are rows that no record has")
         return found
-
-    def _known(self, connection: sqlite3.Connection, kind: str) -> dict[str, frozenset[ValueType]]:
-        """Return the fields of a kind; none while the file is empty, else an unknown kind is an error."""
-        fields = connection.execute(
-            "SELECT name, field FROM field WHERE kind = ? ORDER BY name", (kind,)
-        ).fetchall()
-        if not fields:
-            kinds = _column(connection, "SELECT DISTINCT kind FROM field", ())
-            if kinds:
-                raise UnknownNameError("kind of result", kind, [str(name) for name in kinds])
-        return {
-            name: frozenset(
-                value_type
-                for value_type, among in _TYPE_RANGES.items()
-                if connection.execute(
-                    f"SELECT 1 FROM facet WHERE field = ? AND {among} LIMIT 1", (field,)
-                ).fetchone()
-            )
-            for name, field in fields
-        }
-
-    def _put_one(
-        self,
-        connection: sqlite3.Connection,
-        record: ReadyRecord,
-        known: dict[tuple[str, str], int],
-        added: list[tuple[int, str | float | bytes, int]],
-    ) -> str:
-        old = connection.execute(
-            "SELECT pk, kind, created, schema_version, fields, body, beyond"
-            " FROM record JOIN payload USING (pk) WHERE id = ?",
-            (record.id,),
-        ).fetchone()
-        created = record.created if old is None else old[2]
-        if old is None:
-            pk = connection.execute(
-                "INSERT INTO record (id, kind, created, schema_version) VALUES (?, ?, ?, ?)",
-                (record.id, record.kind, created, record.schema_version),
-            ).lastrowid
-        else:
-            pk = old[0]
-            if old[1] != record.kind:
-                raise other_kind(record, old[1])
-            if old[3:] == (record.schema_version, record.fields_text, record.body, record.beyond):
-                return "unchanged"
-            # Its earlier facets may still wait to be written, if the same id came twice in one call.
-            added[:] = [facet for facet in added if facet[2] != pk]
-            gone = [
-                (known[record.kind, name], _stored(value), pk)
-                for name, value in {**orjson.loads(old[4]), CREATED: created}.items()
-                if value is not None
-            ]
-            connection.executemany("DELETE FROM facet WHERE field = ? AND value = ? AND pk = ?", gone)
-            connection.execute(
-                "UPDATE record SET schema_version = ? WHERE pk = ?", (record.schema_version, pk)
-            )
-        connection.execute(
-            "INSERT OR REPLACE INTO payload VALUES (?, ?, ?, ?, ?)",
-            (pk, record.fields_text, record.body, record.beyond, record.sha256(created)),
-        )
-        for name, value in {**record.fields, CREATED: created}.items():
-            if (record.kind, name) not in known:
-                inserted = connection.execute(
-                    "INSERT INTO field (kind, name) VALUES (?, ?)", (record.kind, name)
-                )
-                known[record.kind, name] = int(inserted.lastrowid or 0)
-            if value is not None:
-                added.append((known[record.kind, name], _stored(value), int(pk or 0)))
-        return "added" if old is None else "changed"
-
-    @staticmethod
-    def _field(connection: sqlite3.Connection, kind: str, name: str) -> int:
-        row = connection.execute(
-            "SELECT field FROM field WHERE kind = ? AND name = ?", (kind, name)
-        ).fetchone()
-        return int(row[0]) if row else 0
-
-    def _among(self, connection: sqlite3.Connection, kind: str, conditions: Sequence[Condition]) -> _Sql:
-        return _all_of([self._facets(connection, kind, condition) for condition in conditions])
-
-    def _facets(self, connection: sqlite3.Connection, kind: str, condition: Condition) -> _Facets:
-        """Return the record numbers that a condition selects, or, negated, leaves out."""
-        field = self._field(connection, kind, condition.field)
-        numbers = "SELECT pk FROM facet WHERE field = ?"
-        match condition:
-            case Range():
-                text = isinstance(condition.bound, str)
-                of_type = _TYPE_RANGES[ValueType.TEXT if text else ValueType.NUMBER]
-                sql = f"{numbers} AND value {condition.operator.value} ? AND {of_type}"
-                return _Facets(sql, (field, condition.bound))
-            case Contains():
-                escaped = condition.text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-                sql = f"{numbers} AND {_TYPE_RANGES[ValueType.TEXT]} AND value LIKE ? ESCAPE '\\'"
-                return _Facets(sql, (field, f"%{escaped}%"))
-            case OneOf():
-                values = [_stored(value) for value in condition.values if value is not None]
-                one_of = f"value IN ({', '.join('?' * len(values))})"
-                if None not in condition.values:
-                    return _Facets(f"{numbers} AND {one_of}", (field, *values), negated=condition.negated)
-                # "No value, or one of these" is "not any other value", and the reverse.
-                return _Facets(f"{numbers} AND NOT {one_of}", (field, *values), negated=not condition.negated)
-
-    def _sorted(
-        self, connection: sqlite3.Connection, kind: str, sort: str, among: _Sql, limit: int, offset: int
-    ) -> list[int]:
-        """Return record numbers by a field's value, those without one at the end, equals by id."""
-        field = self._field(connection, kind, sort.removeprefix("-"))
-        way = "DESC" if sort.startswith("-") else "ASC"
-        wanted = -1 if limit < 0 else offset + limit
-        pks = _column(
-            connection,
-            f"SELECT pk FROM facet s CROSS JOIN record USING (pk) WHERE s.field = ? AND {among.sql}"
-            f" ORDER BY s.value {way}, id LIMIT ?",
-            (field, *among.parameters, wanted),
-        )
-        if wanted < 0 or len(pks) < wanted:
-            having = set(pks)
-            statement = f"SELECT pk FROM record WHERE kind = ? AND {among.sql} ORDER BY id LIMIT ?"
-            rest = _column(connection, statement, (kind, *among.parameters, wanted))
-            pks += [pk for pk in rest if pk not in having]
-        return pks[offset:] if wanted < 0 else pks[offset:wanted]
 
     @staticmethod
     def _read(
@@ -405,41 +285,104 @@ def open_results(where: str | Path) -> ResultsStore:
     return SqliteResults(address.removeprefix("sqlite://"))
 
 
-class _Sql(NamedTuple):
-    """A condition on ``pk``, and its parameters."""
+class _Part(NamedTuple):
+    """A condition on the columns of a table, its parameters, and whether it selects what is left out."""
 
     sql: str
-    parameters: tuple[str | float | bytes, ...]
-
-
-class _Facets(NamedTuple):
-    """A SELECT of record numbers, and whether those are the ones to leave out."""
-
-    sql: str
-    parameters: tuple[str | float | bytes, ...]
+    parameters: tuple[str | float | bytes | None, ...] = ()
     negated: bool = False
 
 
-def _all_of(parts: Sequence[_Facets]) -> _Sql:
-    pieces = [f"pk {'NOT ' if part.negated else ''}IN ({part.sql})" for part in parts]
-    return _Sql(" AND ".join(pieces) or "1", tuple(value for part in parts for value in part.parameters))
+def _put_one(connection: sqlite3.Connection, record: ReadyRecord) -> tuple[str, int, str]:
+    """Store a record but for its row; return what was done, the record's number and its time."""
+    old = connection.execute(
+        "SELECT pk, kind, created, schema_version, fields, body, beyond"
+        " FROM record JOIN payload USING (pk) WHERE id = ?",
+        (record.id,),
+    ).fetchone()
+    if old is None:
+        created = record.created
+        pk = connection.execute(
+            "INSERT INTO record (id, kind, created, schema_version) VALUES (?, ?, ?, ?)",
+            (record.id, record.kind, created, record.schema_version),
+        ).lastrowid
+    else:
+        pk, kind, created, *content = old
+        if kind != record.kind:
+            raise other_kind(record, kind)
+        if content == [record.schema_version, record.fields_text, record.body, record.beyond]:
+            return "unchanged", pk, created
+        connection.execute("UPDATE record SET schema_version = ? WHERE pk = ?", (record.schema_version, pk))
+    connection.execute(
+        "INSERT OR REPLACE INTO payload VALUES (?, ?, ?, ?, ?)",
+        (pk, record.fields_text, record.body, record.beyond, record.sha256(created)),
+    )
+    return "added" if old is None else "changed", int(pk or 0), created
 
 
-def _size(connection: sqlite3.Connection, counted: _Facets, others: Sequence[_Facets] = ()) -> int:
-    among = _all_of(others)
-    statement = f"SELECT count(*) FROM ({counted.sql}) WHERE {among.sql}"
-    return int(connection.execute(statement, (*counted.parameters, *among.parameters)).fetchone()[0])
+def _table(connection: sqlite3.Connection, kind: str) -> KindTable | None:
+    """Return the table of a kind; ``None`` while the file is empty, else an unknown kind is an error."""
+    table = KindTable(connection, kind)
+    if not table.fields:
+        kinds = _values(connection, "SELECT DISTINCT kind FROM field", ())
+        if kinds:
+            raise UnknownNameError("kind of result", kind, kinds)
+        return None
+    return table
 
 
-def _stored(value: Scalar) -> str | float | bytes:
-    if value is True or value is False:
-        return b"\x01" if value else b"\x00"
-    return "" if value is None else value
+def _parts(table: KindTable, where: Sequence[Filter]) -> list[_Part]:
+    """Return the condition that each filter means."""
+    # Types are looked up for the fields that are asked for, and no other.
+    known: dict[str, frozenset[ValueType]] = dict.fromkeys(table.fields, frozenset())
+    known |= {asked.field: table.types(asked.field) for asked in where if asked.field in known}
+    conditions = [resolve(asked, known) for asked in where]
+    return [_part(table.fields[condition.field], condition) for condition in conditions]
 
 
-def _read_value(value: str | float | bytes) -> Scalar:
-    return value == b"\x01" if isinstance(value, bytes) else value
+def _part(held: Field, condition: Condition) -> _Part:
+    match condition:
+        case Range():
+            of_type = held.range(ValueType.TEXT if isinstance(condition.bound, str) else ValueType.NUMBER)
+            if of_type == NEVER:
+                return _Part(NEVER)
+            return _Part(f"{held.column} {condition.operator.value} ? AND {of_type}", (condition.bound,))
+        case Contains():
+            escaped = condition.text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+            sql = f"{held.column} LIKE ? ESCAPE '\\' AND {held.range(ValueType.TEXT)}"
+            return _Part(sql, (f"%{escaped}%",))
+        case OneOf():
+            values = held.comparable(condition.values)
+            choices = [f"{held.column} IN ({', '.join('?' * len(values))})"] if values else []
+            choices += [f"{held.column} IS NULL"] if None in condition.values else []
+            return _Part(" OR ".join(choices) or NEVER, tuple(values), negated=condition.negated)
 
 
-def _column(connection: sqlite3.Connection, sql: str, parameters: Sequence[str | float | bytes]) -> list[Any]:
+def _all_of(table: KindTable, parts: Sequence[_Part]) -> _Part:
+    """Return the condition that all parts hold, each looked up by its own index and never by a row.
+
+    The plus keeps SQLite from taking the record numbers one by one instead of walking an index in order.
+    """
+    pieces = [
+        f"+pk {'NOT ' if part.negated else ''}IN (SELECT pk FROM {table.sql} WHERE {part.sql})"
+        for part in parts
+    ]
+    return _Part(" AND ".join(pieces) or "1", tuple(value for part in parts for value in part.parameters))
+
+
+def _size(connection: sqlite3.Connection, table: KindTable, *parts: _Part) -> int:
+    sql = " AND ".join(f"({part.sql})" for part in parts) or "1"
+    statement = f"SELECT count(*) FROM {table.sql} WHERE {sql}"
+    parameters = tuple(value for part in parts for value in part.parameters)
+    return int(connection.execute(statement, parameters).fetchone()[0])
+
+
+def _same(first: Scalar, second: Scalar) -> bool:
+    """Tell whether two values are one: true is not 1."""
+    return first == second and isinstance(first, bool) == isinstance(second, bool)
+
+
+def _values(
+    connection: sqlite3.Connection, sql: str, parameters: Sequence[str | float | bytes | None]
+) -> list[Any]:
     return [row[0] for row in connection.execute(sql, tuple(parameters))]
