@@ -49,7 +49,8 @@ def _lines(row: dict[str, Any]) -> list[tuple[str, str, str]]:
         lines.append((item["name"], f"{item['verdict']}{ends}: {escape(item['reason'])}", ""))
     peak = "none found" if row["first_peak_ang"] is None else f"{row['first_peak_ang']:.2f} A"
     number = "" if row["coordination"] is None else f", {row['coordination']:.1f} O within the first shell"
-    lines.append(("first peak of Na-O", f"[bold]{peak}[/]{number}", "first_peak_ang"))
+    pair = f"first peak of {row['cation'].capitalize()}-O"
+    lines.append((pair, f"[bold]{peak}[/]{number}", "first_peak_ang"))
     mean = ", ".join(f"{value:.1f} {name}" for name, value in row["mean_neighbours"].items())
     lines.append((f"within {row['shell_cutoff_ang']:.2f} A", escape(mean) or "nothing", ""))
     share = row["share_with_anion_and_chain"]

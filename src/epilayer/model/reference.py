@@ -7,6 +7,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from epilayer.model.base import Frozen
+from epilayer.model.kinds import KINDS, declared_names
+from epilayer.model.level import Scalar
 from epilayer.model.records import GrowthMode
 from epilayer.model.units import Ev
 
@@ -58,16 +60,44 @@ class PublishedTransport(Frozen):
     ----------
     mof
         The framework.
-    quantity
-        What a record is compared by.
+    column
+        The column of transport records that it is compared with.
     said
         The paper's words or number.
     """
 
     id: str
     mof: str
-    quantity: Literal["first peak of Na-O", "ranking", "solvation", "protocol"]
+    column: str
     said: str
+
+
+class Shown(Frozen):
+    """Which records of this study stand beside a quantity of a paper.
+
+    Attributes
+    ----------
+    kind
+        A kind of record.
+    where
+        Columns of the kind and the value that each must have.
+    view
+        What is said of each record, where it is not what the kind answers first (``protocol``, ``cell``,
+        ``hydrogen``, ``built``).
+    """
+
+    kind: str
+    where: dict[str, Scalar] = Field(default_factory=dict)
+    view: str = ""
+
+    @model_validator(mode="after")
+    def _is_declared(self) -> Self:
+        if self.kind not in KINDS:
+            raise ValueError(f"no kind of record is called {self.kind!r} ({', '.join(KINDS)})")
+        unknown = sorted(set(self.where) - declared_names(self.kind))
+        if unknown:
+            raise ValueError(f"records of kind {self.kind} have no column {unknown[0]!r}")
+        return self
 
 
 class PublishedQuantity(Frozen):
@@ -81,6 +111,8 @@ class PublishedQuantity(Frozen):
         Why a value computed here may differ from it.
     command
         What computes it here.
+    shows
+        The records that answer it.
     """
 
     id: str
@@ -89,6 +121,7 @@ class PublishedQuantity(Frozen):
     printed: str
     differs: str
     command: str
+    shows: tuple[Shown, ...] = ()
 
 
 class SilentChoice(Frozen):
@@ -159,6 +192,6 @@ class Reference(Frozen):
         """Return the printed growth mode of a ligand's MOF on a cathode, if there is one."""
         return next((g for g in self.growth if (g.cathode, g.ligand) == (cathode, ligand)), None)
 
-    def transport_of(self, mof: str, quantity: str) -> PublishedTransport | None:
+    def transport_of(self, mof: str, column: str) -> PublishedTransport | None:
         """Return what the paper says about ions in a MOF, if it does."""
-        return next((t for t in self.transport if (t.mof, t.quantity) == (mof, quantity)), None)
+        return next((t for t in self.transport if (t.mof, t.column) == (mof, column)), None)

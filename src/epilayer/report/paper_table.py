@@ -5,19 +5,21 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from epilayer.model.kinds import KINDS
 from epilayer.model.level import EngineKind
-from epilayer.model.records import growth_words
+from epilayer.model.records import GrowthMode, growth_words
 from epilayer.model.transport import Verdict
 from epilayer.report import tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from epilayer.model.base import Frozen
     from epilayer.model.bonding import BondStudy
     from epilayer.model.epitaxy import EpitaxialMatch
     from epilayer.model.ion_transport import IonTransport
     from epilayer.model.records import AdsorptionEnergy, CompetingAdsorption, GrowthVerdict
-    from epilayer.model.reference import Reference
+    from epilayer.model.reference import Reference, Shown
     from epilayer.model.surface import SurfaceEnergy, WulffShape
 
 COMPUTED, REFUSED, NOT_RUN = "computed", "refused", "not run"
@@ -82,7 +84,7 @@ def paper_table(found: Mapping[str, Sequence[Found]], reference: Reference) -> t
     """
     rows = []
     for asked in reference.quantities:
-        ours = tuple(_ROWS[asked.id](found, reference)) if asked.id in _ROWS else ()
+        ours = tuple(one for shown in asked.shows for one in _ours(found, reference, shown))
         status = COMPUTED if any(o.certified for o in ours) else REFUSED if ours else NOT_RUN
         rows.append(
             PaperRow(
@@ -104,26 +106,36 @@ def rows_to_json(rows: Sequence[PaperRow]) -> list[dict[str, Any]]:
     return [asdict(row) for row in rows]
 
 
-def _real(found: Mapping[str, Sequence[Found]], kind: str) -> Iterator[Found]:
-    """Yield the records of a kind that are results: of an engine that is no stand-in."""
-    for one in found.get(kind, ()):
-        level = getattr(one.record, "level", None)
-        toy = level is not None and (level.stand_in or level.kind is EngineKind.TOY)
-        if not toy and not getattr(one.record, "stand_in", False):
-            yield one
+def _ours(found: Mapping[str, Sequence[Found]], reference: Reference, shown: Shown) -> Iterator[Ours]:
+    """Yield what the records that a row asks for say, those of a stand-in engine left out."""
+    views = _VIEWS[shown.kind]
+    chosen = [
+        one for one in found.get(shown.kind, ()) if _is_real(one.record) and _matches(one.record, shown)
+    ]
+    yield from views[shown.view](chosen, reference, shown)
 
 
-def _adsorption(
-    cathode: str, ligand: str
-) -> Callable[[Mapping[str, Sequence[Found]], Reference], Iterator[Ours]]:
-    def rows(found: Mapping[str, Sequence[Found]], reference: Reference) -> Iterator[Ours]:
-        chosen = [
-            f for f in _real(found, "adsorption") if (f.record.cathode, f.record.ligand) == (cathode, ligand)
-        ]
+def _is_real(record: Any) -> bool:  # noqa: ANN401  (any record)
+    level = getattr(record, "level", None)
+    toy = level is not None and (level.stand_in or level.kind is EngineKind.TOY)
+    return not toy and not getattr(record, "stand_in", False)
+
+
+def _matches(record: Frozen, shown: Shown) -> bool:
+    if not shown.where:
+        return True
+    fields = KINDS[shown.kind].fields(record)
+    return all(fields.get(name) == value for name, value in shown.where.items())
+
+
+def _adsorption(found: Sequence[Found], reference: Reference, shown: Shown) -> Iterator[Ours]:
+    for ligand in sorted({f.record.ligand for f in found}):
+        chosen = [f for f in found if f.record.ligand == ligand]
+        name = "" if "ligand" in shown.where else f"{ligand} "
         for one in sorted(chosen, key=lambda f: (f.record.facet, f.record.level.name)):
             record: AdsorptionEnergy = one.record
             value = record.adsorption_energy_ev
-            published = reference.value(cathode, record.facet, ligand)
+            published = reference.value(record.cathode, record.facet, ligand)
             less = record.without_dispersion_ev
             text = f"({record.facet}) {tables.ev_with_uncertainty(value, record.uncertainty_ev)} eV"
             if value is None:
@@ -131,7 +143,7 @@ def _adsorption(
             elif less is not None:
                 text += f", without dispersion {tables.ev(less)}"
             off = "" if value is None or published is None else tables.ev(value - published.value_ev)
-            yield Ours(one.id, text, record.level.name, value is not None, off)
+            yield Ours(one.id, name + text, record.level.name, value is not None, off)
         for facet in sorted({f.record.facet for f in chosen}):
             values = [
                 value
@@ -141,33 +153,21 @@ def _adsorption(
                 if value is not None
             ]
             if len(values) > 1:
-                text = f"({facet}) interval {tables.interval(min(values), max(values))} eV"
+                text = f"{name}({facet}) interval {tables.interval(min(values), max(values))} eV"
                 yield Ours("", text, "over levels, with and without dispersion", certified=True)
 
-    return rows
 
-
-def _growth(
-    cathode: str,
-) -> Callable[[Mapping[str, Sequence[Found]], Reference], Iterator[Ours]]:
-    def rows(found: Mapping[str, Sequence[Found]], reference: Reference) -> Iterator[Ours]:
-        for one in _real(found, "growth"):
-            verdict: GrowthVerdict = one.record
-            if verdict.cathode == cathode:
-                said = reference.growth_of(cathode, verdict.ligand)
-                known = verdict.mode.value != "undecided"
-                same = said is not None and said.mode is verdict.mode
-                beside = (
-                    "" if said is None or not known else f"; {'as' if same else 'differs from'} the paper"
-                )
-                facets = ", ".join(
-                    f"({f.facet}) {tables.interval(f.low_ev, f.high_ev)} eV" for f in verdict.facets
-                )
-                words = growth_words(verdict.mode, verdict.binding_facets)
-                levels = ", ".join(sorted({name for f in verdict.facets for name in f.values_ev}))
-                yield Ours(one.id, f"{verdict.ligand}: {words}; {facets}{beside}", levels, known)
-
-    return rows
+def _growth(found: Sequence[Found], reference: Reference, _: Shown) -> Iterator[Ours]:
+    for one in found:
+        verdict: GrowthVerdict = one.record
+        said = reference.growth_of(verdict.cathode, verdict.ligand)
+        known = verdict.mode is not GrowthMode.UNDECIDED
+        same = said is not None and said.mode is verdict.mode
+        beside = "" if said is None or not known else f"; {'as' if same else 'differs from'} the paper"
+        facets = ", ".join(f"({f.facet}) {tables.interval(f.low_ev, f.high_ev)} eV" for f in verdict.facets)
+        words = growth_words(verdict.mode, verdict.binding_facets)
+        levels = ", ".join(sorted({name for f in verdict.facets for name in f.values_ev}))
+        yield Ours(one.id, f"{verdict.ligand}: {words}; {facets}{beside}", levels, known)
 
 
 def _by_facet(one: Found) -> tuple[str, bool, float]:
@@ -175,8 +175,8 @@ def _by_facet(one: Found) -> tuple[str, bool, float]:
     return one.record.facet, value is None, value or 0.0
 
 
-def _surfaces(found: Mapping[str, Sequence[Found]], _: Reference) -> Iterator[Ours]:
-    for one in sorted(_real(found, "surface"), key=_by_facet):
+def _surfaces(found: Sequence[Found], _: Reference, __: Shown) -> Iterator[Ours]:
+    for one in sorted(found, key=_by_facet):
         record: SurfaceEnergy = one.record
         value, half = record.surface_energy_j_per_m2, record.uncertainty_j_per_m2
         shown = (
@@ -187,15 +187,18 @@ def _surfaces(found: Mapping[str, Sequence[Found]], _: Reference) -> Iterator[Ou
         yield Ours(
             one.id, f"({record.facet}) {record.termination}: {shown}", record.level.name, value is not None
         )
-    for one in _real(found, "wulff"):
+
+
+def _shapes(found: Sequence[Found], _: Reference, __: Shown) -> Iterator[Ours]:
+    for one in found:
         shape: WulffShape = one.record
         faces = [f"({f.facet}) {f.outline}, {f.area_fraction:.0%}" for f in shape.facets if f.faces]
         text = f"shape: {'; '.join(faces)}" if faces else "shape: refused"
         yield Ours(one.id, text, shape.level.name, bool(faces))
 
 
-def _pore(found: Mapping[str, Sequence[Found]], _: Reference) -> Iterator[Ours]:
-    for one in _real(found, "transport"):
+def _pore(found: Sequence[Found], _: Reference, __: Shown) -> Iterator[Ours]:
+    for one in found:
         record: IonTransport = one.record
         yield Ours(
             one.id,
@@ -205,8 +208,8 @@ def _pore(found: Mapping[str, Sequence[Found]], _: Reference) -> Iterator[Ours]:
         )
 
 
-def _dynamics(found: Mapping[str, Sequence[Found]], _: Reference) -> Iterator[Ours]:
-    for one in _real(found, "transport"):
+def _dynamics(found: Sequence[Found], _: Reference, __: Shown) -> Iterator[Ours]:
+    for one in found:
         record: IonTransport = one.record
         text = (
             f"{record.steps} steps of {record.settings.time_step_fs:g} fs, "
@@ -218,8 +221,8 @@ def _dynamics(found: Mapping[str, Sequence[Found]], _: Reference) -> Iterator[Ou
         yield Ours(one.id, text, record.level.name, certified=True)
 
 
-def _motion(found: Mapping[str, Sequence[Found]], _: Reference) -> Iterator[Ours]:
-    for one in _real(found, "transport"):
+def _motion(found: Sequence[Found], _: Reference, __: Shown) -> Iterator[Ours]:
+    for one in found:
         record: IonTransport = one.record
         estimate = record.report.of(record.cation)
         ends = [e for e in (estimate.lower_cm2_per_s, estimate.upper_cm2_per_s) if e is not None]
@@ -234,14 +237,19 @@ def _motion(found: Mapping[str, Sequence[Found]], _: Reference) -> Iterator[Ours
         yield Ours(one.id, f"D({record.cation}) {said}", record.level.name, certified=not refused)
         oxygen = next((s for s in record.solvation.shells if s.partner == "all O"), None)
         if oxygen is not None and oxygen.first_peak_ang is not None:
-            yield Ours(one.id, f"Na-O {oxygen.first_peak_ang:.2f} Å", record.level.name, certified=True)
+            yield Ours(
+                one.id,
+                f"{record.cation.capitalize()}-O {oxygen.first_peak_ang:.2f} Å",
+                record.level.name,
+                certified=True,
+            )
         for pair in record.report.faster[:1]:
             known = pair.verdict is not Verdict.REFUSED
             yield Ours(one.id, pair.said, record.level.name, certified=known)
 
 
-def _bonds(found: Mapping[str, Sequence[Found]], _: Reference) -> Iterator[Ours]:
-    for one in _real(found, "bond_strength"):
+def _bonds(found: Sequence[Found], _: Reference, __: Shown) -> Iterator[Ours]:
+    for one in found:
         study: BondStudy = one.record
         change = study.strongest_weakening_ratio
         spread = study.orientation_spread_ratio
@@ -258,8 +266,8 @@ def _where(study: BondStudy) -> str:
     return f"{study.molecule} on ({study.facet}), {study.state}"
 
 
-def _abstraction(found: Mapping[str, Sequence[Found]], _: Reference) -> Iterator[Ours]:
-    for one in _real(found, "bond_strength"):
+def _abstraction(found: Sequence[Found], _: Reference, __: Shown) -> Iterator[Ours]:
+    for one in found:
         study: BondStudy = one.record
         if study.facet == "none":  # in a pore there is no surface to take one
             continue
@@ -275,25 +283,14 @@ def _abstraction(found: Mapping[str, Sequence[Found]], _: Reference) -> Iterator
         yield Ours(one.id, f"{_where(study)}: {said}", study.level.name, seen.refusal is None)
 
 
-def _zif8(found: Mapping[str, Sequence[Found]], _: Reference) -> Iterator[Ours]:
-    for one in _real(found, "epitaxy"):
+def _built(found: Sequence[Found], _: Reference, __: Shown) -> Iterator[Ours]:
+    for one in found:
         match: EpitaxialMatch = one.record
-        if match.mof == "zif8":
-            yield Ours(one.id, f"built and strained: {match.mof_formula}", match.level.name, certified=True)
+        yield Ours(one.id, f"built and strained: {match.mof_formula}", match.level.name, certified=True)
 
 
-def _prussian(found: Mapping[str, Sequence[Found]], reference: Reference) -> Iterator[Ours]:
-    ligands = sorted(
-        {f.record.ligand for f in _real(found, "adsorption") if f.record.cathode == "prussian-white"}
-    )
-    for ligand in ligands:
-        for ours in _adsorption("prussian-white", ligand)(found, reference):
-            yield Ours(ours.id, f"{ligand} {ours.text}", ours.level, ours.certified)
-    yield from _growth("prussian-white")(found, reference)
-
-
-def _competition(found: Mapping[str, Sequence[Found]], _: Reference) -> Iterator[Ours]:
-    for one in _real(found, "competition"):
+def _competition(found: Sequence[Found], _: Reference, __: Shown) -> Iterator[Ours]:
+    for one in found:
         record: CompetingAdsorption = one.record
         values = [
             f"{c.ligand} {tables.interval(c.low_ev, c.high_ev)}"
@@ -305,8 +302,8 @@ def _competition(found: Mapping[str, Sequence[Found]], _: Reference) -> Iterator
         yield Ours(one.id, text, levels, bool(values))
 
 
-def _epitaxy(found: Mapping[str, Sequence[Found]], _: Reference) -> Iterator[Ours]:
-    for one in _real(found, "epitaxy"):
+def _epitaxy(found: Sequence[Found], _: Reference, __: Shown) -> Iterator[Ours]:
+    for one in found:
         match: EpitaxialMatch = one.record
         value = match.deformation_energy_ev
         strain = f"largest strain {max(map(abs, match.match.principal)):.1%}"
@@ -318,19 +315,14 @@ def _epitaxy(found: Mapping[str, Sequence[Found]], _: Reference) -> Iterator[Our
         yield Ours(one.id, text, match.level.name, value is not None)
 
 
-_ROWS: dict[str, Callable[[Mapping[str, Sequence[Found]], Reference], Iterator[Ours]]] = {
-    "S1": _surfaces,
-    "S2": _adsorption("nvopf", "triazole"),
-    "S3": _adsorption("nvopf", "2-methylimidazole"),
-    "S4": _growth("nvopf"),
-    "S5": _pore,
-    "S6": _dynamics,
-    "S7": _motion,
-    "S8": _bonds,
-    "S9": _abstraction,
-    "S10": _zif8,
-    "S11": _prussian,
-    "S12": _competition,
-    "S13": _epitaxy,
+_VIEWS: dict[str, dict[str, Callable[[Sequence[Found], Reference, Shown], Iterator[Ours]]]] = {
+    "adsorption": {"": _adsorption},
+    "growth": {"": _growth},
+    "competition": {"": _competition},
+    "surface": {"": _surfaces},
+    "wulff": {"": _shapes},
+    "transport": {"": _motion, "cell": _pore, "protocol": _dynamics},
+    "bond_strength": {"": _bonds, "hydrogen": _abstraction},
+    "epitaxy": {"": _epitaxy, "built": _built},
 }
-"""What answers each row of the paper that the shipped reference describes."""
+"""What a row says of the records of each kind, by view."""

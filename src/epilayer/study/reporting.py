@@ -66,8 +66,8 @@ def transport_rows(study: Workspace, flow: str | None = None) -> list[dict[str, 
 def _transport_row(record: IonTransport, reference: Reference) -> dict[str, Any]:
     mof = record.system.split(" ", 1)[0]
 
-    def paper(quantity: str) -> str | None:
-        said = reference.transport_of(mof, quantity)
+    def paper(column: str) -> str | None:
+        said = reference.transport_of(mof, column)
         return said.said if said else None
 
     estimate, solvation = record.report.of(record.cation), record.solvation
@@ -108,10 +108,7 @@ def _transport_row(record: IonTransport, reference: Reference) -> dict[str, Any]
         "warnings": list(record.warnings),
         "trajectories": [f.path for f in record.trajectories],
     }
-    names = {
-        "first_peak_ang": "first peak of Na-O",
-        "ranking": "ranking",
-        "share_with_anion_and_chain": "solvation",
-    }
-    said = {key: paper(quantity) for key, quantity in {**names, "steps": "protocol"}.items()}
+    columns = {"ranking": "faster"}
+    compared = ("first_peak_ang", "ranking", "share_with_anion_and_chain", "steps")
+    said = {key: paper(columns.get(key, key)) for key in compared}
     return {**row, "paper": said}

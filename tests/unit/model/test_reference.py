@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from epilayer.model.base import parse
 from epilayer.model.errors import InputError
+from epilayer.model.kinds import declared_names
 from epilayer.model.records import GrowthMode
 from epilayer.model.reference import Reference
 from epilayer.study.config import read_yaml, shipped
@@ -66,3 +69,22 @@ def test_a_misspelt_key_and_a_bad_doi_are_refused() -> None:
         parse(Reference, data | {"citaton": "x"}, "x.yaml")
     with pytest.raises(InputError, match="doi"):
         parse(Reference, data | {"doi": "https://doi.org/10.1/x"}, "x.yaml")
+
+
+@pytest.mark.parametrize(
+    ("shown", "says"),
+    [
+        ({"kind": "adsorbtion"}, "no kind of record is called 'adsorbtion'"),
+        ({"kind": "adsorption", "where": {"cathod": "nvopf"}}, "adsorption have no column 'cathod'"),
+    ],
+)
+def test_a_row_that_asks_for_what_no_record_has_is_refused(shown: dict[str, Any], says: str) -> None:
+    data = read_yaml(FILE)
+    data["quantities"][0]["shows"] = [shown]
+    with pytest.raises(InputError, match=says):
+        parse(Reference, data, "x.yaml")
+
+
+def test_every_row_names_the_records_that_answer_it(reference: Reference) -> None:
+    assert all(row.shows for row in reference.quantities)
+    assert all(said.column in declared_names("transport") for said in reference.transport)
