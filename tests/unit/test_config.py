@@ -237,6 +237,17 @@ class TestOwnFiles:
             getattr(Study.open(study).catalogue, ask)(name)
         assert f"Did you mean {meant}?" in caught.value.remedy
 
+    def test_of_several_publications_one_is_named(self, study: Path) -> None:
+        catalogue = Study.open(study).catalogue
+        (shipped_name,) = catalogue.names("references")
+        assert catalogue.reference().name == shipped_name
+        text = "name: other\ntitle: t\ncitation: c\ndoi: 10.1000/x\nsource: made up\n"
+        write(study, "configs/references/other.yaml", text)
+        catalogue = Study.open(study).catalogue
+        with pytest.raises(InputError, match=r"There are 2 publications .* as in reference: isotropic"):
+            catalogue.reference()
+        assert catalogue.reference("other").name == "other"
+
     def test_weights_lie_beside_the_yaml_that_names_them(self, study: Path) -> None:
         from epilayer.engines.mlip import calculators
 

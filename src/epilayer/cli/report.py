@@ -34,12 +34,13 @@ def report(
     from epilayer.report.html import render_html
     from epilayer.report.paper_table import paper_table, rows_to_json
     from epilayer.report.tables import to_json
-    from epilayer.study.reporting import REFERENCE, transport_rows
+    from epilayer.study.reporting import transport_rows
 
     used = study()
     used.refresh()
     content, transport = used.report(drawn=not as_json), transport_rows(used)
-    comparison, paper = content.comparison(), paper_table(content.found, used.catalogue.reference(REFERENCE))
+    reference = used.catalogue.reference(used.settings.reference)
+    comparison, paper = content.comparison(), paper_table(content.found, reference)
     if as_json:
         print_json({**to_json(comparison), "transport": transport, "paper": rows_to_json(paper)})
         return

@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any, Final
 from epilayer.dashboard import cohp, curves, motion, phrases, ranges
 from epilayer.dashboard.curves import Curve
 from epilayer.model.bonding import BondMeasure, BondStudy
-from epilayer.model.ion_transport import IonTransport
-from epilayer.model.records import AdsorptionEnergy, CompetingAdsorption, GrowthVerdict
-from epilayer.model.sensitivity import Sensitivity
+from epilayer.model.kinds import KINDS
+from epilayer.model.records import AdsorptionEnergy
 from epilayer.model.surface import SurfaceEnergy, WulffShape
 from epilayer.report import bonding, canvas, charts, pictures, style, viewer, wulff
 from epilayer.report.html import words
 from epilayer.store.records import record_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pymatgen.core import Structure
 
@@ -114,7 +113,7 @@ def page_of(document: Record, study: Study, results: ResultsStore) -> Page:
     record = record_of(document)
     sources = _sources(body)
     models: dict[str, Model] = {}
-    drawn = _curves(record, study, results, str(fields.get("job") or ""))
+    drawn = _curves(kind, record, study, results, str(fields.get("job") or ""))
     drawn |= _relaxations(sources, study)
     for name, (title, structure, chosen) in _structures(record, study).items():
         said, data = pictures.describe(structure, chosen), viewer.data(structure, chosen)
@@ -203,26 +202,42 @@ def _structures(
     return {} if found is None or not found.is_ordered else {"structure": (title, found, ())}
 
 
+def _bond_curves(record: BondStudy, study: Study, _: ResultsStore, job: str) -> dict[str, Curve]:
+    drawn = curves.bond_curves(record)
+    if record.measure is BondMeasure.ICOHP_LOBSTER and job:
+        drawn |= cohp.cohp_curves(record, study.bond_analyses(job), study.file)
+    return drawn
+
+
+def _wulff_curves(record: WulffShape, _: Study, results: ResultsStore, __: str) -> dict[str, Curve]:
+    if not record.faces:
+        return {}
+    stored = "surface" in results.kinds()
+    found = results.query("surface", limit=None, body=True) if stored else []
+    draw = partial(wulff.wulff_figure, record, [record_of(document) for document in found])
+    return {"wulff": Curve("Equilibrium shape", wulff.describe_wulff(record), draw)}
+
+
+#: The figures that kinds of records name, from the record, the study, its results and the job that made it.
+DRAWINGS: Final[dict[str, Callable[[Any, Study, ResultsStore, str], dict[str, Curve]]]] = {
+    "bonds": _bond_curves,
+    "motion": lambda record, study, *_: motion.motion_curves(record, study.file),
+    "diffusion": lambda record, *_: curves.transport_curves(record),
+    "ranges": lambda record, *_: ranges.range_curves(record),
+    "wulff": _wulff_curves,
+}
+
+
 def _curves(
+    kind: str,
     record: Any,  # noqa: ANN401  (any kind of record)
     study: Study,
     results: ResultsStore,
     job: str,
 ) -> dict[str, Curve]:
     drawn: dict[str, Curve] = {}
-    if isinstance(record, BondStudy):
-        drawn |= curves.bond_curves(record)
-        if record.measure is BondMeasure.ICOHP_LOBSTER and job:
-            drawn |= cohp.cohp_curves(record, study.bond_analyses(job), study.file)
-    elif isinstance(record, IonTransport):
-        drawn |= motion.motion_curves(record, study.file) | curves.transport_curves(record)
-    elif isinstance(record, GrowthVerdict | CompetingAdsorption | Sensitivity):
-        drawn |= ranges.range_curves(record)
-    elif isinstance(record, WulffShape) and record.faces:
-        stored = "surface" in results.kinds()
-        found = results.query("surface", limit=None, body=True) if stored else []
-        draw = partial(wulff.wulff_figure, record, [record_of(document) for document in found])
-        drawn["wulff"] = Curve("Equilibrium shape", wulff.describe_wulff(record), draw)
+    for name in KINDS[kind].drawings:
+        drawn |= DRAWINGS[name](record, study, results, job)
     return drawn
 
 

@@ -309,5 +309,5 @@ BOND_STRENGTH = RecordKind(
     number=Number("strongest_weakening_ratio", on_page=False),
     definition="The same bond of the free and of the adsorbed molecule, by the same measure.",
     methods=_bonds_methods,
-    drawings=("bonds", "cohp"),
+    drawings=("bonds",),
 )  # fmt: skip

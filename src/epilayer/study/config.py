@@ -51,6 +51,8 @@ class Settings(Frozen):
     store
         Where the records are kept that one queries: ``embedded``, a SQLite file inside the study, or
         ``mongodb://`` address with the name of a database; ``${VARIABLE}`` is filled in from the environment.
+    reference
+        Publication that the report compares with (``configs/references``); unset, the only one there is.
     workers
         Worker processes of ``epilayer run``; unset, one a core up to four.
     title, authors, licence
@@ -60,6 +62,7 @@ class Settings(Frozen):
     level: str | None = None
     queue: str = EMBEDDED
     store: str = EMBEDDED
+    reference: str | None = None
     workers: int | None = Field(default=None, gt=0)
     title: str | None = None
     authors: tuple[Author, ...] = ()
@@ -209,10 +212,24 @@ class Catalogue:
 
         return self._load(Cluster, "clusters", name, filled)
 
-    def reference(self, name: str) -> Reference:
-        """Return the published values of one paper."""
+    def reference(self, name: str | None = None) -> Reference:
+        """Return the published values of one paper; without a name, of the only one that there is.
+
+        Raises
+        ------
+        InputError
+            If there are several and none is named.
+        """
         from epilayer.model.reference import Reference
 
+        if name is None:
+            known = sorted(self.names("references"))
+            if len(known) != 1:
+                raise InputError(
+                    f"There are {len(known)} publications to compare with: {', '.join(known)}.",
+                    f"Name one in epilayer.yaml, as in reference: {known[0] if known else 'NAME'}",
+                )
+            name = known[0]
         return self._load(Reference, "references", name)
 
     def engine(self, level_name: str, cathode: Cathode | None = None, **convergence: float) -> Engine:

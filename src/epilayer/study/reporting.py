@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from epilayer.report.content import ReportContent
     from epilayer.study.workspace import Workspace
 
-REFERENCE = "isotropic-epilayer-2025"
-"""The publication that results are shown beside."""
 _LEAST_SHARE = 0.1
 
 
@@ -37,7 +35,7 @@ def report_of(study: Workspace, *, drawn: bool = True) -> ReportContent:
     behind = {leg.provenance.job for leg in legs if leg.provenance.job} if drawn else ()
     return ReportContent(
         found,
-        study.catalogue.reference(REFERENCE),
+        study.catalogue.reference(study.settings.reference),
         calculations=list(calculations(study, behind).values()),
         sources=sources(study, records),
         library=entries_by_doi(study.citations()),
@@ -55,7 +53,7 @@ def transport_rows(study: Workspace, flow: str | None = None) -> list[dict[str, 
             return []
         found = results.query("transport", sort="created", body=True)
     jobs = None if flow is None else {job.uuid for job in study.queue().jobs(flow=flow)}
-    reference = study.catalogue.reference(REFERENCE)
+    reference = study.catalogue.reference(study.settings.reference)
     return [
         _transport_row(record_of(document), reference)
         for document in found
