@@ -27,6 +27,7 @@ from epilayer.model.errors import EpilayerError, InputError
 from epilayer.report import style, viewer
 from epilayer.study import trajectories
 from epilayer.study.jobs import neighbours, rerun_command
+from epilayer.study.rerunning import Selection
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -319,18 +320,17 @@ class Pages:
 
     def _act(self, action: Action, ref: str) -> str:
         """Do what is asked of a job or a flow; return what was done, in a sentence."""
-        queue = self.study.queue()
         match action:
             case Action.RERUN:
                 flow = ref.startswith("f") and ref[1:].isdecimal()
-                report = queue.rerun(state=JobState.FAILED, flow=ref) if flow else queue.rerun([ref])
-                return f"{len(report.jobs)} jobs will run again."
+                selection = Selection(failed=True, flow=ref) if flow else Selection((ref,))
+                return f"{len(self.study.rerun(selection).report.jobs)} jobs will run again."
             case Action.CANCEL:
-                return f"{len(queue.cancel(ref).changed)} jobs cancelled."
+                return f"{len(self.study.cancel(ref).changed)} jobs cancelled."
             case Action.PAUSE:
-                return f"{len(queue.pause(ref).changed)} jobs paused."
+                return f"{len(self.study.pause(ref).changed)} jobs paused."
             case Action.RESUME:
-                return f"{len(queue.resume(ref).changed)} jobs resumed."
+                return f"{len(self.study.resume(ref).changed)} jobs resumed."
 
     def _refresh(self) -> None:
         """Store the records of jobs that have completed since the last look."""

@@ -108,13 +108,13 @@ def _located(reference: FileReference, find: Callable[[str], Path | None]) -> Fi
 
 def _about(reference: FileReference, find: Callable[[str], Path | None]) -> dict[str, Any]:
     path = find(reference.path.rpartition("/")[0] + f"/{ABOUT}")
-    told: dict[str, Any] = {} if path is None else json.loads(path.read_text(encoding="utf-8"))
-    if not told.get("molecules") or not told.get("names"):
+    about: dict[str, Any] = {} if path is None else json.loads(path.read_text(encoding="utf-8"))
+    if not about.get("molecules") or not about.get("names"):
         raise StoreError(
             f"{ABOUT} beside the trajectory does not say which atoms are which molecule.",
             "Restore it, or run the trajectory again.",
         )
-    return told
+    return about
 
 
 def displacement_figure(record: IonTransport, motion: Callable[[], Motion]) -> bytes:

@@ -10,7 +10,7 @@ from epilayer.dashboard import phrases
 from epilayer.launch.base import JobState
 from epilayer.model.kinds import KINDS
 from epilayer.outputs.run_failure import shortened, tail
-from epilayer.report.html import doi_links, words
+from epilayer.report.html import doi_links, templates_of, words
 from epilayer.study.jobs import files_below
 
 if TYPE_CHECKING:
@@ -30,16 +30,8 @@ def template(name: str) -> Any:  # noqa: ANN401  (a jinja2 template)
 
 
 @cache
-def _environment() -> Any:  # noqa: ANN401  (jinja2 has no place at the top of a module of the command line)
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("epilayer.dashboard"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+def _environment() -> Any:  # noqa: ANN401  (of jinja2, which is imported where it is used)
+    environment = templates_of("epilayer.dashboard")
     filters = (words, doi_links, cell, size, when, took, shortened, tail, files_below)
     environment.filters |= {function.__name__: function for function in filters}
     environment.globals.update(states=STATES, about={kind.name: kind.about for kind in KINDS.values()})

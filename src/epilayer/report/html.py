@@ -1,4 +1,4 @@
-"""The report as one HTML file that opens offline: everything it shows stands inside it."""
+"""The report as one HTML file that opens offline: it contains everything that it shows."""
 
 from __future__ import annotations
 
@@ -129,16 +129,21 @@ def _numeric(level: LevelOfTheory, key: str) -> str:
     return f"{level.name}: {level.numerics[key]}" if key in level.numerics else ""
 
 
-def _template() -> Any:  # noqa: ANN401  (jinja2 is imported where it is used)
+def templates_of(package: str) -> Any:  # noqa: ANN401  (jinja2 is imported where it is used)
+    """Return the templates of a package: all values are escaped, and an unknown one is an error."""
     import jinja2
 
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("epilayer.report"),
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader(package),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def _template() -> Any:  # noqa: ANN401  (jinja2 is imported where it is used)
+    environment = templates_of("epilayer.report")
     environment.filters |= {
         "ev": tables.ev,
         "doi_links": doi_links,

@@ -1,6 +1,6 @@
 """What a picture of a structure shows: which atoms and images, which sticks, which edges of the cell.
 
-Three kinds of structure are told apart by what is in them: a molecule on a slab (atoms are named as the
+Three kinds of structure are distinguished by what is in them: a molecule on a slab (atoms are named as the
 molecule's), a bare slab (there is empty space along c), and a crystal, whose whole cell is shown and whose
 guests, if any are named, are kept in one piece. Atoms on the edge of the cell stand on both sides of it,
 and coordination polyhedra that the edge cuts are made whole.
