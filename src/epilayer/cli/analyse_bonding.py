@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
-from epilayer.cli.analyse import read_trajectory
 from epilayer.cli.common import (
     JsonOption,
     StepSkipOption,
@@ -19,37 +15,18 @@ from epilayer.cli.common import (
     TrajectoryArgument,
     err,
     out,
+    plain_table,
     print_json,
 )
-from epilayer.model.errors import InputError, UnknownNameError
+from epilayer.model.errors import InputError
 from epilayer.study.pictures import check_names
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pymatgen.core import Structure
-
-    from epilayer.model.cohp import MappedChange, MappedChanges, RunReport
-    from epilayer.model.imported import BondIntegral
-    from epilayer.outputs.discover import FoundFiles
-    from epilayer.report.canvas import Form
+    from epilayer.model.cohp import MappedChanges, RunReport
+    from epilayer.study.lobster_runs import Comparison
 
 _SHOWN = 30
-_MOST_CURVES = 6
 _PERCENT = 100.0
-_ATOM_PAIR = re.compile(r"\s*(\d+)\s*,\s*(\d+)\s*")
-_RANGES = re.compile(r"\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*")
-
-
-@dataclass(frozen=True)
-class LobsterRun:
-    """One LOBSTER directory: its report, every bond it lists, and the structure that it ran on."""
-
-    files: FoundFiles
-    report: RunReport
-    chosen: tuple[BondIntegral, ...]
-    listed: tuple[BondIntegral, ...]
-    structure: Structure | None
 
 
 def bonding(
@@ -95,36 +72,26 @@ def bonding(
 
     Example: [cyan]epilayer analyse bonding lobster/ --bonds C-O --free molecule/ --plot change.svg[/]
     """
-    from epilayer.analysis.lobster_runs import compare_runs
     from epilayer.model.files import write_atomic
+    from epilayer.study import lobster_runs
 
     check_names(plot, None)
     if molecule is not None and free is None:
         raise InputError("--molecule needs --free.", "Name the run on the free molecule: --free DIR.")
-    with err.status("Reading ..."):
-        if free is None:
-            runs = [read_run(directory, bonds or [], atoms or [], structure)]
-            compared: MappedChanges | None = None
-            document = runs[0].report.model_dump(mode="json")
-            picture = _curves(runs[0], plot) if plot is not None else None
-        else:
-            runs = [read_run(free, bonds or [], atoms or [], None), read_run(directory, [], [], structure)]
-            before, after = runs
-            compared = compare_runs(
-                before.report,
-                _needed(before, free),
-                after.report,
-                _needed(after, directory),
-                after.listed,
-                None if molecule is None else _ranges(molecule),
+    form: Any = plot.suffix.lower().removeprefix(".") if plot is not None else ""
+    if free is not None:
+        with err.status("Reading ..."):
+            compared = lobster_runs.compare_with_free(
+                directory, free, bonds or [], atoms or [], relaxed=structure, molecule=molecule
             )
-            document = {
-                "free": before.report.model_dump(mode="json", exclude={"bonds", "refused_bonds"}),
-                "adsorbed": after.report.model_dump(mode="json", exclude={"bonds", "refused_bonds"}),
-                **compared.model_dump(mode="json"),
-            }
-            picture = _bars(after.report, compared.changes, plot) if plot is not None else None
-    if plot is not None and picture is not None:
+            picture = lobster_runs.changes_figure(compared, form) if plot is not None else b""
+        runs, document = [compared.free, compared.adsorbed], _comparison_json(compared)
+    else:
+        with err.status("Reading ..."):
+            runs = [lobster_runs.read_run(directory, bonds or [], atoms or [], structure)]
+            picture = lobster_runs.curves_figure(runs[0], form) if plot is not None else b""
+        compared, document = None, runs[0].report.model_dump(mode="json")
+    if plot is not None:
         write_atomic(plot, picture)
     if as_json:
         print_json(document)
@@ -132,11 +99,20 @@ def bonding(
     for run in runs:
         _show_head(run.report)
     if compared is not None:
-        _show_changes(compared)
+        _show_changes(compared.changes)
     else:
         _show_bonds(runs[0].report, everything=not (bonds or atoms))
     if plot is not None:
         out.print(f"Drawn: {escape(str(plot))}")
+
+
+def _comparison_json(compared: Comparison) -> dict[str, Any]:
+    bare = {"bonds", "refused_bonds"}
+    return {
+        "free": compared.free.report.model_dump(mode="json", exclude=bare),
+        "adsorbed": compared.adsorbed.report.model_dump(mode="json", exclude=bare),
+        **compared.changes.model_dump(mode="json"),
+    }
 
 
 def hydrogen(
@@ -153,199 +129,31 @@ def hydrogen(
 
     Example: [cyan]epilayer analyse hydrogen XDATCAR --time-step-fs 0.5[/]
     """
-    import numpy as np
-
-    from epilayer.analysis.abstraction import hydrogen_transfers
+    from epilayer.study.analysing import read_trajectory, transfers_in
 
     with err.status("Reading ..."):
-        header, positions, cells, between_fs = read_trajectory(file, time_step_fs, step_skip, 0.0)
-        fractional = positions if header.coordinates == "fractional" else positions @ np.linalg.inv(cells)
-        found = hydrogen_transfers(
-            header.symbols, fractional, cells, frame_time_fs=between_fs, hold_frames=hold_frames
+        frames = read_trajectory(file, time_step_fs=time_step_fs, step_skip=step_skip)
+        found = transfers_in(frames, hold_frames)
+    count = len(frames.positions)
+    if as_json:
+        print_json({"file": str(file), "frames": count, "hold_frames": hold_frames, "transfers": found})
+        return
+    out.print(f"{escape(str(file))}: {count} frames, {len(found)} transfers of a hydrogen")
+    if not found:
+        return
+    headings = ("time (fs)", "hydrogen", "from", "to", "frame", "frames held")
+    rows = [
+        (
+            "" if t.time_fs is None else f"{t.time_fs:g}",
+            t.hydrogen,
+            t.donor,
+            t.acceptor,
+            str(t.frame),
+            str(t.frames_held),
         )
-    names = [f"{s}{i + 1}" for i, s in enumerate(header.symbols)]
-    events = [
-        {
-            "donor": names[t.donor],
-            "hydrogen": names[t.hydrogen],
-            "acceptor": names[t.acceptor],
-            "frame": t.frame,
-            "time_fs": t.time_fs,
-            "frames_held": t.frames_held,
-        }
         for t in found
     ]
-    if as_json:
-        print_json(
-            {"file": str(file), "frames": len(positions), "hold_frames": hold_frames, "transfers": events}
-        )
-        return
-    out.print(f"{escape(str(file))}: {len(positions)} frames, {len(events)} transfers of a hydrogen")
-    if not events:
-        return
-    table = Table(box=None, pad_edge=False)
-    for heading in ("time (fs)", "hydrogen", "from", "to", "frame", "frames held"):
-        table.add_column(heading, justify="left" if heading in ("hydrogen", "from", "to") else "right")
-    for t, event in zip(found, events, strict=True):
-        table.add_row(
-            "" if t.time_fs is None else f"{t.time_fs:g}",
-            names[t.hydrogen],
-            names[t.donor],
-            names[t.acceptor],
-            str(event["frame"]),
-            str(event["frames_held"]),
-        )
-    out.print(table)
-
-
-def read_run(directory: Path, names: Sequence[str], pairs: Sequence[str], relaxed: Path | None) -> LobsterRun:
-    """Read one LOBSTER directory: bonds by name or by two atoms (all where neither is given).
-
-    Raises
-    ------
-    InputError
-        If there is not one run, a bond is not listed, or it ran on another structure than ``relaxed``.
-    """
-    from epilayer.analysis.lobster_runs import between, bonding_of, check_lengths, check_same, judge_run
-    from epilayer.model.imported import Code
-    from epilayer.outputs.discover import find_calculations
-    from epilayer.outputs.lobster.directory import find_bonds, import_lobster
-
-    found = [f for f in find_calculations(directory) if f.code is Code.LOBSTER]
-    if len(found) != 1:
-        held = ", ".join(str(f.folder / f.label) for f in found[:4])
-        raise InputError(
-            f"{directory} holds {len(found)} LOBSTER runs{': ' + held if held else ''}.",
-            "Give the directory, or the lobsterout, of one run."
-            if found
-            else "Give the directory in which LOBSTER ran.",
-        )
-    record = import_lobster(found[0])
-    listed = bonding_of(record).icohp_ev
-    if (names or pairs) and not listed:
-        raise InputError(
-            f"{directory} has no list of bond integrals (ICOHPLIST.lobster).",
-            "Keep it beside the lobsterout.",
-        )
-    chosen: dict[str, BondIntegral] = {b.label: b for name in names for b in find_bonds(listed, name)}
-    for text in pairs:
-        given = _ATOM_PAIR.fullmatch(text)
-        if given is None:
-            raise InputError(f"--atoms {text!r} names no two atoms.", "Write --atoms 3,17.")
-        hits = between(listed, int(given[1]), int(given[2]))
-        if not hits:
-            raise UnknownNameError(
-                "pair of atoms", text, [f"{b.atom_1}-{b.atom_2}" for b in listed if b.atom_1 != b.atom_2][:12]
-            )
-        chosen |= {b.label: b for b in hits}
-    ran = _beside(found[0].folder)
-    if ran is not None:
-        check_lengths(listed, ran[1], str(ran[0]))
-    if relaxed is not None:
-        target = _structure(relaxed)
-        check_lengths(listed, target, str(relaxed))
-        if ran is not None:
-            check_same(ran[1], target, str(relaxed))
-    picked = tuple(chosen.values()) if names or pairs else listed
-    report = judge_run(record, picked, None if relaxed is None else str(relaxed))
-    return LobsterRun(found[0], report, picked, listed, None if ran is None else ran[1])
-
-
-def _beside(folder: Path) -> tuple[Path, Structure] | None:
-    """Return the structure whose orbitals LOBSTER read: CONTCAR of the single point, or its POSCAR."""
-    for name in ("CONTCAR", "CONTCAR.gz", "POSCAR", "POSCAR.gz"):
-        path = folder / name
-        if path.is_file() and path.stat().st_size:
-            return path, _structure(path)
-    return None
-
-
-def _structure(path: Path) -> Structure:
-    from pymatgen.core import Structure
-
-    if not path.is_file():
-        raise InputError(f"{path} does not exist.", "Give a CONTCAR, POSCAR or CIF.")
-    try:
-        return Structure.from_file(path)
-    except (ValueError, IndexError, KeyError, OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path} cannot be read as a structure.", "Give a CONTCAR, POSCAR or CIF."
-        ) from error
-
-
-def _needed(run: LobsterRun, directory: Path) -> Structure:
-    if run.structure is None:
-        raise InputError(
-            f"{directory} has no CONTCAR or POSCAR: its atoms cannot be mapped.",
-            "Keep the CONTCAR of the single point beside LOBSTER's files.",
-        )
-    return run.structure
-
-
-def _ranges(text: str) -> list[int]:
-    """Return atoms counted from 0 of a text such as ``145-160,170``."""
-    if not _RANGES.fullmatch(text.replace(" ", "")):
-        raise InputError(f"--molecule {text!r} names no atoms.", "Write --molecule 145-160.")
-    found: list[int] = []
-    for part in text.replace(" ", "").split(","):
-        first, _, last = part.partition("-")
-        found += range(int(first) - 1, int(last or first))
-    return found
-
-
-def _curves(run: LobsterRun, plot: Path) -> bytes:
-    from epilayer.model.cohp import RunVerdict
-    from epilayer.outputs.discover import Role
-    from epilayer.outputs.lobster.cohpcar import read_cohpcar
-    from epilayer.report.bonding import Curve, cohp_figure
-
-    path = run.files.one(Role.COHPCAR)
-    if path is None:
-        raise InputError(
-            f"{run.report.directory} has no COHPCAR.lobster: no curve.", "Keep it beside the lobsterout."
-        )
-    if run.report.verdict is RunVerdict.REFUSED:
-        raise InputError(
-            f"{run.report.directory} is refused ({run.report.reasons[0].what}): no curve is drawn.",
-            run.report.reasons[0].remedy or "Run LOBSTER again.",
-        )
-    strongest = sorted(run.chosen, key=lambda b: b.summed)[:_MOST_CURVES]
-    read = read_cohpcar(path, [b.label for b in strongest])
-    curves = [
-        Curve(
-            name=f"{b.atom_1}-{b.atom_2}, {b.length_ang:.2f} Å",
-            cohp=read.curves[b.label].per_spin,
-            icohp_ev=read.curves[b.label].integrated_per_spin,
-            at_fermi_ev=b.summed,
-        )
-        for b in strongest
-    ]
-    title = _label(run.report)
-    return cohp_figure(read.energies_ev, curves, title=title, form=_form(plot))
-
-
-def _bars(report: RunReport, changes: Sequence[MappedChange], plot: Path) -> bytes:
-    from epilayer.report.bonding import Bar, change_figure
-
-    worst = max((s.charge_percent or 0.0 for s in report.spilling), default=None)
-    bars = [Bar(c.name, c.free_ev, c.adsorbed_ev, c.note, worst) for c in changes]
-    return change_figure(
-        bars,
-        measure="\N{MINUS SIGN}ICOHP, eV",
-        title=_label(report),
-        spilling_limit_percent=report.spilling_limit_percent,
-        form=_form(plot),
-    )
-
-
-def _label(report: RunReport) -> str:
-    said = f"{report.program or 'LOBSTER'}, {report.verdict.value}"
-    return f"{said}. STAND-IN: no number here is an ICOHP" if report.stand_in else said
-
-
-def _form(plot: Path) -> Form:
-    known: dict[str, Form] = {".png": "png", ".svg": "svg", ".pdf": "pdf"}
-    return known[plot.suffix.lower()]
+    out.print(plain_table(headings, rows, right=("time (fs)", "frame", "frames held")))
 
 
 def _show_head(report: RunReport) -> None:
@@ -372,40 +180,28 @@ def _show_bonds(report: RunReport, *, everything: bool) -> None:
         return
     shown = sorted(report.bonds, key=lambda b: b.summed)[: _SHOWN if everything else None]
     spins = max((len(b.per_spin) for b in shown), default=0)
-    table = Table(box=None, pad_edge=False)
-    headings = ["label", "bond", "length (Å)"]
-    headings += [f"ICOHP spin {k + 1} (eV)" for k in range(spins)] if spins > 1 else []
-    for heading in (*headings, "ICOHP (eV)"):
-        table.add_column(heading, justify="left" if heading == "bond" else "right")
-    for bond in shown:
-        per_spin = [f"{v:.5f}" for v in bond.per_spin] if spins > 1 else []
-        table.add_row(
+    each = [f"ICOHP spin {k + 1} (eV)" for k in range(spins)] if spins > 1 else []
+    headings = ("label", "bond", "length (Å)", *each, "ICOHP (eV)")
+    rows = [
+        (
             bond.label,
             f"{bond.atom_1}-{bond.atom_2}",
             f"{bond.length_ang:.4f}",
-            *per_spin,
+            *(f"{v:.5f}" for v in bond.per_spin if spins > 1),
             f"{bond.summed:.5f}",
         )
-    out.print(table)
+        for bond in shown
+    ]
+    out.print(plain_table(headings, rows, right={*headings} - {"bond"}))
     if len(shown) < len(report.bonds):
         out.print(f"The {len(shown)} strongest of {len(report.bonds)}; --json prints all, --bonds chooses.")
 
 
 def _show_changes(compared: MappedChanges) -> None:
-    table = Table(box=None, pad_edge=False)
-    for heading in (
-        "bond",
-        "here",
-        "free (Å)",
-        "here (Å)",
-        "-ICOHP free (eV)",
-        "-ICOHP here (eV)",
-        "change",
-        "note",
-    ):
-        table.add_column(heading, justify="left" if heading in ("bond", "here", "note") else "right")
-    for c in compared.changes:
-        table.add_row(
+    free, here = "-ICOHP free (eV)", "-ICOHP here (eV)"
+    headings = ("bond", "here", "free (Å)", "here (Å)", free, here, "change", "note")
+    rows = [
+        (
             c.name,
             "-".join(f"{e}{k + 1}" for e, k in zip(c.elements, c.adsorbed_atoms, strict=True)),
             f"{c.free_ang:.3f}",
@@ -415,9 +211,13 @@ def _show_changes(compared: MappedChanges) -> None:
             "" if c.change_ratio is None else f"{_PERCENT * c.change_ratio:+.1f} %",
             c.note,
         )
-    for b in compared.open_bonds:
-        table.add_row(b.name, "", f"{b.free_ang:.3f}", "", f"{b.free_ev:.4f}", "", "", "another fits as well")
-    out.print(table)
+        for c in compared.changes
+    ]
+    rows += [
+        (b.name, "", f"{b.free_ang:.3f}", "", f"{b.free_ev:.4f}", "", "", "another fits as well")
+        for b in compared.open_bonds
+    ]
+    out.print(plain_table(headings, rows, right={*headings} - {"bond", "here", "note"}))
     if compared.open_bonds:
         out.print(
             f"{len(compared.open_bonds)} bonds cannot be told from others there. Give both structures with "
