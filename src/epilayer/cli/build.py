@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from epilayer.cli.build_pore import pore
-from epilayer.cli.common import JsonOption, err, out, print_json, study
+from epilayer.cli.common import JsonOption, err, out, plain_table, print_json, study
 from epilayer.cli.options import (
     HtmlOption,
     MillerCommand,
@@ -21,7 +20,7 @@ from epilayer.cli.options import (
 )
 from epilayer.model.errors import InputError
 from epilayer.study.pictures import check_names, draw
-from epilayer.study.user_structures import cathode_of, check_format, facet_of, is_file, ligand_of, slab_of
+from epilayer.study.user_structures import check_format, is_file, ligand_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,14 +28,13 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from epilayer.model.cathode import Facet
+    from epilayer.model.ligand import Ligand
     from epilayer.structures.poses import Pose
     from epilayer.structures.slab_types import SlabCut, Termination
+    from epilayer.study.building import BuiltSlab, Source
 
 app = typer.Typer(no_args_is_help=True, help="Build a structure without computing anything.")
 app.command()(pore)
-
-CHARGED = "charged"
-"""The charge state that ``--charged`` means."""
 
 
 @app.command(cls=MillerCommand)
@@ -83,60 +81,21 @@ def slab(
 
     Example: [cyan]epilayer build slab mine.cif --miller 1 0 4 --oxidation Na=1,Fe=3,O=-2 --json[/]
     """
-    from epilayer.structures import charging, slabs, surfaces
+    from epilayer.study.building import SlabSize, Source, cut_slab, write_structure
 
     check_names(png, html)
     check_format(output)
-    material = cathode_of(study().catalogue, source, oxidation=oxidation, keep=keep, species=species)
-    facet = facet_of(material, miller, thickness_ang=thickness_ang, vacuum_ang=vacuum_ang, hold_ang=hold_ang)
+    given = Source(source, oxidation, keep, species)
+    size = SlabSize(thickness_ang, vacuum_ang, hold_ang)
     with err.status("Cutting ..."):
-        choices = slabs.admissible(material, facet)
-        wanted = termination or surfaces.lowest_termination(material, facet)
-        chosen = choices[0]
-        if wanted is not None:
-            chosen = slabs.cut(material, facet, termination=wanted)
-        every = slabs.terminations_of(material, facet, chosen.ordering)
-        shown = charging.charge(material, chosen, state=CHARGED) if charged else chosen
-        held = slabs.hold_bottom(shown.structure, facet.hold_thickness_ang, where=facet.hold)
-    reason = shown.reason
-    if termination is None and wanted is not None:
-        reason += " Of the admissible ones it has the lowest recorded surface energy."
-    files = [] if output is None else [write_structure(held, output)]
-    title = f"{material.title or material.name} ({facet.label}), {shown.termination}"
-    files += draw(held, png=png, html=html, title=title, facts=_facts(shown, reason))
-    document = {
-        "source": source,
-        "crystal": {
-            "formula": material.formula,
-            "oxidation_states": material.oxidation_states,
-            "oxidation_states_from": _charges_from(source, oxidation),
-            "keep_bonds": None
-            if material.keep_bonds is None
-            else [b.model_dump() for b in material.keep_bonds],
-        },
-        "miller": list(facet.miller),
-        "state": CHARGED if charged else None,
-        "chosen": {**_slab_json(shown), "reason": reason},
-        "held_atoms": sum(not any(f) for f in held.site_properties["selective_dynamics"]),
-        "hold_thickness_ang": facet.hold_thickness_ang,
-        "admissible": [_slab_json(c) for c in choices],
-        "terminations": [_termination_json(t) for t in every],
-        "written": [str(f) for f in files],
-    }
+        built = cut_slab(study().catalogue, given, miller, size, termination=termination, charged=charged)
+    files = [] if output is None else [write_structure(built.structure, output)]
+    title = f"{built.material.title or built.material.name} ({built.facet.label}), {built.shown.termination}"
+    files += draw(built.structure, png=png, html=html, title=title, facts=_facts(built.shown, built.reason))
     if as_json:
-        print_json(document)
+        print_json({"source": source, **_built_json(built, given), "written": files})
         return
-    if is_file(source):
-        states = ", ".join(f"{e} {q:+g}" for e, q in material.oxidation_states.items())
-        out.print(f"{material.formula}: oxidation states {states} ({_charges_from(source, oxidation)})\n")
-    _print_terminations(every)
-    _print_admissible(choices, chosen, facet)
-    out.print(f"\n{escape(reason)}")
-    out.print(
-        f"{shown.structure.composition.formula}: {len(held)} atoms, {document['held_atoms']} held, "
-        f"{shown.area_ang2:.2f} A2, dipole {abs(shown.dipole_e_ang):.3f} e.A, "
-        f"{_symmetry(shown.structure)}, faces {'equivalent' if shown.faces_equivalent else 'different'}"
-    )
+    _print_slab(built, given)
     for file in files:
         out.print(f"Written: [bold]{file}[/]")
 
@@ -180,22 +139,17 @@ def adsorbates(
 
     Example: [cyan]epilayer build adsorbates nvopf 'CC(=O)[O-]' --miller 1 0 0 --png pose.png[/]
     """
-    from epilayer.structures import molecules, poses
+    from epilayer.study.building import Source, clean_slab, place, write_structure
 
     check_names(png, html)
     single = output is not None and is_file(str(output))
     if output is not None and not single and output.suffix:
         raise InputError(f"{output}: cannot tell the format.", "Name it .cif or .vasp, or name a folder.")
-    molecule = ligand_of(study().catalogue, ligand, charge, multiplicity)
+    catalogue = study().catalogue
+    molecule = ligand_of(catalogue, ligand, charge, multiplicity)
     with err.status("Placing ..."):
-        clean = _clean_slab(source, miller, hold_ang, species)
-        placed = poses.generate(
-            clean,
-            molecules.build(molecule, seed),
-            anchors=molecules.anchors(molecule),
-            count=count,
-            seed=seed,
-        )
+        clean = clean_slab(catalogue, Source(source, species=species), miller, hold_ang)
+        placed = place(clean, molecule, count=count, seed=seed)
     files = []
     if output is not None:
         targets = [output] if single else [output / f"{p.label}.cif" for p in placed]
@@ -209,63 +163,39 @@ def adsorbates(
         title=f"{molecule.display_name} on {source}: {first.label}",
         facts={"Closest contact": _pose_json(first)["contact"], "Seed": str(seed)},
     )
+    poses = [_pose_json(p) for p in placed]
     if as_json:
-        print_json(
-            {
-                "slab": source,
-                "slab_formula": clean.composition.remove_charges().formula,
-                "ligand": {
-                    "name": molecule.name,
-                    "formula": molecule.formula,
-                    "charge": molecule.charge,
-                    "multiplicity": molecule.spin_multiplicity,
-                },
-                "seed": seed,
-                "poses": [_pose_json(p) for p in placed],
-                "written": [str(f) for f in files],
-            }
-        )
+        formula = clean.composition.remove_charges().formula
+        made = {"slab": source, "slab_formula": formula, "ligand": _ligand_json(molecule), "seed": seed}
+        print_json({**made, "poses": poses, "written": files})
         return
-    table = Table(box=None, pad_edge=False)
-    for heading in ("pose", "anchor", "site", "closest contact"):
-        table.add_column(heading, no_wrap=True)
-    for p in placed:
-        row = _pose_json(p)
-        table.add_row(p.label, row["anchor"], row["site"], row["contact"])
     out.print(f"{escape(molecule.display_name)}, {molecule.formula}, charge {molecule.charge}, seed {seed}\n")
-    out.print(table)
+    headings = ("pose", "anchor", "site", "closest contact")
+    rows = [(p["label"], p["anchor"], p["site"], p["contact"]) for p in poses]
+    out.print(plain_table(headings, rows, no_wrap=headings))
     for file in files:
         out.print(f"Written: [bold]{escape(str(file))}[/]")
 
 
-def _clean_slab(source: str, miller: str | None, hold_ang: float | None, species: str | None) -> Structure:
-    from epilayer.structures import slabs, surfaces
-
-    if is_file(source):
-        if miller is not None:
-            raise InputError(
-                f"--miller cuts a named cathode; {source} is taken as the slab itself.",
-                f"Leave --miller out, or cut it first: epilayer build slab {source} --miller {miller}",
-            )
-        given = slab_of(source, species)
-        if hold_ang is None and "selective_dynamics" in given.site_properties:
-            return given
-        return slabs.hold_bottom(given, 4.0 if hold_ang is None else hold_ang)
-    if miller is None:
-        raise InputError(f"Which facet of {source}?", "Add --miller 0 0 1, or give a slab file.")
-    material = cathode_of(study().catalogue, source)
-    facet = facet_of(material, miller, hold_ang=hold_ang)
-    cut = slabs.cut(material, facet, termination=surfaces.lowest_termination(material, facet))
-    return slabs.hold_bottom(cut.structure, facet.hold_thickness_ang, where=facet.hold)
+def _print_slab(built: BuiltSlab, given: Source) -> None:
+    shown = built.shown
+    if is_file(given.name):
+        states = ", ".join(f"{e} {q:+g}" for e, q in built.material.oxidation_states.items())
+        out.print(f"{built.material.formula}: oxidation states {states} ({given.charges_from})\n")
+    _print_terminations(built.terminations)
+    _print_admissible(built.choices, built.chosen, built.facet)
+    out.print(f"\n{escape(built.reason)}")
+    out.print(
+        f"{shown.structure.composition.formula}: {len(built.structure)} atoms, {built.held_atoms} held, "
+        f"{shown.area_ang2:.2f} A2, dipole {abs(shown.dipole_e_ang):.3f} e.A, "
+        f"{_symmetry(shown.structure)}, faces {'equivalent' if shown.faces_equivalent else 'different'}"
+    )
 
 
 def _print_terminations(every: Sequence[Termination]) -> None:
-    table = Table(box=None, pad_edge=False, title="every cut, per repeat", title_justify="left")
     headings = ("cut", "kept bonds severed", "Tasker", "dipole (e.A)", "faces", "bonds broken per nm2")
-    for heading in headings:
-        table.add_column(heading, no_wrap=heading in {"cut", "faces"})
-    for t in every:
-        table.add_row(
+    rows = [
+        (
             t.label,
             str(t.severed) if t.severed else "none",
             t.tasker,
@@ -273,44 +203,61 @@ def _print_terminations(every: Sequence[Termination]) -> None:
             "alike" if t.faces_equivalent else "differ",
             ", ".join(f"{b.pair} {b.per_nm2:.1f}" for b in t.broken),
         )
-    out.print(table)
+        for t in every
+    ]
+    out.print(plain_table(headings, rows, no_wrap=("cut", "faces"), title="every cut, per repeat"))
 
 
 def _print_admissible(choices: Sequence[SlabCut], chosen: SlabCut, facet: Facet) -> None:
     title = f"\nadmissible slabs of ({facet.label}): stoichiometric, non-polar, polyanions whole (m: mended)"
-    table = Table(box=None, pad_edge=False, title=title, title_justify="left")
-    for heading in (
-        "",
-        "termination",
-        "Tasker",
-        "atoms",
-        "thick, A",
-        "cell, A",
-        "faces",
-        "cost, eV/A2",
-        "broken per nm2",
-    ):
-        table.add_column(heading, no_wrap=heading in {"termination", "cell, A", "faces"})
-    for c in choices:
-        a, b, _ = c.structure.lattice.abc
-        table.add_row(
+    headings = (
+        "", "termination", "Tasker", "atoms", "thick, A", "cell, A", "faces", "cost, eV/A2", "broken per nm2",
+    )  # fmt: skip
+    rows = [
+        (
             "->" if c.termination == chosen.termination else "",
             c.termination,
             c.tasker,
             str(len(c.structure)),
             f"{c.thickness_ang:.1f}",
-            f"{a:.2f} x {b:.2f}",
+            "{:.2f} x {:.2f}".format(*c.structure.lattice.abc),
             "alike" if c.faces_equivalent else "differ",
             f"{c.cleavage_ev_per_ang2:.3f}",
             ", ".join(f"{x.pair} {x.per_nm2:.1f}" for x in c.broken_bonds),
         )
-    out.print(table)
+        for c in choices
+    ]
+    out.print(plain_table(headings, rows, no_wrap=("termination", "cell, A", "faces"), title=title))
 
 
-def _charges_from(source: str, oxidation: str | None) -> str:
-    if not is_file(source):
-        return "the catalogue"
-    return "--oxidation" if oxidation else "the file, or guessed from its composition"
+def _built_json(built: BuiltSlab, given: Source) -> dict[str, Any]:
+    material = built.material
+    return {
+        "crystal": {
+            "formula": material.formula,
+            "oxidation_states": material.oxidation_states,
+            "oxidation_states_from": given.charges_from,
+            "keep_bonds": None
+            if material.keep_bonds is None
+            else [b.model_dump() for b in material.keep_bonds],
+        },
+        "miller": list(built.facet.miller),
+        "state": None if built.shown is built.chosen else "charged",
+        "chosen": {**_slab_json(built.shown), "reason": built.reason},
+        "held_atoms": built.held_atoms,
+        "hold_thickness_ang": built.facet.hold_thickness_ang,
+        "admissible": [_slab_json(c) for c in built.choices],
+        "terminations": [_termination_json(t) for t in built.terminations],
+    }
+
+
+def _ligand_json(molecule: Ligand) -> dict[str, Any]:
+    return {
+        "name": molecule.name,
+        "formula": molecule.formula,
+        "charge": molecule.charge,
+        "multiplicity": molecule.spin_multiplicity,
+    }
 
 
 def _facts(cut: SlabCut, reason: str) -> dict[str, str]:
@@ -382,20 +329,3 @@ def _pose_json(pose: Pose) -> dict[str, Any]:
         "contact": f"{nearest.label} {nearest.distance_ang:.2f} A" if nearest else "",
         "contact_ang": nearest.distance_ang if nearest else None,
     }
-
-
-def write_structure(structure: Structure, path: Path) -> Path:
-    """Write a structure as CIF or POSCAR, by the ending of the name, whole or not at all."""
-    from pymatgen.io.cif import CifWriter
-
-    from epilayer.model.files import write_atomic
-
-    check_format(path)
-    plain = structure.copy()
-    plain.remove_oxidation_states()
-    if path.name.lower().endswith(".cif"):
-        plain.relabel_sites()
-        text = str(CifWriter(plain, significant_figures=8))
-    else:
-        text = plain.to(fmt="poscar")
-    return write_atomic(path, text)

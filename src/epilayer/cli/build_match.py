@@ -6,18 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
-from epilayer.cli.build import write_structure
-from epilayer.cli.common import JsonOption, err, out, print_json, study
+from epilayer.cli.common import JsonOption, err, out, plain_table, print_json, study
 from epilayer.cli.options import HtmlOption, MillerOption, OutputOption, PngOption, SpeciesOption
 from epilayer.study.pictures import check_names, draw
-from epilayer.study.user_structures import cathode_of, check_format, facet_of, mof_of
+from epilayer.study.user_structures import check_format
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from epilayer.structures.match import Match, Plane
+    from epilayer.study.building import Matching
 
 
 def match(
@@ -57,90 +54,67 @@ def match(
 
     Example: [cyan]epilayer build match zif8 mine.cif --miller 1 0 4 --max-area 1200 --json[/]
     """
-    from epilayer.model.cathode import miller_index
-    from epilayer.model.errors import StructureError
-    from epilayer.structures import crystals
-    from epilayer.structures import match as matching
+    from epilayer.study.building import Source, match_framework, write_structure
 
     check_names(png, html)
     check_format(output)
-    material, film = (
-        cathode_of(study().catalogue, cathode, oxidation=oxidation, species=species),
-        mof_of(study().catalogue, mof),
-    )
-    facet = facet_of(material, miller)
     with err.status("Matching ..."):
-        framework = crystals.framework(film)
-        below = matching.plane_of(crystals.build(material), facet.miller)
-        indices = matching.low_index_planes(framework) if mof_miller is None else (miller_index(mof_miller),)
-        planes = {index: matching.plane_of(framework, index) for index in indices}
-        found: list[Match] = []
-        chosen: list[Match] = []
-        without: list[StructureError] = []
-        for plane in planes.values():
-            try:
-                fits = matching.matches(below, plane, max_area_ang2=max_area_ang2, max_strain=max_strain)
-            except StructureError as refusal:
-                without.append(refusal)
-                continue
-            found += fits
-            chosen.append(fits[0])
-    if not found:
-        raise StructureError(
-            f"{film.name} does not fit ({facet.label}) of {material.name}: "
-            + " ".join(w.what for w in without),
-            without[0].remedy,
+        made = match_framework(
+            study().catalogue,
+            mof,
+            Source(cathode, oxidation, species=species),
+            miller,
+            mof_miller=mof_miller,
+            max_area_ang2=max_area_ang2,
+            max_strain=max_strain,
         )
-    best = min(chosen, key=lambda m: (m.von_mises, m.area_ang2))
-    strained = matching.strained(matching.smallest_cell(framework), planes[best.mof_miller], best.strain)
-    files = [] if output is None else [write_structure(strained, output)]
-    title = f"{film.name} strained to {material.name} ({facet.label})"
-    files += draw(strained, png=png, html=html, title=title, facts=_facts(best))
+    files = [] if output is None else [write_structure(made.structure, output)]
+    title = f"{made.film.name} strained to {made.material.name} ({made.facet.label})"
+    files += draw(made.structure, png=png, html=html, title=title, facts=_facts(made.best))
     if as_json:
-        print_json(
-            {
-                "mof": film.name,
-                "cathode": material.name,
-                "miller": list(facet.miller),
-                "max_area_ang2": max_area_ang2,
-                "max_strain": max_strain,
-                "cathode_cell_area_ang2": below.area_ang2,
-                "best": _match_json(best, planes[best.mof_miller]),
-                "matches": [_match_json(m, planes[m.mof_miller]) for m in found],
-                "without": [w.what for w in without],
-                "written": [str(f) for f in files],
-            }
-        )
+        bounds = {"max_area_ang2": max_area_ang2, "max_strain": max_strain}
+        print_json({**bounds, **_matching_json(made), "written": files})
         return
-    _print(found, best, f"{film.name} on ({facet.label}) of {material.name}, the cathode rigid")
-    for none in without:
-        out.print(escape(none.what))
-    out.print(
-        "\n->: least strained among the best of each facet. cells: smallest cells of cathode : framework in "
-        "the supercell.\nstrain: of the framework, smallest to largest of any direction in the plane."
-    )
+    _print(made)
     for file in files:
         out.print(f"Written: [bold]{escape(str(file))}[/]")
 
 
-def _print(found: Sequence[Match], best: Match, title: str) -> None:
-    table = Table(box=None, pad_edge=False)
+def _print(made: Matching) -> None:
     headings = ("", "MOF facet", "area, A2", "cells", "strain, %", "von Mises, %", "area mismatch, %")
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading in {"", "MOF facet"} else "right")
-    for m in found:
-        low, high = m.principal
-        table.add_row(
-            "->" if m is best else "",
+    rows = [
+        (
+            "->" if m is made.best else "",
             f"({_label(m.mof_miller)})",
             f"{m.area_ang2:.1f}",
             f"{m.cells} : {m.mof_cells}",
-            f"{100 * low:+.2f} to {100 * high:+.2f}",
+            f"{100 * m.principal[0]:+.2f} to {100 * m.principal[1]:+.2f}",
             f"{100 * m.von_mises:.2f}",
             f"{100 * m.area_mismatch:+.2f}",
         )
-    out.print(f"{escape(title)}\n")
-    out.print(table)
+        for m in made.found
+    ]
+    what = f"{made.film.name} on ({made.facet.label}) of {made.material.name}"
+    out.print(f"{escape(what)}, the cathode rigid\n")
+    out.print(plain_table(headings, rows, right=headings[2:]))
+    for why in made.without:
+        out.print(escape(why))
+    out.print(
+        "\n->: least strained among the best of each facet. cells: smallest cells of cathode : framework in "
+        "the supercell.\nstrain: of the framework, smallest to largest of any direction in the plane."
+    )
+
+
+def _matching_json(made: Matching) -> dict[str, Any]:
+    return {
+        "mof": made.film.name,
+        "cathode": made.material.name,
+        "miller": list(made.facet.miller),
+        "cathode_cell_area_ang2": made.below.area_ang2,
+        "best": _match_json(made.best, made.planes[made.best.mof_miller]),
+        "matches": [_match_json(m, made.planes[m.mof_miller]) for m in made.found],
+        "without": made.without,
+    }
 
 
 def _label(miller: tuple[int, int, int]) -> str:

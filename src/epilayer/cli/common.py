@@ -77,7 +77,9 @@ def plain_table(
     """
     from rich.table import Table
 
-    shown = Table(box=None, pad_edge=False, title=title or None, title_justify="left", title_style="bold")
+    shown = Table(
+        box=None, pad_edge=False, title=escape(title) or None, title_justify="left", title_style="bold"
+    )
     for heading in headings:
         shown.add_column(
             heading,

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
-from rich.table import Table
 
-from epilayer.cli.common import JsonOption, out, print_json, study
+from epilayer.cli.common import JsonOption, out, plain_table, print_json, study
 
 if TYPE_CHECKING:
     from epilayer.model.sensitivity import ChoiceShift, Sensitivity
@@ -21,16 +20,13 @@ def sensitivity(*, as_json: JsonOption = False) -> None:
 
     Example: [cyan]epilayer sensitivity --json[/]
     """
-    from epilayer.store.records import record_of
+    from epilayer.study.records import typed
 
     used = study()
     used.refresh()
-    results = used.results()
-    records: list[Sensitivity] = []
-    if "sensitivity" in results.kinds():
-        records = [record_of(r) for r in results.query("sensitivity", limit=None, body=True)]
+    records: list[Sensitivity] = typed(used, "sensitivity")
     if as_json:
-        print_json([record.model_dump(mode="json") for record in records])
+        print_json(records)
         return
     if not records:
         out.print("No sensitivity is computed yet. Begin with: [cyan]epilayer run sensitivity[/]")
@@ -41,23 +37,15 @@ def sensitivity(*, as_json: JsonOption = False) -> None:
 def _show(record: Sensitivity) -> None:
     label = " (stand-in, no result)" if record.stand_in else ""
     title = f"{record.ligand} on {record.cathode} ({record.facet}), {record.level.name}{label}"
-    table = Table(title=escape(title), title_justify="left", title_style="bold", box=None, pad_edge=False)
-    table.add_column("choice")
-    table.add_column("instead")
-    table.add_column("E_ads, eV", justify="right")
-    table.add_column("shift, eV", justify="right")
-    table.add_column("")
     base = "refused" if record.base_ev is None else f"{record.base_ev:.3f}"
-    table.add_row("as it is", escape(record.level.name), base, "", escape(record.base_refusal))
-    for shift in record.shifts:
-        table.add_row(*map(escape, _row(shift)))
-    for axis, why in record.not_applicable.items():
-        table.add_row(escape(axis), "", "", "", escape(f"not varied: {why}"), style="dim")
-    out.print(table)
+    rows = [("as it is", record.level.name, base, "", record.base_refusal), *map(_row, record.shifts)]
+    rows += [(axis, "", "", "", f"not varied: {why}") for axis, why in record.not_applicable.items()]
+    headings = ("choice", "instead", "E_ads, eV", "shift, eV", "")
+    out.print(plain_table(headings, rows, right=headings[2:4], title=title))
     out.print(escape(record.statement) + "\n", soft_wrap=True)
 
 
-def _row(shift: ChoiceShift) -> tuple[str, ...]:
+def _row(shift: ChoiceShift) -> tuple[str, str, str, str, str]:
     value = "refused" if shift.value_ev is None else f"{shift.value_ev:.3f}"
     moved = "" if shift.shift_ev is None else f"{shift.shift_ev:+.3f}"
     note = shift.refusal or ("" if shift.in_band else "charged cells depend on the vacuum: not in the band")

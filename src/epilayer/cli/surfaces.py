@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
-from epilayer.cli.common import JsonOption, err, out, print_json, study
+from epilayer.cli.common import JsonOption, err, out, plain_table, print_json, study
 from epilayer.model.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
-    from epilayer.model.surface import SurfaceEnergy, WulffShape
+    from epilayer.model.surface import SurfaceEnergy, WulffFacet, WulffShape
 
 _FORMS = ("svg", "png", "pdf")
 
@@ -34,10 +33,12 @@ def surfaces(
     """
     if output is not None and output.suffix.lstrip(".").lower() not in _FORMS:
         raise InputError(f"{output}: cannot tell the format.", "Name it .svg, .png or .pdf.")
+    from epilayer.study.records import typed
+
     used = study()
     used.refresh()
-    energies: list[SurfaceEnergy] = _read("surface")
-    shapes: list[WulffShape] = _read("wulff")
+    energies: list[SurfaceEnergy] = typed(used, "surface")
+    shapes: list[WulffShape] = typed(used, "wulff")
     for what, asked, known in (
         ("cathode", cathode, {e.cathode for e in energies}),
         ("level", level, {e.level.name for e in energies}),
@@ -62,18 +63,6 @@ def surfaces(
         out.print(f"Written: [bold]{output}[/]")
 
 
-def _read(kind: str) -> list[Any]:
-    from epilayer.store.records import record_of
-
-    results = study().results()
-    try:
-        if kind not in results.kinds():
-            return []
-        return [record_of(r) for r in results.query(kind, limit=None, body=True)]
-    finally:
-        results.close()
-
-
 def _belongs(energy: SurfaceEnergy, shape: WulffShape) -> bool:
     mine = (energy.cathode, energy.level.name, energy.level.fingerprint, energy.parameters)
     return mine == (shape.cathode, shape.level.name, shape.level.fingerprint, shape.parameters)
@@ -96,30 +85,11 @@ def _draw(shapes: list[WulffShape], energies: list[SurfaceEnergy], path: Path) -
 
 
 def _print(shape: WulffShape, energies: list[SurfaceEnergy]) -> None:
-    thick = shape.parameters.get("thicknesses")
-    shown = f"{shape.cathode}, {shape.level.label} ({shape.level.name})"
-    table = Table(box=None, pad_edge=False, title=escape(shown), title_justify="left")
     columns = ("termination", "J/m2", "+-", "less D3", "as cut", "broken/nm2", "moved most", "status")
-    for name in columns:
-        table.add_column(name, justify="left" if name in {"termination", "status"} else "right")
-    for e in sorted(energies, key=lambda e: (e.facet, e.surface_energy_j_per_m2 or 1e9, e.termination)):
-        table.add_row(
-            e.termination,
-            *(
-                _number(v)
-                for v in (
-                    e.surface_energy_j_per_m2,
-                    e.uncertainty_j_per_m2,
-                    e.without_dispersion_j_per_m2,
-                    e.unrelaxed_j_per_m2,
-                )
-            ),
-            f"{sum(e.broken_bonds_per_nm2.values()):.1f}",
-            f"{e.largest_mover} {e.largest_move_ang:.2f} A",
-            escape(e.refusals[0].what) if e.refusals else "certified",
-        )
-    out.print(table)
-    if thick == 1:
+    in_order = sorted(energies, key=lambda e: (e.facet, e.surface_energy_j_per_m2 or 1e9, e.termination))
+    title = f"{shape.cathode}, {shape.level.label} ({shape.level.name})"
+    out.print(plain_table(columns, map(_energy_cells, in_order), right=columns[1:-1], title=title))
+    if shape.parameters.get("thicknesses") == 1:
         out.print(
             "+- is numerical; convergence with thickness was not looked at (one thickness).", style="dim"
         )
@@ -128,24 +98,41 @@ def _print(shape: WulffShape, energies: list[SurfaceEnergy]) -> None:
             f"No Wulff shape: {escape(shape.refusals[0].what)}. Remedy: {escape(shape.refusals[0].remedy)}.\n"
         )
         return
-    form = Table(box=None, pad_edge=False, title=f"Wulff shape ({shape.point_group})", title_justify="left")
-    for name in ("facet", "termination", "J/m2", "share", "interval", "faces", "outline"):
-        form.add_column(name)
-    for f in shape.facets:
-        edges = f", edges {f.aspect_ratio:.2f} : 1" if f.aspect_ratio and f.outline == "rectangle" else ""
-        form.add_row(
-            f"({f.facet})",
-            f.termination,
-            _number(f.surface_energy_j_per_m2),
-            f"{100 * f.area_fraction:.0f} %",
-            f"{100 * f.low_area_fraction:.0f} to {100 * f.high_area_fraction:.0f} %",
-            str(f.faces) if f.corners else "",
-            f"{f.outline}{edges}",
-        )
-    out.print(form)
+    headings = ("facet", "termination", "J/m2", "share", "interval", "faces", "outline")
+    title = f"Wulff shape ({shape.point_group})"
+    out.print(plain_table(headings, map(_facet_cells, shape.facets), title=title))
     for reason in shape.left_out:
         out.print(f"Left out, and perhaps lower: {escape(reason)}", style="yellow")
     out.print()
+
+
+def _energy_cells(e: SurfaceEnergy) -> tuple[str, ...]:
+    values = (
+        e.surface_energy_j_per_m2,
+        e.uncertainty_j_per_m2,
+        e.without_dispersion_j_per_m2,
+        e.unrelaxed_j_per_m2,
+    )
+    return (
+        e.termination,
+        *map(_number, values),
+        f"{sum(e.broken_bonds_per_nm2.values()):.1f}",
+        f"{e.largest_mover} {e.largest_move_ang:.2f} A",
+        e.refusals[0].what if e.refusals else "certified",
+    )
+
+
+def _facet_cells(f: WulffFacet) -> tuple[str, ...]:
+    edges = f", edges {f.aspect_ratio:.2f} : 1" if f.aspect_ratio and f.outline == "rectangle" else ""
+    return (
+        f"({f.facet})",
+        f.termination,
+        _number(f.surface_energy_j_per_m2),
+        f"{100 * f.area_fraction:.0f} %",
+        f"{100 * f.low_area_fraction:.0f} to {100 * f.high_area_fraction:.0f} %",
+        str(f.faces) if f.corners else "",
+        f"{f.outline}{edges}",
+    )
 
 
 def _number(value: float | None) -> str:

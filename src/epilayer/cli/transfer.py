@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from epilayer.cli.common import JsonOption, out, print_json, study
-from epilayer.model.errors import InputError
 from epilayer.study.config import EMBEDDED, STUDY_FILE
 
 
@@ -23,14 +22,8 @@ def transfer(
 
     Example: [cyan]epilayer transfer mycluster[/], then [cyan]queue: mycluster[/] in epilayer.yaml
     """
-    from epilayer.launch.transfer import transfer as move
-
     used = study()
-    if to == used.settings.queue:
-        raise InputError(f"The study's queue is {to!r} already.", "Name where it shall go.")
-    there = dataclasses.replace(used, settings=used.settings.model_copy(update={"queue": to}))
-    with used.jobstore() as old_store, there.jobstore() as new_store:
-        report = move(used.queue(), old_store, there.queue(), new_store)
+    report = used.transfer(to)
     if as_json:
         print_json({"from": used.settings.queue, "to": to, **dataclasses.asdict(report)})
         return

@@ -29,14 +29,12 @@ def verify(
 
     Example: [cyan]epilayer verify --all[/]
     """
-    from epilayer.study.verifying import verify as check
-
     if (result is None) is not everything:
         raise InputError(
             "Name one result, or all of them.", "epilayer verify RESULT (ids: epilayer query), or --all."
         )
     with err.status("Reading every byte ..."):
-        found = check(study(), result)
+        found = study().verify(result)
     if as_json:
         print_json({"sound": not found.damages, **dataclasses.asdict(found)})
     else:

@@ -94,9 +94,7 @@ def transport_in(
     named, charges = _carriers(catalogue, carriers, frames)
     charges |= _charges(carriers.charges, {*species, *named})
     return analyse_arrays(
-        Arrays(
-            frames.positions, frames.cells_ang, header.symbols, header.masses_amu, header.coordinates
-        ),
+        Arrays(frames.positions, frames.cells_ang, header.symbols, header.masses_amu, header.coordinates),
         CarrierChoice(species, named, charges),
         time_step_fs=frames.frame_time_fs,
         framework=_framework(carriers.framework, header, species, named),

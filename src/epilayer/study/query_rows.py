@@ -117,7 +117,7 @@ def _row(kind: str, identity: str, created: str, fields: dict[str, Any]) -> Reco
 
 
 def _jobs(study: Workspace) -> list[JobInfo]:
-    return study.queue().jobs() if study.cluster is not None or study.queue_file.exists() else []
+    return study.queue().jobs() if study.has_queue else []
 
 
 def _took_s(job: JobInfo) -> float | None:

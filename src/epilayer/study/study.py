@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from epilayer.model.errors import InputError
 from epilayer.study.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from epilayer.launch.allocation import Allocation
     from epilayer.launch.base import ChangeReport, Event, FlowStatus, RunReport, SubmitReport
     from epilayer.launch.embedded import EmbeddedQueue
+    from epilayer.launch.transfer import TransferReport
     from epilayer.model.cohp import Bonding
     from epilayer.model.records import Calculation
     from epilayer.report.content import ReportContent
@@ -244,6 +247,22 @@ class Study(Workspace):
         from epilayer.study.reporting import report_of
 
         return report_of(self, drawn=drawn)
+
+    def transfer(self, to: str) -> TransferReport:
+        """Copy the queue and all outputs to another home: a cluster, by name, or ``embedded``.
+
+        Raises
+        ------
+        InputError
+            If they are there already.
+        """
+        from epilayer.launch.transfer import transfer
+
+        if to == self.settings.queue:
+            raise InputError(f"The study's queue is {to!r} already.", "Name where it shall go.")
+        there = replace(self, settings=self.settings.model_copy(update={"queue": to}))
+        with self.jobstore() as old_store, there.jobstore() as new_store:
+            return transfer(self.queue(), old_store, there.queue(), new_store)
 
     def import_(self, paths: Sequence[str], *, adsorption: bool = False, store: bool = False) -> Imported:
         """Read calculations that somebody else ran; nothing in their directories is changed.

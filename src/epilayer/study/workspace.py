@@ -138,6 +138,11 @@ class Workspace:
         """The cluster that the study's queue is on; None for the embedded queue."""
         return None if self.settings.queue == EMBEDDED else self.catalogue.cluster(self.settings.queue)
 
+    @property
+    def has_queue(self) -> bool:
+        """Whether a queue is there: one on a cluster, or an embedded one that jobs were submitted to."""
+        return self.cluster is not None or self.queue_file.exists()
+
     def queue(self) -> EmbeddedQueue:
         """Open (or create) the queue: the embedded one, or a cluster's."""
         if self.cluster is not None:
