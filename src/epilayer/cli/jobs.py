@@ -9,7 +9,6 @@ from rich.text import Text
 
 from epilayer.cli.common import JsonOption, fact_grid, job_json, out, plain_table, print_json, study
 from epilayer.model.errors import InputError, UnknownNameError
-from epilayer.outputs.run_failure import tail as log_tail
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -108,6 +107,8 @@ def log(
 
     Example: [cyan]epilayer jobs log 12 --lines 100[/]
     """
+    from epilayer.outputs.run_failure import tail as log_tail
+
     attempts = study().queue().attempts(ref)
     if not attempts:
         raise InputError(f"Job {ref} has not run yet.", "Start it: epilayer run")

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from epilayer.outputs.bulk_import import import_directory, import_files, import_many
-from epilayer.outputs.discover import find_calculations
-from epilayer.outputs.lobster.cohpcar import CohpCurves, read_cohpcar
-from epilayer.outputs.lobster.directory import find_bonds, read_bond_list, read_lobsterout
-from epilayer.outputs.vasp.error_messages import TEXTS, errors_in
-from epilayer.outputs.vasp.oszicar import read_oszicar
-from epilayer.outputs.vasp.outcar import read_outcar
-from epilayer.outputs.vasp.vasprun import Vasprun, VasprunStream, read_vasprun
+from epilayer.model.moved import lazy_names
 
-__all__ = [
-    "TEXTS",
-    "CohpCurves",
-    "Vasprun",
-    "VasprunStream",
-    "errors_in",
-    "find_bonds",
-    "find_calculations",
-    "import_directory",
-    "import_files",
-    "import_many",
-    "read_bond_list",
-    "read_cohpcar",
-    "read_lobsterout",
-    "read_oszicar",
-    "read_outcar",
-    "read_vasprun",
-]
+_HOMES = {
+    "CohpCurves": "lobster.cohpcar",
+    "TEXTS": "vasp.error_messages",
+    "Vasprun": "vasp.vasprun",
+    "VasprunStream": "vasp.vasprun",
+    "errors_in": "vasp.error_messages",
+    "find_bonds": "lobster.directory",
+    "find_calculations": "discover",
+    "import_directory": "bulk_import",
+    "import_files": "bulk_import",
+    "import_many": "bulk_import",
+    "read_bond_list": "lobster.directory",
+    "read_cohpcar": "lobster.cohpcar",
+    "read_lobsterout": "lobster.directory",
+    "read_oszicar": "vasp.oszicar",
+    "read_outcar": "vasp.outcar",
+    "read_vasprun": "vasp.vasprun",
+}
+
+
+def __getattr__(name: str) -> object:
+    return lazy_names(__name__, _HOMES, name)

@@ -65,7 +65,7 @@ def read_calculations(
     InputError
         If a path does not exist, nothing there is a calculation, or the named legs do not fit.
     """
-    from epilayer.outputs import import_many
+    from epilayer.outputs.bulk_import import import_many
 
     roles, places = _sorted_out(paths, adsorption=adsorption)
     journal: Path | None = None
