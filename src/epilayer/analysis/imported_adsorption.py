@@ -92,7 +92,9 @@ def imported_adsorption(
             )
         ]
     refusals += [r for role, leg in legs for r in _not_at_rest(role, leg[1])]
-    caveats = list(dict.fromkeys([*open_points, *_caveats(slab[1], molecule[1], adsorbed[1])]))
+    shown = all(leg[0].max_force_ev_per_ang is not None for _, leg in legs)
+    notes = _caveats(slab[1], molecule[1], adsorbed[1], forces_shown=shown)
+    caveats = list(dict.fromkeys([*open_points, *notes]))
     level = adsorbed[0].level
     return ImportedAdsorption(
         status=Status.REFUSED if refusals else Status.CERTIFIED,
@@ -132,11 +134,14 @@ def _not_at_rest(role: str, leg: Calculation) -> Iterator[Refusal]:
         )
 
 
-def _caveats(slab: Calculation, molecule: Calculation, adsorbed: Calculation) -> Iterator[str]:
+def _caveats(
+    slab: Calculation, molecule: Calculation, adsorbed: Calculation, *, forces_shown: bool
+) -> Iterator[str]:
     if molecule.level.system.get("smearing") != adsorbed.level.system.get("smearing"):
         yield "the molecule was smeared otherwise than the slab; energy(sigma->0) of both is taken"
-    largest = max(leg.max_force_ev_per_ang for leg in (slab, molecule, adsorbed))
-    yield f"largest force left on a free atom of a leg: {largest:.3f} eV/A"
+    if forces_shown:
+        largest = max(leg.max_force_ev_per_ang for leg in (slab, molecule, adsorbed))
+        yield f"largest force left on a free atom of a leg: {largest:.3f} eV/A"
     if slab.level.system.get("dipole") == "none":
         yield "no dipole correction in any leg"
     if adsorbed.level.dispersion is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from epilayer.model.records import Calculation
 from epilayer.outputs.discover import find_calculations
 from epilayer.outputs.run_failure import failure_of, telling_lines
 from epilayer.outputs.vasp.assess import import_vasp
+from epilayer.outputs.vasp.outcar import read_outcar
 from epilayer.outputs.vasp.vasprun import VasprunStream
 
 if TYPE_CHECKING:
@@ -123,7 +123,6 @@ _DEFAULTS: dict[str, Any] = {
     "LDIAG": True, "ML_LMLFF": False, "GGA_COMPAT": True,
 }  # fmt: skip
 _ONE_LETTER = frozenset({"PREC", "LREAL"})
-_EDISP = re.compile(rb"Edisp \(eV\)[:=]?\s*(-?\d+\.\d+)")
 
 
 @dataclass(frozen=True)
@@ -186,6 +185,9 @@ def read(directory: Path, asked: Asked, wall_time_s: float) -> Calculation:
         raise FailedRunError(failure_of(asked.label, record, telling_lines(directory)))
     energies, max_forces, final = _trajectory(directory / "vasprun.xml", asked)
     level = executed_level(record, asked)
+    outcar = directory / "OUTCAR"
+    dispersed = level.dispersion is not None and outcar.is_file()
+    dispersion_ev = read_outcar(outcar).dispersion_ev if dispersed else None
     relaxing = asked.task == "relax"
     force = max_forces[-1]
     reached = bool(record.ionic_converged) if relaxing else force <= asked.max_force_ev_per_ang
@@ -195,7 +197,7 @@ def read(directory: Path, asked: Asked, wall_time_s: float) -> Calculation:
         level=level,
         structure=final,
         energy_ev=energy,
-        dispersion_energy_ev=_dispersion_ev(directory / "OUTCAR", level),
+        dispersion_energy_ev=dispersion_ev,
         max_force_ev_per_ang=force,
         force_target_ev_per_ang=asked.max_force_ev_per_ang if relaxing else None,
         ionic_converged=reached,
@@ -226,23 +228,51 @@ def executed_level(record: ImportedCalculation, asked: Asked) -> LevelOfTheory:
             f"{asked.label}: the files do not state {', '.join(level.unknown)} as executed.",
             "Keep INCAR, POTCAR, OUTCAR and vasprun.xml of the run together; rerun the job.",
         )
-    dispersion = level.dispersion if level.dispersion not in (None, "none") else None
-    functional = level.functional or "an unknown functional"
+    system: dict[str, Scalar] = {"ediff_ev": level.ediff_ev, "system": asked.declared.get("system")}
+    return level_of_theory(record, level, name=asked.level, system=system, declared=asked.declared)
+
+
+def level_of_theory(
+    record: ImportedCalculation,
+    level: ExecutedLevel,
+    *,
+    name: str,
+    system: Mapping[str, Scalar],
+    declared: Mapping[str, Scalar] | None = None,
+    per_system: Sequence[str] = (),
+    without_hash: str = "sha256 unknown",
+) -> LevelOfTheory:
+    """Return the level of theory that a record was computed at, for the closure law to compare.
+
+    Parameters
+    ----------
+    system
+        What else belongs to the system, and differs between the legs by design.
+    declared
+        What was asked, where that is known.
+    per_system
+        Tags that belong to the system, not to what the legs share; kept under ``smearing``.
+    without_hash
+        What stands in the place of a pseudopotential's hash that no file holds.
+    """
+    tags = shared_tags(record.incar, level)
+    moved = {"smearing": " ".join(f"{tag}={tags.pop(tag, None)}" for tag in per_system)} if per_system else {}
     return LevelOfTheory(
-        name=asked.level,
+        name=name,
         kind=EngineKind.DFT,
-        method=f"{functional}, VASP" + (" (stand-in: no number of it is DFT)" if record.stand_in else ""),
-        dispersion=dispersion,
-        numerics=shared_tags(record.incar, level),
-        elements=_elements(level),
+        method=f"{level.functional or 'an unknown functional'}, VASP"
+        + (" (stand-in: no number of it is DFT)" if record.stand_in else ""),
+        dispersion=level.dispersion if level.dispersion not in (None, "none") else None,
+        numerics=tags,
+        elements=_elements(level, without_hash),
         system={
             "k_mesh": vasp_inputs.mesh_label(level.k_mesh, level.k_centring),
             "dipole": level.dipole_correction or "none",
             "charge_e": level.charge_e,
-            "ediff_ev": level.ediff_ev,
-            "system": asked.declared.get("system"),
+            **moved,
+            **system,
         },
-        declared=dict(asked.declared),
+        declared=dict(declared or {}),
         stand_in=record.stand_in,
     )
 
@@ -279,12 +309,14 @@ def _scalar(name: str, value: Setting) -> Scalar:
     return float(value) if value is not None else None
 
 
-def _elements(level: ExecutedLevel) -> dict[str, str]:
-    terms = {u.element: f"U={u.u_ev:g} eV, J={u.j_ev:g} eV, l={u.angular_momentum}" for u in level.hubbard}
-    kind = f" (LDAUTYPE {level.hubbard_type})" if level.hubbard else ""
+def _elements(level: ExecutedLevel, without_hash: str) -> dict[str, str]:
+    terms = {
+        u.element: f"U={u.u_ev:g} eV, J={u.j_ev:g} eV, l={u.angular_momentum} (LDAUTYPE {level.hubbard_type})"
+        for u in level.hubbard
+    }
     return {
-        p.element: f"{p.titel}, sha256 {p.sha256 or 'unknown'}; {terms.get(p.element, 'no U')}"
-        + (kind if p.element in terms else "")
+        p.element: f"{p.titel}, {f'sha256 {p.sha256}' if p.sha256 else without_hash}; "
+        f"{terms.get(p.element, 'no U')}"
         for p in level.potcars
     }
 
@@ -330,11 +362,3 @@ def _in_order(values: Sequence[float] | None, order: Sequence[int]) -> tuple[flo
     for place, site in enumerate(order):
         out[site] = float(values[place])
     return tuple(out)
-
-
-def _dispersion_ev(outcar: Path, level: LevelOfTheory) -> float | None:
-    """Return the dispersion energy of the last step (eV), as OUTCAR prints it."""
-    if level.dispersion is None or not outcar.is_file():
-        return None
-    found = _EDISP.findall(outcar.read_bytes())
-    return float(found[-1]) if found else None

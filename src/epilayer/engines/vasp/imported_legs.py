@@ -5,16 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from epilayer import __version__
-from epilayer.engines.vasp import inputs as vasp_inputs
-from epilayer.engines.vasp.executed import shared_tags
+from epilayer.engines.vasp.executed import level_of_theory
 from epilayer.model.errors import InputError
 from epilayer.model.imported import CalculationKind, Code, Severity
-from epilayer.model.level import EngineKind, LevelOfTheory
 from epilayer.model.records import Calculation, Provenance
 
 if TYPE_CHECKING:
-    from epilayer.model.imported import ExecutedLevel, ImportedCalculation
-    from epilayer.model.level import Scalar
+    from epilayer.model.imported import ImportedCalculation
 
 _TASKS = {CalculationKind.STATIC: "static", CalculationKind.RELAX: "relax"}
 # A metal slab and a molecule want different smearings; energy(sigma->0) is what makes them comparable.
@@ -55,7 +52,9 @@ def as_calculation(record: ImportedCalculation) -> Calculation:
     return Calculation(
         task="relax" if relaxing else "static",
         label=record.path if not record.label else f"{record.path} ({record.label})",
-        level=_level(record, level),
+        level=level_of_theory(
+            record, level, name="imported", system={}, per_system=_PER_SYSTEM, without_hash="by its TITEL"
+        ),
         structure=structure,
         energy_ev=record.energy_ev,
         max_force_ev_per_ang=record.max_force_ev_per_ang or 0.0,
@@ -84,38 +83,9 @@ def open_points(record: ImportedCalculation) -> list[str]:
     if level is not None and any(potcar.sha256 is None for potcar in level.potcars):
         out.append("pseudopotentials are identified by their TITEL: no file holds their hash")
     if record.max_force_ev_per_ang is None:
-        out.append("the files of a leg state no forces")
+        out.append("the files of a leg do not show the forces on its free atoms")
+    if record.electronic_converged is None:
+        out.append("the files of a leg do not show whether its electrons converged")
+    if record.ionic_converged is None and record.kind is CalculationKind.RELAX:
+        out.append("the files of a leg do not show whether its ions met their criterion")
     return out
-
-
-def _level(record: ImportedCalculation, level: ExecutedLevel) -> LevelOfTheory:
-    tags = shared_tags(record.incar, level)
-    smearing = " ".join(f"{name}={tags.pop(name, None)}" for name in _PER_SYSTEM)
-    system: dict[str, Scalar] = {
-        "k_mesh": vasp_inputs.mesh_label(level.k_mesh, level.k_centring),
-        "dipole": level.dipole_correction or "none",
-        "charge_e": level.charge_e,
-        "smearing": smearing,
-    }
-    return LevelOfTheory(
-        name="imported",
-        kind=EngineKind.DFT,
-        method=f"{level.functional}, VASP" + (" (stand-in: no number of it is DFT)" * record.stand_in),
-        dispersion=level.dispersion if level.dispersion not in (None, "none") else None,
-        numerics=tags,
-        elements=_elements(level),
-        system=system,
-        stand_in=record.stand_in,
-    )
-
-
-def _elements(level: ExecutedLevel) -> dict[str, str]:
-    terms = {
-        u.element: f"U={u.u_ev:g} eV, J={u.j_ev:g} eV, l={u.angular_momentum} (LDAUTYPE {level.hubbard_type})"
-        for u in level.hubbard
-    }
-    return {
-        p.element: f"{p.titel}, {f'sha256 {p.sha256}' if p.sha256 else 'by its TITEL'}; "
-        f"{terms.get(p.element, 'no U')}"
-        for p in level.potcars
-    }

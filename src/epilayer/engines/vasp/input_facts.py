@@ -114,6 +114,8 @@ def _facts(
         if not incar:
             unreadable.append("INCAR: it holds no setting")
         structure = _structure(files, unreadable)
+        if structure is not None and (problem := st.moments_problem(incar, len(structure))):
+            unreadable.append(f"INCAR: {problem}")
         done = st.executed(None, None, text or None)
         mesh = st.kpoints_mesh(text_of(files.kpoints))
         executed = st.level(done, None, None, _potcars(files, structure), mesh)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -328,20 +327,21 @@ def titels(head: bytes) -> list[tuple[str, str, str | None, float | None]]:
     """Return (element, TITEL, SHA256, valence) of each pseudopotential that the OUTCAR names."""
     out = []
     starts = [found.start() for found in re.finditer(rb"VRHFIN\s*=", head)]
-    for start, end in pairwise([*starts, len(head)]):
+    # A dataset's hash stands before its VRHFIN, behind all of the dataset before it.
+    for before, start, end in zip([0, *starts], starts, [*starts[1:], len(head)], strict=False):
         block = head[start:end]
         titel = re.search(rb"TITEL\s*=\s*([^\n]*?)\s*\n", block)
         if titel is None:
             continue
         name = " ".join(titel[1].decode("latin-1").split())
         element = re.match(rb"VRHFIN\s*=\s*([A-Za-z]*)", block)
-        sha = re.search(rb"SHA256\s*=\s*([0-9a-f]{64})", block)
+        hashes = re.findall(rb"SHA256\s*=\s*([0-9a-f]{64})", head[before:start])
         valence = re.search(rb"ZVAL\s*=\s*(\d+\.\d+)", block)
         out.append(
             (
                 element_of(element[1].decode() if element else "", name),
                 name,
-                sha[1].decode() if sha else None,
+                hashes[-1].decode() if hashes else None,
                 float(valence[1]) if valence else None,
             )
         )

@@ -14,6 +14,7 @@ from epilayer.outputs.reading import ByteSource
 from epilayer.outputs.vasp import outcar as oc
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -129,6 +130,20 @@ def _word(word: str) -> bool | int | float | str:
         number = float(word.upper().replace("D", "E"))
         return number if np.isfinite(number) else word
     return word
+
+
+def moments_problem(incar: Mapping[str, Setting], atoms: int) -> str:
+    """Return in what MAGMOM does not fit the atoms, which ends a run at once; empty where it fits.
+
+    >>> moments_problem(parse_incar("ISPIN = 2 ; MAGMOM = 4*5.0"), 8)
+    'MAGMOM has 4 moments where 8 atoms need 8'
+    """
+    given = incar.get("MAGMOM")
+    vectors = bool(incar.get("LNONCOLLINEAR") or incar.get("LSORBIT"))
+    if given is None or isinstance(given, str) or not (vectors or incar.get("ISPIN") == 2):  # noqa: PLR2004
+        return ""
+    count, wanted = len(_listed(given)), 3 * atoms if vectors else atoms
+    return f"MAGMOM has {count} moments where {atoms} atoms need {wanted}" if count != wanted else ""
 
 
 def executed(vasprun: Vasprun | None, outcar: Outcar | None, incar_text: str | None) -> Executed:
