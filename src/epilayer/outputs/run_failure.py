@@ -29,7 +29,13 @@ _LOGS = (
 _LINE_BYTES = 2 << 10
 _MOST_LINES, _LINE_LENGTH = 6, 180
 _SAID_OF_EVERY_RUN = frozenset(
-    {Finding.STAND_IN, Finding.SINGLE_WITNESS, Finding.LEVEL_UNKNOWN, Finding.NOT_READ, Finding.SETTING_OVERRIDDEN}
+    {
+        Finding.STAND_IN,
+        Finding.SINGLE_WITNESS,
+        Finding.LEVEL_UNKNOWN,
+        Finding.NOT_READ,
+        Finding.SETTING_OVERRIDDEN,
+    }
 )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from vasp_files import CELL, step, vasprun
 
 from epilayer.model.errors import InputError
 from epilayer.model.imported import (
@@ -46,101 +47,6 @@ def the_one(path: Path) -> ImportedCalculation:
 
 def codes(record: ImportedCalculation) -> set[str]:
     return {reason.code for reason in record.reasons}
-
-
-# --- a vasprun.xml of our own, to put single things wrong -------------------------------------------
-
-HEAD = """<?xml version="1.0" encoding="ISO-8859-1"?>
-<modeling>
- <generator>
-  <i name="program" type="string">{program} </i>
-  <i name="version" type="string">6.3.2  </i>
- </generator>
- <incar>
-  <i type="int" name="NSW">     {nsw}</i>
-  <i type="int" name="IBRION">    {ibrion}</i>
-{incar} </incar>
- <kpoints>
-  <generation param="Gamma">
-   <v type="int" name="divisions">       2        2        1 </v>
-  </generation>
-  <varray name="kpointlist" >
-   <v>       0.00000000       0.00000000       0.00000000 </v>
-  </varray>
- </kpoints>
- <parameters>
-  <separator name="electronic" >
-   <i name="ENMAX">    500.00000000</i>
-   <i name="EDIFF">      0.00001000</i>
-   <i type="int" name="ISPIN">     2</i>
-   <i type="int" name="NELM">    10</i>
-   <i type="int" name="ISMEAR">     0</i>
-   <i name="NELECT">      6.00000000</i>
-   <i type="logical" name="LDAU"> F  </i>
-   <i type="int" name="NSW">     {nsw}</i>
-   <i type="int" name="IBRION">    {ibrion}</i>
-   <i name="EDIFFG">     -0.02000000</i>
-   <i type="string" name="GGA">PE</i>
-  </separator>
- </parameters>
- <atominfo>
-  <atoms>       1 </atoms>
-  <types>       1 </types>
-  <array name="atoms" >
-   <set>
-    <rc><c>O </c><c>   1</c></rc>
-   </set>
-  </array>
-  <array name="atomtypes" >
-   <set>
-    <rc><c>   1</c><c>O </c><c>  16.00</c><c>      6.00000000</c><c>  PAW_PBE O 08Apr2002       </c></rc>
-   </set>
-  </array>
- </atominfo>
-"""
-CELL = """  <structure>
-   <crystal>
-    <varray name="basis" >
-     <v>       9.00000000       0.00000000       0.00000000 </v>
-     <v>       0.00000000       9.00000000       0.00000000 </v>
-     <v>       0.00000000       0.00000000      20.00000000 </v>
-    </varray>
-   </crystal>
-   <varray name="positions" >
-    <v>       0.10000000       0.20000000       0.30000000 </v>
-   </varray>
-  </structure>
-  <varray name="forces" >
-   <v> {force} </v>
-  </varray>
-"""
-ENERGY = """<energy>
-<i name="e_fr_energy">{0} </i>
-<i name="e_wo_entrp">{1} </i>
-<i name="e_0_energy">{2} </i>
-</energy>
-"""
-
-
-def step(
-    free: float = -2.0, force: str = "      0.00100000       0.00200000       0.00300000", scf: int = 4
-) -> str:
-    """Return a step with a smearing correction of 0.1 eV and, as in real files, a wrong e_0_energy."""
-    loop = "".join(
-        "<scstep>\n"
-        + ENERGY.format(*(f"{x + (scf - 1 - i) * 3e-6:.8f}" for x in (free, free + 0.2, free + 0.1)))
-        + "</scstep>\n"
-        for i in range(scf)
-    )
-    final = ENERGY.format(f"{free:.8f}", f"{free:.8f}", f"{0.1:.8f}")
-    return f" <calculation>\n{loop}{CELL.format(force=force)}{final} </calculation>\n"
-
-
-def vasprun(
-    *steps: str, nsw: int = 0, ibrion: int = -1, incar: str = "", program: str = "vasp", end: bool = True
-) -> str:
-    head = HEAD.format(nsw=nsw, ibrion=ibrion, incar=incar, program=program)
-    return head + "".join(steps) + ("</modeling>\n" if end else "")
 
 
 def written(folder: Path, text: str) -> ImportedCalculation:
