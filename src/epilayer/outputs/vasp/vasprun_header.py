@@ -138,6 +138,12 @@ def _parse_kpoints(text: bytes, header: VasprunHeader) -> None:
         header.k_points = text.count(b"<v>", at, text.find(b"</varray>", at))
 
 
+def _named(symbol: str, kind: int, names: list[str]) -> str:
+    """Return an atom's element: its own symbol, else what the pseudopotential of its type names."""
+    named = names[kind - 1] if 0 < kind <= len(names) else symbol
+    return named if is_element(named) and not is_element(symbol) else symbol
+
+
 def _parse_atoms(text: bytes, header: VasprunHeader) -> None:
     if not text:
         return
@@ -151,10 +157,7 @@ def _parse_atoms(text: bytes, header: VasprunHeader) -> None:
             header.potentials.append((names[-1], titel, real(cells[3].encode())))
     rows = re.findall(rb"<rc><c>([^<]*)</c><c>\s*(\d+)\s*</c></rc>", text[: at if at >= 0 else len(text)])
     header.species = tuple(
-        name
-        if is_element(name := symbol.strip().decode("latin-1")) or not 0 < int(kind) <= len(names)
-        else names[int(kind) - 1]
-        for symbol, kind in rows
+        _named(symbol.strip().decode("latin-1"), int(kind), names) for symbol, kind in rows
     )
     said = re.search(rb"<atoms>\s*(\d+)\s*</atoms>", text)
     if said is None or int(said[1]) != len(rows):
