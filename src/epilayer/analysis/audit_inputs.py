@@ -202,17 +202,17 @@ def _mixed(calculations: Sequence[InputFacts]) -> Iterator[AuditFinding]:
     for code, name, tell in tellers:
         yield from _several(code, name, [(f.where, tell(f)) for f in calculations])
     for element in sorted({e for f in calculations for e in f.atoms} & set(OPEN_SHELL)):
-        told = [
+        stated = [
             (f.where, f"{f.hubbard_u_ev.get(element, 0.0):g} eV")
             for f in calculations
             if element in f.atoms and f.hubbard_u_ev is not None
         ]
-        yield from _several(Code.MIXED_HUBBARD, f"U of {element}", told)
+        yield from _several(Code.MIXED_HUBBARD, f"U of {element}", stated)
 
 
-def _several(code: Code, name: str, told: Sequence[tuple[str, str | None]]) -> Iterator[AuditFinding]:
+def _several(code: Code, name: str, stated: Sequence[tuple[str, str | None]]) -> Iterator[AuditFinding]:
     places: dict[str, list[str]] = defaultdict(list)
-    for where, value in told:
+    for where, value in stated:
         if value is not None:
             places[value].append(where)
     if len(places) < 2:  # noqa: PLR2004

@@ -44,7 +44,7 @@ _SHARED_ANG: Final = 1.4
 
 @dataclass(frozen=True)
 class Strengths:
-    """Bond strengths of one geometry, whoever measured them.
+    """Bond strengths of one geometry, from any engine.
 
     Parameters
     ----------

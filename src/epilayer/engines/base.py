@@ -42,7 +42,7 @@ class Engine(Protocol):
 
     @property
     def stand_in(self) -> bool:
-        """Whether this engine only stands in for a real one, so that no number of it is a result."""
+        """Whether this engine replaces a real one in tests, so that no number of it is a result."""
 
     @property
     def sees_charge(self) -> bool:
@@ -72,7 +72,7 @@ class FrameLog(Protocol):
         """Add the frame of an absolute step; it is safe on disk after the next ``flush``."""
 
     def flush(self) -> None:
-        """Wait until every frame is on disk, and visible to whoever watches."""
+        """Wait until every frame is on disk, and visible to other processes."""
 
     def cut(self, frames: int) -> None:
         """Forget what follows the first ``frames`` frames: it was written after the last checkpoint."""
@@ -96,10 +96,10 @@ class SegmentMaker(Protocol):
     name: str
 
     def make(self, start: Structure, previous: Segment | None = None) -> Job:
-        """Return the job that begins at ``start``, or goes on from where ``previous`` ended.
+        """Return the job that begins at ``start``, or continues from where ``previous`` ended.
 
         An attempt that was killed left a checkpoint in the trajectory's folder: the next attempt of the
-        same job goes on from there. ``start`` is always the start of the whole trajectory. What moves
+        same job continues from there. ``start`` is always the start of the whole trajectory. What moves
         is said by its site property ``selective_dynamics``.
         """
 

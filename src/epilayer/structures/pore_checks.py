@@ -107,7 +107,7 @@ def judge(structure: Structure, host: Structure, guests: Sequence[Guest]) -> tup
         holds=symbols == expected,
     )
     if not formula.holds:
-        return (formula,)  # nothing else can be told atom by atom
+        return (formula,)  # nothing else can be assigned atom by atom
     charge = sum(guest.ligand.charge for guest in guests)
     moved = structure.frac_coords[: len(host)] - host.frac_coords
     moved_ang = float(np.linalg.norm((moved - np.round(moved)) @ host.lattice.matrix, axis=1).max())

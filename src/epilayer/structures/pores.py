@@ -75,7 +75,7 @@ class Load(Frozen):
 
 
 class GuestReport(Frozen):
-    """One guest: where it stands in the list of atoms (from ``first_atom``, ``atoms`` of them)."""
+    """One guest: its place in the list of atoms (from ``first_atom``, ``atoms`` of them)."""
 
     molecule: int
     name: str
@@ -310,7 +310,7 @@ def _say(tell: Report | None, number: int, outcome: str) -> None:
 
 
 def _refuse(framework: Framework, loads: Sequence[Load]) -> None:
-    """Refuse what can be told from the formulas alone."""
+    """Refuse what the formulas alone show to be wrong."""
     if not loads:
         raise InputError("Nothing is to be loaded.", "Name a salt or a chain, such as NaFSI:2 or pom15:2.")
     charge = sum(entry.ligand.charge * entry.count for entry in loads)

@@ -118,7 +118,7 @@ class SlabCut:
     surface_atoms
         Atoms that lost bonds, with their face.
     moved
-        Ions moved from one face to the other to mend a polar cut, per smallest cell, such as
+        Ions moved from one face to the other to compensate a polar cut, per smallest cell, such as
         ``(("F", 1), ("Na", 3))``; empty for a cut that needed none.
     repeats
         In-plane repeats of the smallest admissible cell.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from epilayer.model.dynamics import FileReference, Segment
 
 _FLUSH_S = 2.0
-"""Frames become visible to whoever watches at least so often."""
+"""Frames become visible to other processes at least so often."""
 _MARGIN = 2.0
 """Of the slowest step so far: kept free before the wall time for the step and the files."""
 _HOTTEST = 50.0

@@ -49,7 +49,7 @@ def computed_step(folder: Path) -> tuple[int, float]:
 
 
 def last_step_of(run: Mapping[str, Any]) -> int | None:
-    """Return the last absolute step that a run computed; ``None`` where it leaves no word of it.
+    """Return the last absolute step that a run computed; ``None`` where it wrote none.
 
     Parameters
     ----------

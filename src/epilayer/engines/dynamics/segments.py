@@ -111,9 +111,9 @@ class SegmentRun(ABC, Generic[StateT]):
     Parameters
     ----------
     level_fingerprint
-        Of the level of theory: a trajectory is never gone on with at another one.
+        Of the level of theory: a trajectory is never continued at another one.
     level_name
-        What whoever watches is told of it.
+        Its name, shown beside the running trajectory.
     """
 
     degrees_of_freedom: int
@@ -169,7 +169,7 @@ class SegmentRun(ABC, Generic[StateT]):
 
     @abstractmethod
     def _went_on(self, step: int) -> str:
-        """Say what was gone on from after a kill."""
+        """Say from what the run continued after a kill."""
 
     def _stop_request(self) -> StopRequest:
         return StopRequest()
@@ -268,7 +268,7 @@ class SegmentRun(ABC, Generic[StateT]):
         sites = self.start.site_properties
         now = time.time()
         run = {"directory": str(Path.cwd()), "started_s": now, "first_step": first_step, "begins": begins}
-        told = {
+        about = {
             "runs": [*runs_of(self.folder), run],
             "label": self.name,
             "level": self._level_name,
@@ -282,7 +282,7 @@ class SegmentRun(ABC, Generic[StateT]):
             "names": [str(n) for n in sites["molecule_name"]] if "molecule_name" in sites else None,
             "molecules": [int(n) for n in sites["molecule"]] if "molecule" in sites else None,
         }
-        write_atomic(self.folder / ABOUT, json.dumps(told) + "\n")
+        write_atomic(self.folder / ABOUT, json.dumps(about) + "\n")
 
     def _moved(
         self, positions_ang: NDArray[np.float64], velocities_ang_per_fs: NDArray[np.float64]
@@ -329,7 +329,7 @@ def _place(content: str, previous: Segment | None) -> tuple[str, Path]:
     """Return identity and folder of the trajectory that a job's segment belongs to.
 
     The job of the first segment gives its identity to the trajectory, so that every attempt of it finds
-    the same folder and a second, fresh run does not. The folder stands in ``trajectories/`` of the
+    the same folder and a second, fresh run does not. The folder is in ``trajectories/`` of the
     study that the job runs in; outside a study, beside the attempts of the job.
     """
     if previous is not None:

@@ -377,7 +377,7 @@ def _check_bonds(structure: Structure, bonds: Sequence[Bond]) -> None:
 
 
 def _with_orbitals(before: Path, after: Path) -> Path:
-    """Make the directory of another single point, which goes on from the orbitals of the one before."""
+    """Make the directory of another single point, which starts from the orbitals of the previous one."""
     after.mkdir(exist_ok=True)
     (before / "WAVECAR").replace(after / "WAVECAR")
     return after
@@ -399,7 +399,7 @@ def _run(folder: Path) -> Exception | None:
             ).run()
         except (RuntimeError, OSError, ValueError) as error:  # custodian's errors are RuntimeErrors
             return error
-        except BaseException:  # told to stop: LOBSTER must not go on alone, beside the next attempt
+        except BaseException:  # a request to stop: LOBSTER must not continue alone, beside the next attempt
             end_children()
             raise
     return None

@@ -61,7 +61,7 @@ class MlipEngine(MSONable):  # type: ignore[misc]  # monty is untyped
 
     @property
     def sees_charge(self) -> bool:
-        """No potential here is told the total charge: an ion is computed as if it were neutral."""
+        """No potential here takes the total charge: an ion is computed as if it were neutral."""
         return False
 
     def relax(self, label: str, convergence: Convergence | None = None) -> PotentialMaker:

@@ -165,7 +165,7 @@ class VaspMaker(BaseVaspMaker):  # type: ignore[misc]  # atomate2 is untyped
     """One relaxation, single point or dynamics run with VASP.
 
     An atomate2 maker: its ``input_set_generator`` carries what a user forces on top of the level
-    (``update_user_incar_settings``); the level itself is laid out anew for each structure.
+    (``update_user_incar_settings``); the tags of the level are written anew for each structure.
     """
 
     name: str = "calculation"
@@ -218,7 +218,7 @@ class VaspMaker(BaseVaspMaker):  # type: ignore[misc]  # atomate2 is untyped
             run_vasp(**self._run_settings(wall_time_s))
         except (RuntimeError, OSError, ValueError) as error:  # custodian's errors are RuntimeErrors
             return error
-        except BaseException:  # told to stop: VASP must not go on alone, beside the next attempt
+        except BaseException:  # a request to stop: VASP must not continue alone, beside the next attempt
             end_children()
             raise
         return None

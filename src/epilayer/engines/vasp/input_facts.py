@@ -186,7 +186,7 @@ def _slab_facts(structure: Structure) -> dict[str, Any]:
 def _bonding_facts(
     files: FoundFiles, incar: Mapping[str, Setting], structure: Structure, potcars: Sequence[Potcar]
 ) -> dict[str, Any]:
-    """Return what LOBSTER is told, where it is told anything."""
+    """Return the settings of LOBSTER, if there is a lobsterin."""
     beside = (files.folder / name for name in ("lobsterin", "lobsterin.gz"))
     lobsterin = next((path for path in beside if path.is_file()), None)
     if lobsterin is None:

@@ -171,7 +171,7 @@ def _last_structures(attempt: Path) -> Iterator[tuple[str, Structure | None]]:
 
 
 def _plausible(found: Structure, placed: Structure) -> bool:
-    """Whether a structure that a killed run left may be gone on with."""
+    """Whether a run may continue from a structure that a killed run left."""
     if [s.specie.symbol for s in found] != [s.specie.symbol for s in placed]:
         return False
     if not np.isfinite(found.frac_coords).all():

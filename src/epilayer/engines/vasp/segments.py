@@ -1,9 +1,9 @@
-"""Segments of molecular dynamics with VASP: each goes on from the CONTCAR of the one before.
+"""Segments of molecular dynamics with VASP: each continues from the CONTCAR of the previous one.
 
 Absolute steps count from the start, which is step 0: a run that begins at step b and is given
 ``NSW = n`` computes the steps b to b + n - 1. What a run has computed is judged by what it has written:
 the whole ionic steps of vasprun.xml, and the CONTCAR that belongs to one of them. So a segment that was
-killed keeps its steps, and the next attempt of its job goes on from there.
+killed keeps its steps, and the next attempt of its job continues from there.
 
 What CONTCAR carries: positions to 16 decimals, velocities, the thermostat's state and the next positions to
 eight digits. What it does not carry is said in ``Segment.lost``.
@@ -257,8 +257,8 @@ class _Run(segments.SegmentRun[_State]):
             (self.here / name).unlink(missing_ok=True)
         if stop.received is not None:
             ask_to_stop(self.here)  # it came before there was anything to stop
-        told = {"directory": str(self.here), "begins": state.begins}
-        write_atomic(self.folder / RUNNING, json.dumps(told) + "\n")
+        note = {"directory": str(self.here), "begins": state.begins}
+        write_atomic(self.folder / RUNNING, json.dumps(note) + "\n")
         left_s = self.limit.wall_time_s
         if left_s is not None:
             left_s = max(left_s - (time.monotonic() - self.began), 1.0)
@@ -291,7 +291,7 @@ class _Run(segments.SegmentRun[_State]):
         Raises
         ------
         EngineError, InputError
-            If the run did not begin where the trajectory stood, or nothing of it can be gone on from.
+            If the run did not begin where the trajectory stood, or nothing of it can be continued.
         """
         contcar, vasprun = directory / "CONTCAR", directory / "vasprun.xml"
         if not vasprun.is_file() or not contcar.is_file():

@@ -214,7 +214,7 @@ def _refuse_overlap(structure: Structure | Molecule) -> None:
     if distances[i, j] < _CLOSEST_ANG:
         raise StructureError(
             f"{_symbol(structure, i)}{i} and {_symbol(structure, j)}{j} are {distances[i, j]:.2f} A apart.",
-            "Mend the structure before asking for its electrons.",
+            "Correct the structure before its electrons are computed.",
         )
 
 
