@@ -126,7 +126,7 @@ def test_every_text_that_the_program_prints_becomes_its_class_and_the_decision_o
     monkeypatch.setenv("ATOMATE2_VASP_CMD", str(program))
     monkeypatch.setenv("ATOMATE2_VASP_GAMMA_CMD", str(program))
     catalogue = Catalogue((shipped("configs"),))
-    box = molecules.in_box(molecules.build(catalogue.ligand("ammonia"), 0), vacuum_ang=12.0)
+    box = molecules.in_box(molecules.build(catalogue.ligand("ammonia"), 0), vacuum_ang=15.0)
     jobs = []
     for number, (name, text) in enumerate(printed.items(), start=1):
         (tmp_path / "texts" / str(number)).write_bytes(text + b"\n")
