@@ -33,9 +33,9 @@ def of_error(error: BaseException) -> Failure:
     if isinstance(error, FailedRunError):
         return error.failure
     kind, cause = _of_type(error) or (FailureClass.OTHER, type(error).__name__)
-    for reason in chain(error):  # what lies outside the job counts also where another error came of it
-        found = _of_type(reason)
-        if found is not None and found[0].outside:
+    # What lies outside the job counts also where another error came of it; not so an import that was tried.
+    for found in map(_of_type, chain(error)):
+        if found is not None and found[0].outside and found[0] is not FailureClass.SETUP:
             kind, cause = found
             break
     if isinstance(error, EpilayerError):

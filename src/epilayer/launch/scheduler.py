@@ -54,56 +54,23 @@ class SchedulerState(StrEnum):
         return self in _OVER
 
 
-_OVER = frozenset(
-    {
-        SchedulerState.BOOT_FAIL,
-        SchedulerState.CANCELLED,
-        SchedulerState.COMPLETED,
-        SchedulerState.DEADLINE,
-        SchedulerState.FAILED,
-        SchedulerState.LAUNCH_FAILED,
-        SchedulerState.NODE_FAIL,
-        SchedulerState.OUT_OF_MEMORY,
-        SchedulerState.PREEMPTED,
-        SchedulerState.RECONFIG_FAIL,
-        SchedulerState.REVOKED,
-        SchedulerState.TIMEOUT,
-    }
-)
-_PUT_BACK = frozenset(
-    {
-        SchedulerState.REQUEUED,
-        SchedulerState.REQUEUE_FED,
-        SchedulerState.REQUEUE_HOLD,
-        SchedulerState.SPECIAL_EXIT,
-    }
-)
+_OVER = frozenset({
+    SchedulerState.BOOT_FAIL, SchedulerState.CANCELLED, SchedulerState.COMPLETED, SchedulerState.DEADLINE,
+    SchedulerState.FAILED, SchedulerState.LAUNCH_FAILED, SchedulerState.NODE_FAIL,
+    SchedulerState.OUT_OF_MEMORY, SchedulerState.PREEMPTED, SchedulerState.RECONFIG_FAIL,
+    SchedulerState.REVOKED, SchedulerState.TIMEOUT,
+})  # fmt: skip
+_PUT_BACK = frozenset({
+    SchedulerState.REQUEUED, SchedulerState.REQUEUE_FED, SchedulerState.REQUEUE_HOLD,
+    SchedulerState.SPECIAL_EXIT,
+})  # fmt: skip
 _COMPACT = {
-    "BF": "BOOT_FAIL",
-    "CA": "CANCELLED",
-    "CD": "COMPLETED",
-    "CF": "CONFIGURING",
-    "CG": "COMPLETING",
-    "DL": "DEADLINE",
-    "F": "FAILED",
-    "NF": "NODE_FAIL",
-    "OOM": "OUT_OF_MEMORY",
-    "PD": "PENDING",
-    "PR": "PREEMPTED",
-    "R": "RUNNING",
-    "RD": "RESV_DEL_HOLD",
-    "RF": "REQUEUE_FED",
-    "RH": "REQUEUE_HOLD",
-    "RQ": "REQUEUED",
-    "RS": "RESIZING",
-    "RV": "REVOKED",
-    "SI": "SIGNALING",
-    "SE": "SPECIAL_EXIT",
-    "SO": "STAGE_OUT",
-    "ST": "STOPPED",
-    "S": "SUSPENDED",
-    "TO": "TIMEOUT",
-}
+    "BF": "BOOT_FAIL", "CA": "CANCELLED", "CD": "COMPLETED", "CF": "CONFIGURING", "CG": "COMPLETING",
+    "DL": "DEADLINE", "F": "FAILED", "NF": "NODE_FAIL", "OOM": "OUT_OF_MEMORY", "PD": "PENDING",
+    "PR": "PREEMPTED", "R": "RUNNING", "RD": "RESV_DEL_HOLD", "RF": "REQUEUE_FED", "RH": "REQUEUE_HOLD",
+    "RQ": "REQUEUED", "RS": "RESIZING", "RV": "REVOKED", "SI": "SIGNALING", "SE": "SPECIAL_EXIT",
+    "SO": "STAGE_OUT", "ST": "STOPPED", "S": "SUSPENDED", "TO": "TIMEOUT",
+}  # fmt: skip
 
 SACCT_FORMAT = "JobIDRaw,JobName%250,State%40,ExitCode,Elapsed,Timelimit,ReqMem,MaxRSS,NodeList"
 SQUEUE_FORMAT = "%i|%T|%r|%j"

@@ -100,6 +100,7 @@ RAISED = [
     (EngineError("slab: electronic NSW walltime POTCAR ZBRENT VASP.", "Rerun."), K.OTHER, "EngineError"),
     (raised_from(EngineError("It failed.", "Look."), OSError(errno.ENOSPC, "")), K.DISK_FULL, "ENOSPC"),
     (raised_from(EngineError("It failed.", "Look."), ValueError("x")), K.OTHER, "EngineError"),
+    (raised_from(ValueError("x"), ImportError("no module")), K.INPUT, "ValueError"),
     (RuntimeError("something that nobody expected"), K.OTHER, "RuntimeError"),
 ]
 
@@ -182,10 +183,10 @@ def test_of_a_job_that_raised_the_scheduler_explains_memory_and_what_the_job_can
 failures = st.builds(
     Failure,
     kind=st.sampled_from(FailureClass),
-    cause=st.text(),
-    what=st.text(),
-    remedy=st.text(),
-    telling=st.lists(st.tuples(st.text(), st.text()), max_size=3).map(tuple),
+    cause=st.text(max_size=8),
+    what=st.text(max_size=400),
+    remedy=st.text(max_size=8),
+    telling=st.sampled_from([(), (("vasp.out", "ZBRENT \u2026"), ("std_err.txt", "x"))]),
 )
 
 
