@@ -21,7 +21,6 @@ MAX_FUNCTION_LINES = 80
 MAX_PARAMETERS = 8
 EXCEPTIONS = {
     "src/epilayer/cli/analyse.py:transport": "a typer command: its options",
-    "src/epilayer/cli/analyse_bonding.py:bonding": "a typer command: its options",
     "src/epilayer/cli/build.py:slab": "a typer command: its options",
     "src/epilayer/cli/build.py:adsorbates": "a typer command: its options",
     "src/epilayer/cli/build_match.py:match": "a typer command: its options",

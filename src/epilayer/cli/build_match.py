@@ -66,7 +66,7 @@ def match(
             miller,
             mof_miller=mof_miller,
             max_area_ang2=max_area_ang2,
-            max_strain=max_strain,
+            max_strain_ratio=max_strain,
         )
     files = [] if output is None else [write_structure(made.structure, output)]
     title = f"{made.film.name} strained to {made.material.name} ({made.facet.label})"

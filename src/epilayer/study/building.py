@@ -235,7 +235,7 @@ def match_framework(
     *,
     mof_miller: str | None = None,
     max_area_ang2: float = 800.0,
-    max_strain: float = 0.05,
+    max_strain_ratio: float = 0.05,
 ) -> Matching:
     """Find the supercells in which a framework fits a facet, the cathode rigid.
 
@@ -247,7 +247,7 @@ def match_framework(
         Facets of the cathode and of the framework; of the framework all of index 0 or 1 by default.
     max_area_ang2
         Largest supercell looked at.
-    max_strain
+    max_strain_ratio
         Largest strain of the framework.
 
     Raises
@@ -270,7 +270,7 @@ def match_framework(
     without: list[StructureError] = []
     for plane in planes.values():
         try:
-            fits = matching.matches(below, plane, max_area_ang2=max_area_ang2, max_strain=max_strain)
+            fits = matching.matches(below, plane, max_area_ang2=max_area_ang2, max_strain=max_strain_ratio)
         except StructureError as refusal:
             without.append(refusal)
             continue
