@@ -9,7 +9,6 @@ from rich.markup import escape
 
 from epilayer.cli.common import JsonOption, err, out, print_json, study
 from epilayer.cli.runs import LevelOption, QuickOption, SetOption
-from epilayer.model.audit import AuditSeverity
 from epilayer.model.errors import InputError
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def audit(
         print_json({**about, **known, "counts": counts, "findings": report.findings})
     else:
         _show(report)
-    if counts[AuditSeverity.ERROR]:
+    if report.errors:
         raise typer.Exit(ERRORS_EXIT)
 
 

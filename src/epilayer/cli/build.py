@@ -20,7 +20,6 @@ from epilayer.cli.options import (
 )
 from epilayer.model.errors import InputError
 from epilayer.study.pictures import check_names, draw
-from epilayer.study.user_structures import check_format, is_file, ligand_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,6 +81,7 @@ def slab(
     Example: [cyan]epilayer build slab mine.cif --miller 1 0 4 --oxidation Na=1,Fe=3,O=-2 --json[/]
     """
     from epilayer.study.building import SlabSize, Source, cut_slab, write_structure
+    from epilayer.study.user_structures import check_format
 
     check_names(png, html)
     check_format(output)
@@ -140,6 +140,7 @@ def adsorbates(
     Example: [cyan]epilayer build adsorbates nvopf 'CC(=O)[O-]' --miller 1 0 0 --png pose.png[/]
     """
     from epilayer.study.building import Source, clean_slab, place, write_structure
+    from epilayer.study.user_structures import is_file, ligand_of
 
     check_names(png, html)
     single = output is not None and is_file(str(output))
@@ -179,7 +180,7 @@ def adsorbates(
 
 def _print_slab(built: BuiltSlab, given: Source) -> None:
     shown = built.shown
-    if is_file(given.name):
+    if given.from_file:
         states = ", ".join(f"{e} {q:+g}" for e, q in built.material.oxidation_states.items())
         out.print(f"{built.material.formula}: oxidation states {states} ({given.charges_from})\n")
     _print_terminations(built.terminations)

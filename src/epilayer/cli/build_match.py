@@ -10,7 +10,6 @@ from rich.markup import escape
 from epilayer.cli.common import JsonOption, err, out, plain_table, print_json, study
 from epilayer.cli.options import HtmlOption, MillerOption, OutputOption, PngOption, SpeciesOption
 from epilayer.study.pictures import check_names, draw
-from epilayer.study.user_structures import check_format
 
 if TYPE_CHECKING:
     from epilayer.structures.match import Match, Plane
@@ -55,6 +54,7 @@ def match(
     Example: [cyan]epilayer build match zif8 mine.cif --miller 1 0 4 --max-area 1200 --json[/]
     """
     from epilayer.study.building import Source, match_framework, write_structure
+    from epilayer.study.user_structures import check_format
 
     check_names(png, html)
     check_format(output)

@@ -107,7 +107,7 @@ def log(
 
     Example: [cyan]epilayer jobs log 12 --lines 100[/]
     """
-    from epilayer.outputs.run_failure import tail as log_tail
+    from epilayer.outputs.run_failure import tail
 
     attempts = study().queue().attempts(ref)
     if not attempts:
@@ -118,9 +118,9 @@ def log(
     chosen = numbers[attempt] if attempt is not None else attempts[-1]
     for path in (chosen.stdout, chosen.stderr):
         out.print(f"[bold]{path}[/]")
-        tail = log_tail(path, lines) if path.is_file() else "(no such file)"
-        if tail:
-            out.print(tail, markup=False, soft_wrap=True)
+        text = tail(path, lines) if path.is_file() else "(no such file)"
+        if text:
+            out.print(text, markup=False, soft_wrap=True)
 
 
 @app.command()

@@ -53,6 +53,11 @@ class Audit:
 
         return {one: sum(f.severity is one for f in self.findings) for one in AuditSeverity}
 
+    @property
+    def errors(self) -> int:
+        """How many findings are errors: a number made so is wrong, or means something else."""
+        return sum(finding.severity.value == "error" for finding in self.findings)
+
 
 def audit(study: Workspace, target: str, level_name: str | None, settings: Sequence[str]) -> Audit:
     """Check a directory of inputs or outputs, the facts of a methods text, or a workflow.

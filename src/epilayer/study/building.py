@@ -61,9 +61,14 @@ class Source:
         )
 
     @property
+    def from_file(self) -> bool:
+        """Whether it is a file."""
+        return is_file(self.name)
+
+    @property
     def charges_from(self) -> str:
         """Where the oxidation states are from, in words."""
-        if not is_file(self.name):
+        if not self.from_file:
             return "the catalogue"
         return "--oxidation" if self.oxidation else "the file, or guessed from its composition"
 
@@ -172,7 +177,7 @@ def clean_slab(catalogue: Catalogue, source: Source, miller: str | None, hold_an
     """
     from epilayer.structures import slabs, surfaces
 
-    if is_file(source.name):
+    if source.from_file:
         if miller is not None:
             raise InputError(
                 f"--miller cuts a named cathode; {source.name} is taken as the slab itself.",
