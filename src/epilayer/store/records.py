@@ -18,8 +18,6 @@ UPGRADES: tuple[Callable[[str, dict[str, Any]], dict[str, Any]], ...] = ()
 
 SCHEMA_VERSION = 1 + len(UPGRADES)
 
-_NAMES = {kind.record: name for name, kind in KINDS.items()}
-
 
 def document_of(record: Frozen, *, created: str, job: str | None = None) -> Record:
     """Return the document that stores a record.
@@ -31,11 +29,10 @@ def document_of(record: Frozen, *, created: str, job: str | None = None) -> Reco
     job
         Identifier of the job that made it; none for what was imported.
     """
-    name = _NAMES[type(record)]
-    kind = KINDS[name]
+    kind = next(kind for kind in KINDS.values() if kind.record is type(record))
     return {
-        "kind": name,
-        "id": fingerprint({"kind": name, **kind.asked(record)}),
+        "kind": kind.name,
+        "id": fingerprint({"kind": kind.name, **kind.asked(record)}),
         "created": created,
         "schema_version": SCHEMA_VERSION,
         "fields": {**kind.fields(record), **({} if job is None else {"job": job})},
