@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from vasp_files import CELL, step, vasprun
 
 from epilayer.model.errors import InputError
 from epilayer.model.imported import (
@@ -32,6 +31,7 @@ from epilayer.outputs import (
     read_vasprun,
 )
 from epilayer.outputs.vasp.moments import oxidation_states
+from vasp_files import CELL, step, vasprun
 
 DATA = Path(os.environ.get("EPILAYER_REAL_DATA", Path(__file__).parents[4] / "shared" / "data"))
 real_data = [
