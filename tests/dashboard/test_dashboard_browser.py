@@ -34,11 +34,13 @@ WIDTHS = (1280, 400)
 
 FAILING = """
 from jobflow import Flow, job
-from epilayer.model.errors import EngineError
+from epilayer.model.failure import FailedRunError, Failure, FailureClass
+
+WHAT = "The electronic loop did not converge in 60 steps <script>x()</script>."
 
 @job
 def relax(name):
-    raise EngineError("The electronic loop did not converge in 60 steps <script>x()</script>.", "Mix less.")
+    raise FailedRunError(Failure(kind=FailureClass.SCF, cause="nelm", what=WHAT, remedy="Mix less."))
 
 def build(name):
     one = relax(name)
@@ -168,7 +170,7 @@ def test_a_person_finds_a_result_and_a_cause(browser: Any, address: str) -> None
     page.get_by_role("link", name="relax dmf").click()
     page.get_by_role("heading", name="Cause: scf").wait_for()
     assert page.get_by_text("did not converge in 60 steps <script>x()</script>. Mix less.").first.is_visible()
-    assert "EngineError" in page.get_by_role("region", name="End of stderr.log, attempt 1").inner_text()
+    assert "FailedRunError" in page.get_by_role("region", name="End of stderr.log, attempt 1").inner_text()
     visit.check()
 
 
