@@ -22,3 +22,5 @@ _.tails  # noqa: B018, F821
 _.subtitle  # noqa: B018, F821
 _.tone  # noqa: B018, F821
 _.cautions  # noqa: B018, F821
+# Called by FireWorks.
+_.to_dict  # noqa: B018, F821
