@@ -9,7 +9,6 @@ import numpy as np
 from pymatgen.core import Lattice, Structure
 
 from epilayer.analysis.loaded import HOST, Loaded, Run, solvation_of, transport_of
-from epilayer.engines.vasp.inputs import file_order
 from epilayer.model.bonding import BondChange, BondMeasure, BondStudy, HydrogenAbstraction, OrientedBonds
 from epilayer.model.calibration import BondCalibration, CalibrationPair
 from epilayer.model.cohp import Bonding, BondResult
@@ -43,6 +42,7 @@ from epilayer.model.records import (
 from epilayer.model.sensitivity import ChoiceShift, Sensitivity
 from epilayer.model.surface import SurfaceEnergy, SurfaceThickness, WulffFace, WulffFacet, WulffShape
 from epilayer.model.transport import Verdict
+from epilayer.outputs.vasp.poscar import file_order
 from epilayer.trajectory.log import TrajectoryFolder
 
 if TYPE_CHECKING:

@@ -23,6 +23,7 @@ from epilayer.analysis.comparability import level_refusals
 from epilayer.engines.vasp import executed as vasp_executed
 from epilayer.engines.vasp import inputs as vasp_inputs
 from epilayer.model.records import RefusalCode, Status
+from epilayer.outputs.vasp.poscar import file_order
 from epilayer.study.config import Catalogue, shipped
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Bench:
             level=self.engine.level.name,
             max_force_ev_per_ang=9.0,
             structure=structure,
-            order=vasp_inputs.file_order(structure),
+            order=file_order(structure),
             declared=maker._declared(structure),
         )
         return vasp_executed.read(where, asked, 0.0)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from epilayer.dashboard.curves import Curve
-from epilayer.engines.vasp.inputs import file_order
 from epilayer.model.errors import StoreError
 from epilayer.model.files import sha256_file
 from epilayer.outputs.lobster.cohpcar import read_cohpcar
+from epilayer.outputs.vasp.poscar import file_order
 from epilayer.report import bonding
 from epilayer.report.tables import ev
 

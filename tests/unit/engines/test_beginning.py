@@ -10,8 +10,8 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.ase import AseAtomsAdaptor
 from pymatgen.io.vasp.inputs import Poscar
 
-from epilayer.engines.vasp.inputs import file_order
 from epilayer.outputs.vasp.initial_structure import begun_from
+from epilayer.outputs.vasp.poscar import file_order
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -37,6 +37,7 @@ from epilayer.model.dynamics import SegmentLimit
 from epilayer.model.errors import EngineError, InputError, SetupError, StructureError
 from epilayer.model.failure import FailedRunError, Failure, FailureClass
 from epilayer.outputs.run_failure import failure_of, telling_lines
+from epilayer.outputs.vasp.poscar import file_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -281,7 +282,7 @@ class VaspMaker(BaseVaspMaker):  # type: ignore[misc]  # atomate2 is untyped
                 f"{self.name}: the structure is disordered ({structure.composition.reduced_formula}).",
                 "Choose an ordering first (epilayer.structures.orderings).",
             )
-        order = vasp_inputs.file_order(structure)
+        order = file_order(structure)
         placed = structure.__class__.from_sites([structure[i] for i in order])
         placed.properties = dict(structure.properties)
         if structure.charge:

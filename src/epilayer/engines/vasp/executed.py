@@ -64,7 +64,7 @@ class Asked:
     structure
         The start, in the order of the flow.
     order
-        File order (:func:`epilayer.engines.vasp.inputs.file_order`).
+        File order (:func:`epilayer.outputs.vasp.poscar.file_order`).
     declared
         What the level asks of this kind of system.
     """

@@ -62,15 +62,6 @@ def widest_gap_ang(structure: Structure) -> float:
     return float(_gaps_ang(structure).max())
 
 
-def file_order(structure: Structure) -> list[int]:
-    """Return the order in which atoms are written: grouped by element, else as they stand.
-
-    VASP needs one block an element; the flows need the slab's atoms first. The results go back to
-    the order of the flow.
-    """
-    return sorted(range(len(structure)), key=lambda i: (structure[i].specie.X, structure[i].specie.symbol))
-
-
 def multiplicity(structure: Structure) -> int:
     """Return 2S + 1 of a molecule: as stated, else the lowest that its electrons allow."""
     electrons: int = round(sum(site.specie.Z for site in structure) - structure.charge)
@@ -103,7 +94,7 @@ def generator(
     hubbard_u_ev
         U by element (eV), as resolved by the engine.
     structure
-        In file order (:func:`file_order`), with its :func:`start_moments` as the site property ``magmom``.
+        In file order, with its :func:`start_moments` as the site property ``magmom``.
     bands
         Number of bands; VASP's own choice where it is not given.
     user_incar

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from epilayer.engines.vasp.inputs import file_order
 from epilayer.model.errors import InputError
+from epilayer.outputs.vasp.poscar import file_order
 
 if TYPE_CHECKING:
     from pathlib import Path

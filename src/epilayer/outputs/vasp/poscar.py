@@ -326,3 +326,12 @@ def _no_header(where: str, why: str) -> InputError:
 
 def _damaged(where: str, why: str) -> StructureError:
     return StructureError(f"{where}: {why}.", _VIEWER)
+
+
+def file_order(structure: Structure) -> list[int]:
+    """Return the order in which atoms are written: grouped by element, else as they stand.
+
+    VASP needs one block an element; the flows need the slab's atoms first. The results go back to
+    the order of the flow.
+    """
+    return sorted(range(len(structure)), key=lambda i: (structure[i].specie.X, structure[i].specie.symbol))
