@@ -85,7 +85,7 @@ class Field(NamedTuple):
 
         SQLite converts what is compared with a typed column; a value of another type must match nothing.
         """
-        return [self.stored(value) for value in values if value is not None and _fits(self.type, value)]
+        return [self.stored(value) for value in values if value is not None and _is_of(self.type, value)]
 
     def range(self, value_type: ValueType) -> str:
         """Return the condition that a value is of a type."""
@@ -271,24 +271,23 @@ def values_by_field(records: Iterable[Mapping[str, Scalar]]) -> dict[str, list[S
 def _type_of(values: Sequence[Scalar]) -> str:
     """Return the type of column that holds all of some values."""
     some = [value for value in values if value is not None]
-    fitting = (of for of in (BOOLEAN, TEXT, INTEGER, REAL) if all(_fits(of, value) for value in some))
-    if any(isinstance(value, float) for value in some):
-        fitting = (of for of in (REAL,) if all(_fits(of, value) for value in some))
-    return next(fitting, ANY) if some else ANY
+    choices = (REAL,) if any(isinstance(value, float) for value in some) else (BOOLEAN, TEXT, INTEGER)
+    return next((of for of in choices if some and all(_fits(of, value) for value in some)), ANY)
 
 
 def _fits(held_as: str, value: Scalar) -> bool:
     """Tell whether a column of a type holds a value as it is."""
-    match held_as:
-        case "TEXT":
-            return isinstance(value, str)
-        case "BOOLEAN":
-            return isinstance(value, bool)
-        case "":
-            return True
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return held_as == INTEGER or isinstance(value, float) or abs(value) <= _EXACT
+    too_long = held_as == REAL and isinstance(value, int) and abs(value) > _EXACT
+    return _is_of(held_as, value) and not too_long
+
+
+def _is_of(held_as: str, value: Scalar) -> bool:
+    """Tell whether a value can be equal to one in a column of a type."""
+    if held_as == ANY:
+        return True
+    if isinstance(value, bool):
+        return held_as == BOOLEAN
+    return held_as == TEXT if isinstance(value, str) else held_as in {INTEGER, REAL}
 
 
 def _free(name: str, taken: Iterable[str]) -> str:

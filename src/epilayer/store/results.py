@@ -8,6 +8,7 @@ A record has flat ``fields`` to search by and a nested ``body`` to read. What a 
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -78,7 +79,7 @@ class SqliteResults:
         self.path = self._database.path
         with self._database.reading() as connection:  # a bad file is refused here, not at the first question
             behind = lacks_declared_columns(connection)
-        if behind:
+        if behind and os.access(self.path, os.W_OK):
             with self._database.writing() as connection:
                 add_declared_columns(connection)
 

@@ -152,6 +152,17 @@ def test_a_kind_and_a_field_may_have_any_name(path: Path, kind: str) -> None:
     results.close()
 
 
+def test_whole_numbers_beyond_the_exact_floats_are_told_apart(path: Path) -> None:
+    results = SqliteResults(path)
+    results.put([record("float", x=2.0**53), record("half", x=0.5)])
+    assert [r["id"] for r in results.query("sample", [parse_filter(f"x={2**53}")])] == ["float"]
+    results.put([record("whole", x=2**53 + 1)])
+    assert [r["id"] for r in results.query("sample", [parse_filter(f"x={2**53 + 1}")])] == ["whole"]
+    assert [r["id"] for r in results.query("sample", [parse_filter(f"x={2**53}")])] == ["float"]
+    assert results.damaged() == []
+    results.close()
+
+
 values = st.one_of(
     st.none(),
     st.booleans(),
