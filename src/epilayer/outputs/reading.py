@@ -59,11 +59,15 @@ class _Decompressor(Protocol):
 
 @dataclass
 class ByteSource:
-    """A file as a stream of decompressed chunks; ``state`` is final once the stream is exhausted."""
+    """A file as a stream of decompressed chunks; ``state`` is final once the stream is exhausted.
+
+    ``lacks_newline`` says that nothing is wrong but the end of the last line, which :meth:`lines` yielded.
+    """
 
     path: Path
     state: FileState = FileState.WHOLE
     problem: str = ""
+    lacks_newline: bool = False
 
     @property
     def name(self) -> str:
@@ -132,6 +136,7 @@ class ByteSource:
             tail = parts.pop()
             yield from parts
         if tail:
+            self.lacks_newline = self.state is FileState.WHOLE
             self._mark(FileState.TRUNCATED, "the last line has no end")
             yield tail
 

@@ -11,12 +11,13 @@ from pydantic import Field, ValidationError
 from pymatgen.core.lattice import Lattice
 from pymatgen.core.structure import Molecule, Structure
 from rdkit import Chem
-from rdkit.Chem import rdDetermineBonds, rdDistGeom, rdForceFieldHelpers
+from rdkit.Chem import rdDetermineBonds, rdForceFieldHelpers
 from rdkit.rdBase import BlockLogs
 
 from epilayer.model.base import Frozen
 from epilayer.model.errors import StructureError
 from epilayer.model.ligand import NAMED_ANCHORS, Anchor, AnchorKind, Ligand
+from epilayer.structures import embedding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 BOND_SCALE: Final = 1.2
 #: Molecule legs need this much vacuum between images.
 MIN_BOX_VACUUM_ANG: Final = 15.0
-_FORCE_FIELD_STEPS: Final = 2000
 
 
 class AnchorSite(Frozen):
@@ -54,8 +54,9 @@ class AnchorSite(Frozen):
 def build(ligand: Ligand, seed: int = 0) -> Molecule:
     """Give a ligand coordinates.
 
-    SMILES are embedded by ETKDGv3 (doi 10.1021/acs.jcim.0c00025) and minimised with MMFF94s, or
-    with UFF where MMFF has no parameters; xyz and mol text keep their own geometry.
+    SMILES are embedded by ETKDGv3 (doi 10.1021/acs.jcim.0c00025) and minimised with MMFF94s, with UFF where
+    MMFF has no parameters, or with GFN2-xTB where neither describes a centre; xyz and mol text keep their own
+    geometry. Every bond length and the distances of atoms without a bond are checked.
 
     Parameters
     ----------
@@ -78,7 +79,10 @@ def build(ligand: Ligand, seed: int = 0) -> Molecule:
     """
     graph = _graph(ligand)
     if ligand.smiles is not None:
-        _embed(graph, ligand, seed)
+        with BlockLogs():
+            embedding.embed(graph, ligand, seed)
+    elif ligand.mol is not None and graph.GetNumAtoms() > 1:
+        embedding.check_bonds(graph, ligand.name)
     coords = np.asarray(graph.GetConformer().GetPositions(), dtype=float)
     molecule = Molecule(
         [atom.GetSymbol() for atom in graph.GetAtoms()],
@@ -181,10 +185,11 @@ def force_field(ligand: Ligand, coords: Floats) -> Any:  # noqa: ANN401  (RDKit 
     graph.RemoveAllConformers()
     graph.AddConformer(conformer, assignId=True)
     field = None
-    if rdForceFieldHelpers.MMFFHasAllMoleculeParams(graph):
+    known = embedding.force_field_of(graph)
+    if known == "MMFF94s":
         properties = rdForceFieldHelpers.MMFFGetMoleculeProperties(graph, mmffVariant="MMFF94s")
         field = rdForceFieldHelpers.MMFFGetMoleculeForceField(graph, properties)
-    elif rdForceFieldHelpers.UFFHasAllMoleculeParams(graph):
+    elif known == "UFF":
         field = rdForceFieldHelpers.UFFGetMoleculeForceField(graph)
     if field is None:
         raise StructureError(
@@ -345,10 +350,25 @@ def _read_symbols(text: str, form: str, name: str) -> tuple[list[str], int, int]
         raise StructureError(
             f"{what} not parse.", "Correct it; lower case is aromatic, brackets hold charges."
         )
+    _refuse_open_ends(graph, text if form == "smiles" else name or "The mol text")
     if form == "smiles":
         graph = Chem.AddHs(graph)
     radical = sum(atom.GetNumRadicalElectrons() for atom in graph.GetAtoms())
     return [atom.GetSymbol() for atom in graph.GetAtoms()], int(Chem.GetFormalCharge(graph)), radical
+
+
+def _refuse_open_ends(graph: Any, what: str) -> None:  # noqa: ANN401  (RDKit has no types)
+    """Refuse attachment points (``*``), and hydrogens that a mol file leaves out."""
+    if any(atom.GetAtomicNum() == 0 for atom in graph.GetAtoms()):
+        raise StructureError(
+            f"{what} has open ends (*): a repeat unit or a fragment, not a molecule.",
+            "Close the ends: write H, a methyl group or what else the chain ends with in place of each *.",
+        )
+    flat = graph.GetNumConformers() and not np.any(graph.GetConformer().GetPositions()[:, 2])
+    if graph.GetNumConformers() and any(atom.GetTotalNumHs() for atom in graph.GetAtoms()):
+        raise StructureError(f"{what} leaves hydrogens out.", "Export it anew with all hydrogens.")
+    if flat and any(a.GetDegree() > 3 for a in graph.GetAtoms()):  # noqa: PLR2004  (no plane holds four)
+        raise StructureError(f"{what} is a drawing in a plane.", "Export it anew with coordinates in space.")
 
 
 def _graph(ligand: Ligand) -> Any:  # noqa: ANN401  (RDKit has no types)
@@ -369,6 +389,7 @@ def _graph(ligand: Ligand) -> Any:  # noqa: ANN401  (RDKit has no types)
             f"Ligand {ligand.name!r}: the {what} does not parse ({text}).",
             f"Correct the {what} of the ligand.",
         )
+    _refuse_open_ends(graph, f"Ligand {ligand.name!r}")
     _check_counts(ligand, graph)
     pieces = Chem.GetMolFrags(graph)
     if len(pieces) > 1:
@@ -422,25 +443,6 @@ def _check_counts(ligand: Ligand, graph: Any) -> None:  # noqa: ANN401  (RDKit h
             f"Ligand {ligand.name!r}: its atoms carry {stated:+d}, but its charge says {ligand.charge:+d}.",
             "Correct the charge, or the charges in the SMILES or mol text.",
         )
-
-
-def _embed(graph: Any, ligand: Ligand, seed: int) -> None:  # noqa: ANN401  (RDKit has no types)
-    settings: Any = rdDistGeom.ETKDGv3()
-    # RDKit reads a negative seed as "none", which would not be repeatable; it takes 32 bits.
-    settings.randomSeed = seed % (2**31 - 1)
-    if rdDistGeom.EmbedMolecule(graph, settings) != 0:
-        settings.useRandomCoords = True
-        if rdDistGeom.EmbedMolecule(graph, settings) != 0:
-            raise StructureError(
-                f"Ligand {ligand.name!r} cannot be embedded in space from its SMILES.",
-                "Give an xyz or mol file with coordinates.",
-            )
-    if graph.GetNumAtoms() == 1:
-        return
-    if rdForceFieldHelpers.MMFFHasAllMoleculeParams(graph):
-        rdForceFieldHelpers.MMFFOptimizeMolecule(graph, mmffVariant="MMFF94s", maxIters=_FORCE_FIELD_STEPS)
-    elif rdForceFieldHelpers.UFFHasAllMoleculeParams(graph):
-        rdForceFieldHelpers.UFFOptimizeMolecule(graph, maxIters=_FORCE_FIELD_STEPS)
 
 
 def _check_geometry(name: str, symbols: Sequence[str], coords: Floats) -> None:

@@ -26,7 +26,7 @@ from epilayer.model.imported import (
 )
 from epilayer.outputs.discover import FoundFiles, Role
 from epilayer.outputs.lobster.cohpcar import CohpHeader, integrals_at_fermi, read_cohpcar_header
-from epilayer.outputs.reading import ByteSource, FileState
+from epilayer.outputs.reading import ByteSource, FileState, decimals
 from epilayer.outputs.vasp.custodian_log import corrections
 
 if TYPE_CHECKING:
@@ -154,8 +154,7 @@ def read_bond_list(path: str | Path, *, spins: int | None = None) -> tuple[BondI
     source = ByteSource(Path(path))
     blocks: list[dict[str, _Row]] = []
     lines = [line.decode("latin-1") for line in source.lines()]
-    if source.state is not FileState.WHOLE and lines:
-        # The last line may be cut inside its last number: there is no telling.
+    if lines and source.state is not FileState.WHOLE and not (source.lacks_newline and _ends_whole(lines)):
         raise InputError(f"{path} is half-written ({source.problem}).", _REMEDY)
     for number, line in enumerate(lines, start=1):
         words = line.split()
@@ -177,6 +176,22 @@ def read_bond_list(path: str | Path, *, spins: int | None = None) -> tuple[BondI
         blocks[-1][row.label] = row
     blocks = [block for block in blocks if block] or [{}]
     return _join(path, blocks, spins)
+
+
+def _ends_whole(lines: Sequence[str]) -> bool:
+    """Say whether a last line without a newline is as long, in words and decimals, as the row before it.
+
+    LOBSTER 5.1 ends the list without a newline; every number of a column has the same number of decimals, so
+    that a line cut inside its last number is seen.
+    """
+    *before, last = (line.split() for line in lines if line.strip())
+    like = before[-1] if before and len(before[-1]) == len(last) else last[:4]
+    same_width = not before or _row(before[-1]) is None or len(before[-1]) == len(last)
+    return (
+        same_width
+        and _row(last) is not None
+        and decimals(last[-1].encode("latin-1")) == decimals(like[-1].encode("latin-1"))
+    )
 
 
 class _Row(NamedTuple):
