@@ -6,7 +6,7 @@ import errno
 import sys
 import warnings
 
-from epilayer.model.errors import EpilayerError
+from epilayer.model.errors import EpilayerError, InputWarning
 
 INTERRUPTED = 130
 SYSTEM_EXIT = 7
@@ -24,6 +24,7 @@ def main() -> None:
 
     for said in _KNOWN_AND_MEANT:
         warnings.filterwarnings("ignore", message=said)
+    warnings.formatwarning = _formatted
     try:
         app()
     except EpilayerError as error:
@@ -38,6 +39,14 @@ def main() -> None:
     except OSError as error:
         report_error(_of_system(error))
         sys.exit(SYSTEM_EXIT)
+
+
+def _formatted(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    del line  # the source line of a warning helps nobody here
+    where = "" if issubclass(category, InputWarning) else f"{filename}:{lineno}: {category.__name__}: "
+    return f"Warning: {where}{message}\n"
 
 
 def _of_system(error: OSError) -> EpilayerError:

@@ -11,6 +11,7 @@ from rich.markup import escape
 from epilayer.cli.build_pore import pore
 from epilayer.cli.common import JsonOption, err, out, plain_table, print_json, study
 from epilayer.cli.options import (
+    BlockOption,
     HtmlOption,
     MillerCommand,
     MillerOption,
@@ -62,6 +63,7 @@ def slab(
         float | None, typer.Option("--hold", metavar="A", help="Thickness of the region held fixed.")
     ] = None,
     species: SpeciesOption = None,
+    block: BlockOption = None,
     output: OutputOption = None,
     png: PngOption = None,
     html: HtmlOption = None,
@@ -85,7 +87,7 @@ def slab(
 
     check_names(png, html)
     check_format(output)
-    given = Source(source, oxidation, keep, species)
+    given = Source(source, oxidation, keep, species, block)
     size = SlabSize(thickness_ang, vacuum_ang, hold_ang)
     with err.status("Cutting ..."):
         built = cut_slab(study().catalogue, given, miller, size, termination=termination, charged=charged)
@@ -124,6 +126,7 @@ def adsorbates(
         float | None, typer.Option("--hold", metavar="A", help="Thickness held fixed at the bottom.")
     ] = None,
     species: SpeciesOption = None,
+    block: BlockOption = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Folder for one CIF a pose; or one file, for the first pose."),
@@ -149,7 +152,7 @@ def adsorbates(
     catalogue = study().catalogue
     molecule = ligand_of(catalogue, ligand, charge, multiplicity)
     with err.status("Placing ..."):
-        clean = clean_slab(catalogue, Source(source, species=species), miller, hold_ang)
+        clean = clean_slab(catalogue, Source(source, species=species, block=block), miller, hold_ang)
         placed = place(clean, molecule, count=count, seed=seed)
     files = []
     if output is not None:

@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 
 from epilayer.cli.common import JsonOption, err, out, plain_table, print_json, study
-from epilayer.cli.options import HtmlOption, MillerOption, OutputOption, PngOption, SpeciesOption
+from epilayer.cli.options import BlockOption, HtmlOption, MillerOption, OutputOption, PngOption, SpeciesOption
 from epilayer.study.pictures import check_names, draw
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def match(
         str | None, typer.Option("--oxidation", help="Oxidation states of your crystal: Na=1,V=4.")
     ] = None,
     species: SpeciesOption = None,
+    block: BlockOption = None,
     output: OutputOption = None,
     png: PngOption = None,
     html: HtmlOption = None,
@@ -62,7 +63,7 @@ def match(
         made = match_framework(
             study().catalogue,
             mof,
-            Source(cathode, oxidation, species=species),
+            Source(cathode, oxidation, species=species, block=block),
             miller,
             mof_miller=mof_miller,
             max_area_ang2=max_area_ang2,

@@ -27,6 +27,10 @@ SpeciesOption = Annotated[
     str | None,
     typer.Option("--species", metavar="Mg,O", help="Elements of a POSCAR that names none, one a count."),
 ]
+BlockOption = Annotated[
+    str | None,
+    typer.Option("--block", metavar="NAME", help="Data block of a CIF that holds several crystals."),
+]
 
 
 class MillerCommand(TyperCommand):

@@ -42,6 +42,10 @@ class InputError(EpilayerError):
     exit_code = 2
 
 
+class InputWarning(UserWarning):
+    """A file is read, and something that it states does not fit what was read."""
+
+
 class UnknownNameError(InputError):
     """A name was given that is not among the known ones."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from pymatgen.core.periodic_table import DummySpecies, Species
 from pymatgen.core.structure import Structure
 
 from epilayer.model.errors import StructureError, suggest
+from epilayer.structures.cif import read_cif
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -139,16 +139,7 @@ def from_cif(text: str, name: str) -> Structure:
             f"{name}: the CIF {text[:60]!r} has not been read.",
             "Give the text of the CIF; a file name is replaced by its text when the YAML is read.",
         )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            structure: Structure = Structure.from_str(text, fmt="cif")
-    except (ValueError, AssertionError, KeyError, IndexError) as error:
-        raise StructureError(
-            f"{name}: the CIF cannot be read ({error}).",
-            "Check the file with a CIF viewer, or export it anew.",
-        ) from error
-    return structure
+    return read_cif(text, name).structure
 
 
 def hall_number(symbol: str, setting: str | None, name: str) -> int:

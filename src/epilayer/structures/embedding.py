@@ -226,15 +226,15 @@ def _spread(graph: Any, seed: int, *, embedded: bool) -> Floats:  # noqa: ANN401
         value = (strength / squared).sum() - np.trace(strength / squared) + 100 * (off**2).sum()
         return float(value), gradient.ravel()
 
-    best = None
+    lowest, best = np.inf, np.asarray(coords)
     for _ in range(_TRIALS):
         start = np.vstack([coords, coords[hosts]])
         start[around] += random.normal(size=(len(around), 3))
         start[n:] += random.normal(size=(len(hosts), 3))
         found = minimize(energy, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 3000})
-        if best is None or found.fun < best.fun - 1e-6:  # else the same one, turned
-            best = found
-    return np.asarray(best.x).reshape(-1, 3)[:n]
+        if found.fun < lowest - 1e-6:  # else the same arrangement, turned
+            lowest, best = found.fun, np.asarray(found.x).reshape(-1, 3)[:n]
+    return best
 
 
 def _relaxed_by_xtb(graph: Any, ligand: Ligand, start: Floats) -> Floats:  # noqa: ANN401  (RDKit has no types)
@@ -262,4 +262,4 @@ def _relaxed_by_xtb(graph: Any, ligand: Ligand, start: Floats) -> Floats:  # noq
         ) from error
     if not converged:
         raise StructureError(f"GFN2-xTB finds no minimum of {ligand.name!r}.", _COORDINATES)
-    return np.round(atoms.positions - atoms.positions.mean(axis=0), 4)
+    return np.asarray(np.round(atoms.positions - atoms.positions.mean(axis=0), 4))

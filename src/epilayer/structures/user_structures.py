@@ -13,14 +13,14 @@ from pymatgen.core.structure import Structure
 
 from epilayer.model.base import parse
 from epilayer.model.cathode import Cathode, KeepBond
-from epilayer.model.errors import InputError, StructureError
+from epilayer.model.errors import InputError, InputWarning, StructureError
 from epilayer.outputs.vasp.poscar import read_poscar
 from epilayer.structures import crystals, cutting
+from epilayer.structures.cif import read_cif
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_SHOWN: Final = 60
 MIN_GAP_ANG: Final = 8.0
 """Empty space along c below which a cell is a crystal, not a slab."""
 
@@ -39,12 +39,15 @@ class GivenFile:
         Of the text.
     species
         The elements of a POSCAR that names none, one a count.
+    block
+        Name or number of the data block of a CIF with several crystals.
     """
 
     text: str
     name: str
     form: Literal["cif", "poscar"] = "cif"
     species: tuple[str, ...] = ()
+    block: str | None = None
 
 
 def cathode(
@@ -126,22 +129,9 @@ def crystal(given: GivenFile) -> Structure:
     text, name = given.text, given.name
     if given.form == "poscar":
         return read_poscar(text, name, given.species)
-    caught: list[warnings.WarningMessage]
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            structure: Structure = Structure.from_str(text, fmt="cif")
-    except Exception as error:  # the parsers raise whatever their line of code raises
-        said = " ".join([str(error), *(str(w.message) for w in caught)])
-        if "occupanc" in said.lower():
-            raise StructureError(
-                f"{name}: sites overlap: the occupancies at one place add up to more than 1.",
-                "Remove the doubled site, or correct the coordinates or the occupancies.",
-            ) from error
-        raise StructureError(
-            f"{name} cannot be read as CIF ({_short(str(error) or type(error).__name__)}).",
-            "Check the file in a structure viewer, or export it anew.",
-        ) from error
+    structure, notes = read_cif(text, name, given.block)
+    for note in notes:
+        warnings.warn(f"{name}: {note}.", InputWarning, stacklevel=2)
     if not len(structure):
         raise StructureError(f"{name} holds no atoms.", "Check the file, or export it anew.")
     return structure
@@ -267,8 +257,3 @@ def _refuse_absent(structure: Structure, keep: tuple[KeepBond, ...] | None, name
                 f"{name} has no {bond.a}-{bond.b} bond of at most {longest:.2f} A to keep.",
                 "Name a bond of the crystal, or leave the choice to the rules.",
             )
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split()).rstrip(".")
-    return line if len(line) <= _SHOWN else f"{line[:_SHOWN]} ..."

@@ -57,7 +57,12 @@ class Source:
     def cathode(self, catalogue: Catalogue) -> Cathode:
         """Return it as a cathode."""
         return cathode_of(
-            catalogue, self.name, oxidation=self.oxidation, keep=self.keep, species=self.species
+            catalogue,
+            self.name,
+            oxidation=self.oxidation,
+            keep=self.keep,
+            species=self.species,
+            block=self.block,
         )
 
     @property
@@ -183,7 +188,7 @@ def clean_slab(catalogue: Catalogue, source: Source, miller: str | None, hold_an
                 f"--miller cuts a named cathode; {source.name} is taken as the slab itself.",
                 f"Leave --miller out, or cut it first: epilayer build slab {source.name} --miller {miller}",
             )
-        given = slab_of(source.name, source.species)
+        given = slab_of(source.name, source.species, source.block)
         if hold_ang is None and "selective_dynamics" in given.site_properties:
             return given
         return slabs.hold_bottom(given, _HOLD_ANG if hold_ang is None else hold_ang)

@@ -40,6 +40,7 @@ def cathode_of(
     oxidation: str | None = None,
     keep: str | None = None,
     species: str | None = None,
+    block: str | None = None,
 ) -> Cathode:
     """Return a cathode of the catalogue, or one made of a user's crystal."""
     from epilayer.structures import user_structures
@@ -47,7 +48,7 @@ def cathode_of(
     bonds = user_structures.kept_bonds(keep) if keep else None
     if is_file(source):
         states = user_structures.oxidation_states(oxidation) if oxidation else None
-        return user_structures.cathode(_given(source, species), oxidation_states=states, keep=bonds)
+        return user_structures.cathode(_given(source, species, block), oxidation_states=states, keep=bonds)
     known = catalogue.names("cathodes")
     if source not in known:
         raise UnknownNameError("cathode", source, known)
@@ -103,11 +104,11 @@ def facet_of(
     return parse(Facet, {**material.facet(index).model_dump(), **changed}, "the size of the slab")
 
 
-def slab_of(source: str, species: str | None = None) -> Structure:
+def slab_of(source: str, species: str | None = None, block: str | None = None) -> Structure:
     """Return a user's slab from a file."""
     from epilayer.structures import user_structures
 
-    return user_structures.slab(_given(source, species))
+    return user_structures.slab(_given(source, species, block))
 
 
 def ligand_of(
@@ -146,7 +147,7 @@ def ligand_of(
         ) from error
 
 
-def _given(source: str, species: str | None = None) -> GivenFile:
+def _given(source: str, species: str | None = None, block: str | None = None) -> GivenFile:
     """Read a CIF or POSCAR; elements that a POSCAR does not name are those of ``species`` or its POTCAR."""
     from epilayer.outputs.vasp import poscar
     from epilayer.structures.user_structures import GivenFile
@@ -158,7 +159,9 @@ def _given(source: str, species: str | None = None) -> GivenFile:
                 f"--species is for a POSCAR that names no elements; {source} is a CIF.",
                 "Leave --species out.",
             )
-        return GivenFile(text, source)
+        return GivenFile(text, source, block=block)
+    if block:
+        raise InputError(f"--block is for a CIF; {source} is a POSCAR.", "Leave --block out.")
     if species:
         elements = poscar.elements_of(re.split(r"[,\s]+", species.strip()), "--species")
     else:
