@@ -308,7 +308,7 @@ class TestCif:
 
     @pytest.mark.parametrize("text", ["", "data_x\n_cell_length_a 5\n", "hello"])
     def test_a_text_without_a_crystal_is_refused(self, text: str) -> None:
-        with pytest.raises(StructureError, match="cannot be read as a crystal"):
+        with pytest.raises(StructureError, match="cannot be read as CIF"):
             read_cif(text, "x.cif")
 
     def test_deuterium_is_hydrogen_in_the_formula(self) -> None:

@@ -99,9 +99,9 @@ def _chosen(text: str, name: str, block: str | None) -> str:
     if not found:
         macromolecule = "_atom_site.cartn_x" in text.lower()
         raise StructureError(
-            f"{name} cannot be read as a crystal: it lists no _atom_site_fract_x."
+            f"{name} cannot be read as CIF: it lists no _atom_site_fract_x."
             + (" It is a macromolecular CIF." if macromolecule else ""),
-            "Give a CIF of a small cell with fractional coordinates.",
+            "Give a CIF with fractional coordinates, or export it anew.",
         )
     labels = [label for label, _ in found]
     if block is None:
