@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -46,11 +47,8 @@ def harvest(study: Workspace, queue: EmbeddedQueue | None = None) -> int:
                 earlier = documents.get(document["id"])
                 if earlier is None or earlier["created"] <= ended:
                     documents[document["id"]] = document
-    results = study.results()
-    try:
+    with closing(study.results()) as results:
         count = results.put(documents.values())
-    finally:
-        results.close()
     if count.added or count.changed:
         seal_study(study, documents.values())
     return count.added + count.changed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from epilayer.study.records import stored, with_id
 from epilayer.study.stored_files import provenances
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def job_rows(study: Workspace, _: str | None) -> Iterator[Record]:
 def run_rows(study: Workspace, of: str | None) -> Iterator[Record]:
     """Yield a row for each job behind each result: which it is, where it ran, what it left."""
     jobs = {job.uuid: job for job in _jobs(study)}
-    for record in _records(study, of):
+    for record in stored(study) if of is None else with_id(study, of):
         body = record.get("body", {})
         origins = {str(one["job"]): one for one in provenances(body)}
         roles = dict(_roles(body))
@@ -74,7 +75,7 @@ def structure_rows(study: Workspace, of: str | None) -> Iterator[Record]:
     """Yield the structures that results hold."""
     from pymatgen.core import Structure
 
-    for record in _records(study, of):
+    for record in stored(study) if of is None else with_id(study, of):
         for place, found in _structures(record.get("body", {}), ""):
             structure = Structure.from_dict(found)
             lattice, composition = structure.lattice, structure.composition
@@ -122,16 +123,6 @@ def _jobs(study: Workspace) -> list[JobInfo]:
 
 def _took_s(job: JobInfo) -> float | None:
     return (job.ended - job.started).total_seconds() if job.started and job.ended else None
-
-
-def _records(study: Workspace, of: str | None) -> list[Record]:
-    results = study.results()
-    try:
-        if of is not None:
-            return [results.get(of)]
-        return [r for kind in results.kinds() for r in results.query(kind, limit=None, body=True)]
-    finally:
-        results.close()
 
 
 def _roles(value: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401  (any JSON)

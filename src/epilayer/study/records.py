@@ -25,6 +25,12 @@ def stored(study: Workspace, kinds: Iterable[str] | None = None) -> list[Record]
         return [record for kind in wanted for record in results.query(kind, limit=None, body=True)]
 
 
+def with_id(study: Workspace, identity: str) -> list[Record]:
+    """Return the record with an id (or its beginning), with its body."""
+    with closing(study.results()) as results:
+        return [results.get(identity)]
+
+
 def typed(study: Workspace, kind: str) -> list[Any]:
     """Return the records of one kind."""
     from epilayer.store.records import record_of

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from epilayer import __version__
 from epilayer.model.errors import InputError
 from epilayer.store.ro_crate import Crate, CrateAction, CrateAuthor, CrateFile, CrateLevel, CrateNumber
-from epilayer.study.records import found_by_kind, named_inputs, sources, stored, without_results
+from epilayer.study.records import found_by_kind, named_inputs, sources, stored, with_id, without_results
 from epilayer.study.stored_files import located, provenances, run_files
 
 if TYPE_CHECKING:
@@ -87,10 +86,7 @@ def crate_of(study: Workspace, identity: str | None = None) -> Crate:
 
 
 def _records(study: Workspace, identity: str | None) -> list[Record]:
-    if identity is not None:
-        with closing(study.results()) as results:
-            return [results.get(identity)]
-    found = stored(study)
+    found = stored(study) if identity is None else with_id(study, identity)
     if not found:
         raise without_results(study)
     return found
@@ -116,7 +112,7 @@ def _jobs_behind(study: Workspace, records: Sequence[Record]) -> _Chain:
     """Return the completed jobs that made the records and those before them; none without the queue."""
     from epilayer.launch.base import JobState
 
-    if study.cluster is None and not study.queue_file.exists():
+    if not study.has_queue:
         return _Chain()
     queue = study.queue()
     known = {job.number: job for job in queue.jobs(state=JobState.COMPLETED)}
