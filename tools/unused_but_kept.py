@@ -5,7 +5,6 @@
 # Public Python interface: documented, for scripts, notebooks and workflow files.
 import_  # a directory of calculations into a study
 estimate_diffusion  # the interval of one species from an array of paths
-export, to_ase, to_mdanalysis  # a stored trajectory in other programs
 check_overlap  # a workflow file that places a molecule by hand
 append_source  # the next raw file of a stored trajectory
 

@@ -1,4 +1,4 @@
-"""The other readers against pymatgen and ASE, and exports that come back the same."""
+"""The other readers against pymatgen and ASE."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from epilayer.model.errors import InputError
-from epilayer.trajectory import Block, Header, Trajectory, TrajectoryWriter, ingest, open_source
-from epilayer.trajectory.export import export, to_ase, to_mdanalysis
+from epilayer.trajectory import Trajectory, ingest, open_source
 
 REAL = Path(os.environ.get("EPILAYER_REAL_DATA", Path(__file__).parents[4] / "shared" / "data"))
 
@@ -141,64 +140,3 @@ def test_vaspout_h5_reads_the_dynamics_alone(tmp_path: Path) -> None:
     h5py.File(tmp_path / "other.h5", "w").close()
     with pytest.raises(InputError, match=r"not a vaspout\.h5"):
         open_source(tmp_path / "other.h5")
-
-
-def small(tmp_path: Path) -> Trajectory:
-    rng = np.random.default_rng(4)
-    cell = np.array([[9.0, 0.5, 0], [2.0, 8.0, 0.3], [1.0, -1.0, 7.0]])
-    cells = np.array([cell * (1 + 0.001 * k) for k in range(25)])
-    header = Header(("Na", "O", "O", "Na"), (22.99, 16.0, 16.0, 22.99), "fractional", 8, 2.0)
-    fixed = rng.integers(0, 10**8, (25, 4, 3))
-    block = Block(fixed, cells, np.arange(1, 26), np.linspace(-5, -4, 25), np.full(25, 300.0))
-    with TrajectoryWriter(tmp_path / "s.h5", header) as writer:
-        writer.append(block)
-    return Trajectory(tmp_path / "s.h5")
-
-
-def test_exports_come_back_the_same(tmp_path: Path) -> None:
-    with small(tmp_path) as found:
-        fractional, cells = found.positions(), found.cells_ang()
-        cartesian = fractional @ cells
-        export(found, tmp_path / "o.extxyz", "extxyz")
-        export(found, tmp_path / "XDATCAR", "xdatcar")
-        export(found, tmp_path / "o.lammps", "lammps")
-        xyz = ase.io.read(tmp_path / "o.extxyz", index=":")
-        assert np.array_equal([a.positions for a in xyz], cartesian)
-        assert np.allclose([a.get_potential_energy() for a in xyz], found.energies_ev())
-        with stored(tmp_path / "XDATCAR", tmp_path, time_step_fs=2.0) as again:
-            assert np.array_equal(again.positions(), fractional)
-            assert np.allclose(again.cells_ang(), cells, atol=1e-9)
-            assert again.header.symbols == found.header.symbols
-        dump = ase.io.read(tmp_path / "o.lammps", index=":", format="lammps-dump-text")
-        assert len(dump) == 25
-        assert np.allclose([a.cell.cellpar() for a in dump], [a.cell.cellpar() for a in xyz], atol=1e-6)
-        assert np.allclose(dump[3].get_all_distances(mic=True), xyz[3].get_all_distances(mic=True), atol=1e-6)
-        assert dump[0].get_chemical_symbols() == list(found.header.symbols)
-        for mine, theirs in zip(to_ase(found), xyz, strict=True):
-            assert np.array_equal(mine.positions, theirs.positions)
-            assert mine.get_potential_energy() == theirs.get_potential_energy()
-        with pytest.raises(InputError, match="extxyz, xdatcar, lammps"):
-            export(found, tmp_path / "x", "pdb")
-        assert not (tmp_path / "x").exists()
-
-
-def test_mdanalysis_universe(tmp_path: Path) -> None:
-    pytest.importorskip("MDAnalysis", reason="MDAnalysis is not installed")
-    with small(tmp_path) as found:
-        universe = to_mdanalysis(found)
-        assert len(universe.trajectory) == 25
-        assert universe.select_atoms("name Na").n_atoms == 2
-        cartesian = np.einsum("fai,fij->faj", found.positions(), found.cells_ang())
-        for step, expected in zip(universe.trajectory, cartesian, strict=True):
-            assert np.allclose(step.positions, expected, atol=1e-5)
-        assert universe.trajectory[5].time == pytest.approx(0.01)
-        lengths = Atoms(cell=found.cells_ang()[5], pbc=True).cell.cellpar()
-        assert np.allclose(universe.trajectory[5].dimensions, lengths, atol=1e-4)
-
-
-def test_export_that_fails_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with small(tmp_path) as found:
-        monkeypatch.setattr("epilayer.trajectory.export.cartesian_ang", lambda *_: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            export(found, tmp_path / "o.extxyz", "extxyz")
-    assert [p.name for p in tmp_path.iterdir()] == ["s.h5"]
