@@ -69,22 +69,11 @@ _NAMES: tuple[tuple[Role, re.Pattern[str]], ...] = tuple(
 )
 _VASP_OUTPUTS = {Role.VASPRUN, Role.OUTCAR, Role.OSZICAR, Role.STDOUT, Role.VASPOUT}
 _LOBSTER_OUTPUTS = {
-    Role.LOBSTEROUT,
-    Role.ICOHPLIST,
-    Role.ICOOPLIST,
-    Role.ICOBILIST,
-    Role.COHPCAR,
-    Role.BAND_OVERLAPS,
-}
+    Role.LOBSTEROUT, Role.ICOHPLIST, Role.ICOOPLIST, Role.ICOBILIST, Role.COHPCAR, Role.BAND_OVERLAPS,
+}  # fmt: skip
 _SHARED = {
-    Role.POTCAR_SPEC,
-    Role.CUSTODIAN,
-    Role.POTCAR,
-    Role.INCAR,
-    Role.KPOINTS,
-    Role.POSCAR,
-    Role.LOBSTERIN,
-}
+    Role.POTCAR_SPEC, Role.CUSTODIAN, Role.POTCAR, Role.INCAR, Role.KPOINTS, Role.POSCAR, Role.LOBSTERIN,
+}  # fmt: skip
 # The inputs as they were before custodian edited them: not what was executed.
 _SET_ASIDE = re.compile(r"\.orig$|^error\.\d+")
 

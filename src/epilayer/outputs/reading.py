@@ -94,7 +94,7 @@ class ByteSource:
         """Yield the content with the line ends of Windows as those of VASP."""
         kept = b""
         for piece in self.chunks():
-            text = kept + piece
+            text = kept + piece if kept else piece
             kept = b"\r" if text.endswith(b"\r") else b""
             if b"\r" in text:
                 text = text[: len(text) - len(kept)].replace(b"\r\n", b"\n")

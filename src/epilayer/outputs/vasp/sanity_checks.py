@@ -16,17 +16,8 @@ if TYPE_CHECKING:
 _JUMP_EV_PER_ATOM = 1.0
 # What adds to the energy after the electronic loop, so that the two need not be the same.
 _ADDED_AFTER = (
-    "IVDW",
-    "LVDW",
-    "LDIPOL",
-    "IDIPOL",
-    "LSOL",
-    "LMONO",
-    "EFIELD",
-    "ML_LMLFF",
-    "LUSE_VDW",
-    "LHFCALC",
-)
+    "IVDW", "LVDW", "LDIPOL", "IDIPOL", "LSOL", "LMONO", "EFIELD", "ML_LMLFF", "LUSE_VDW", "LHFCALC",
+)  # fmt: skip
 
 
 def check(seen: Evidence) -> None:

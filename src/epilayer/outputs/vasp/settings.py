@@ -28,6 +28,12 @@ _COMPARED = ("IBRION", "NSW", "ISPIN", "ISMEAR", "SIGMA", "EDIFF", "GGA", "METAG
 _ATOMS_LIMIT = 100_000
 _WORDS = frozenset({"SYSTEM"})
 _INTEGERS = ("NELM", "NSW", "IBRION", "ISMEAR", "ISPIN", "ISIF", "NELMIN")
+_PRINTED = (
+    *_INTEGERS,
+    "ENCUT", "EDIFF", "EDIFFG", "SIGMA", "NELECT", "PREC", "GGA", "LEXCH", "METAGGA", "LASPH", "LREAL",
+    "LNONCOLLINEAR", "LSORBIT", "LDIPOL", "IDIPOL", "LHFCALC", "AEXX", "HFSCREEN", "LUSE_VDW",
+    "LDAUTYPE", "POTIM", "NBANDS",
+)  # fmt: skip
 _GGA = {
     "PE": "PBE", "PS": "PBEsol", "RP": "RPBE", "RE": "revPBE", "91": "PW91", "AM": "AM05",
     "B3": "B3LYP (VWN3)", "B5": "B3LYP (VWN5)", "OR": "optPBE", "BO": "optB88", "MK": "optB86b", "CA": "LDA",
@@ -36,6 +42,9 @@ _LEXCH = {"8": "PBE", "9": "RPBE", "14": "PBEsol", "7": "PW91", "4": "PW91", "2"
 _IVDW = {
     0: "none", 1: "D2", 10: "D2", 11: "D3(zero)", 12: "D3(BJ)", 13: "D4", 2: "TS", 20: "TS", 21: "TS/HI",
     202: "MBD", 263: "MBD/FI", 4: "dDsC", 3: "dDsC or ULG", 15: "libMBD",
+}  # fmt: skip
+_PRECISIONS = {
+    "A": "accurate", "N": "normal", "S": "single", "L": "low", "M": "medium", "H": "high",
 }  # fmt: skip
 _HSE_SCREENING_PER_ANG = (0.19, 0.21)
 
@@ -210,31 +219,7 @@ def _differ(one: Setting, two: Setting) -> bool:
 def _outcar_values(outcar: Outcar) -> dict[str, Setting]:
     out: dict[str, Setting] = {}
     printed = oc.parameters(outcar.head)
-    names = (
-        *_INTEGERS,
-        "ENCUT",
-        "EDIFF",
-        "EDIFFG",
-        "SIGMA",
-        "NELECT",
-        "PREC",
-        "GGA",
-        "LEXCH",
-        "METAGGA",
-        "LASPH",
-    )
-    more = (
-        "LREAL",
-        "LNONCOLLINEAR",
-        "LSORBIT",
-        "LDIPOL",
-        "IDIPOL",
-        "LHFCALC",
-        "AEXX",
-        "HFSCREEN",
-        "LUSE_VDW",
-    )
-    for name in (*names, *more, "LDAUTYPE", "POTIM", "NBANDS"):
+    for name in _PRINTED:
         text = printed.get(name)
         if text is not None:
             out[name] = _typed(text) if name not in ("PREC", "GGA", "METAGGA", "LEXCH") else text
@@ -285,14 +270,7 @@ def level(
     values = {
         "functional": _functional(done, elements),
         "encut_ev": done.number("ENCUT"),
-        "precision": {
-            "A": "accurate",
-            "N": "normal",
-            "S": "single",
-            "L": "low",
-            "M": "medium",
-            "H": "high",
-        }.get(done.text("PREC")[:1]),
+        "precision": _PRECISIONS.get(done.text("PREC")[:1]),
         "ediff_ev": done.number("EDIFF"),
         "smearing": done.integer("ISMEAR"),
         "sigma_ev": done.number("SIGMA"),

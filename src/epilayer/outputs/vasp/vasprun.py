@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 _OPEN, _CLOSE, _END = b"<calculation>", b"</calculation>", b"</modeling>"
 _STEP = re.compile(rb"<calculation>|<structure>")
-_STEP_LONGEST = len(_OPEN)
 _ENERGY_END, _CYCLE, _CYCLE_END = b"</energy>", b"<scstep>", b"</scstep>"
 _LIMIT_BYTES = 1 << 28
 
@@ -146,26 +145,24 @@ class VasprunStream:
         self.flaws.extend(self.header.flaws)
 
     def _head(self) -> bytes:
-        if (found := self._seek(_STEP, 0)) is None:
+        """Read up to the first ionic step, one of a force field too."""
+        start = 0
+        while (found := _STEP.search(self._buffer, start)) is None:
+            start = max(0, len(self._buffer) - len(_OPEN))
             if len(self._buffer) > _LIMIT_BYTES:
                 self.flaws.append(damaged("no ionic step within the first 256 MB"))
-            head, self._buffer = self._buffer, b""
-            self.closed = head.rstrip().endswith(_END)
-            return head
-        head, self._buffer = self._buffer[: found.start()], self._buffer[found.start() :]
+                break
+            if not self._more():
+                break
+        cut = found.start() if found else len(self._buffer)
+        head, self._buffer = self._buffer[:cut], self._buffer[cut:]
+        self.closed = found is None and head.rstrip().endswith(_END)
         return head
 
     def _more(self) -> bool:
         piece = next(self._chunks, b"")
         self._buffer += piece
         return bool(piece)
-
-    def _seek(self, pattern: re.Pattern[bytes], start: int) -> re.Match[bytes] | None:
-        while (found := pattern.search(self._buffer, start)) is None:
-            start = max(start, len(self._buffer) - _STEP_LONGEST)
-            if len(self._buffer) > _LIMIT_BYTES or not self._more():
-                return None
-        return found
 
     def _find(self, token: bytes, start: int) -> int:
         """Return where a token stands, reading on as far as that takes; -1 where it does not come."""
@@ -205,7 +202,7 @@ class VasprunStream:
 
         The cycles of a response follow the structure, in some runs before the step's own energy.
         """
-        position = begin + 1
+        position = inside = begin + len(_OPEN)
         while position > 0 and (end := self._find(_ENERGY_END, position)) >= 0:
             if (following := self._following(position, end)) < end:
                 return self._buffer[begin:following], following
@@ -213,15 +210,16 @@ class VasprunStream:
                 end += len(_ENERGY_END)
                 return self._buffer[begin:end], end
             position = self._find(_CYCLE_END, end)
-        following = self._following(begin + 1, len(self._buffer))
+        following = self._following(inside, len(self._buffer))
         return self._buffer[begin:following], following
 
     def _following(self, start: int, end: int) -> int:
         """Return where the step ends or the next begins, before ``end``; else ``end``."""
-        for tag in (_OPEN, _CLOSE):
-            at = self._buffer.find(tag, start, end)
-            end = at if at >= 0 else end
-        return end
+        # One search for both tags, over the bulk of a step.
+        at = self._buffer.find(_OPEN[1:], start, end)
+        if at < 0:
+            return end
+        return at - 1 if self._buffer[at - 1 : at] == b"<" else at - 2
 
     def _end(self, position: int) -> tuple[int, bool]:
         """Pass over eigenvalues and densities; return where the next search starts, and whether it is closed.
@@ -348,7 +346,7 @@ _NOENTROPY = re.compile(rb'name="e_wo_entrp">([^<]*)</i>')
 def _parse_step(step: VasprunStep, body: bytes, atoms: int) -> VasprunStep:
     # The ground state comes before the structure, the bulk of a step: it need not be sought there.
     bulk = body.find(b"<structure")
-    loop, block = (body[:bulk], body[bulk:]) if bulk >= 0 else (body, b"")
+    loop, block = (body[:bulk], body) if bulk >= 0 else (body, b"")
     if step.closed:
         step.lattice_ang = vectors(block, b'<varray name="basis"', 3)
         step.positions_frac = vectors(block, b'<varray name="positions"', atoms)
