@@ -311,6 +311,18 @@ class TestCif:
         with pytest.raises(StructureError, match="cannot be read as CIF"):
             read_cif(text, "x.cif")
 
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            ("_atom_site_fract_y", "_atom_site_fract_y2"),
+            ("5.64\n", "nan\n"),
+            ("0.5 0.5 0.5", "0.5 1e999 0.5"),
+        ],
+    )
+    def test_a_damaged_file_is_refused(self, old: str, new: str) -> None:
+        with pytest.raises(StructureError):
+            read_cif(cif().replace(old, new, 1), "x.cif")
+
     def test_deuterium_is_hydrogen_in_the_formula(self) -> None:
         text = cif(formula="D Cl").replace("Na1 Na1+", "D1 D")
         assert read_cif(text, "x.cif").notes == ()

@@ -83,6 +83,8 @@ def read_cif(text: str, name: str, block: str | None = None) -> CifCrystal:
             ) from error
         why = " ".join(str(error).split()).rstrip(".")[:60] or type(error).__name__
         raise StructureError(f"{name} cannot be read as CIF ({why}).", _VIEWER) from error
+    if not (np.isfinite(structure.lattice.matrix).all() and np.isfinite(structure.frac_coords).all()):
+        raise StructureError(f"{name}: a number of its cell or positions is not finite.", _VIEWER)
     group = _space_group(data)
     if group and len(parser.symmetry_operations) == 1:
         raise StructureError(
@@ -121,7 +123,7 @@ def _chosen(text: str, name: str, block: str | None) -> str:
 
 def _holds_crystal(block: str) -> bool:
     lower = block.lower()
-    return "_atom_site_fract_x" in lower and "_cell_length_a" in lower
+    return all(tag in lower for tag in (*_COORDINATES, "_cell_length_a"))
 
 
 def _parsed(block: str, name: str) -> CifBlock:
@@ -133,6 +135,9 @@ def _parsed(block: str, name: str) -> CifBlock:
             data = CifBlock.from_str(f"data_{text}")
     except (ValueError, IndexError, ZeroDivisionError) as error:
         raise StructureError(f"{name} cannot be read as CIF (a loop is not complete).", _VIEWER) from error
+    lost = [tag for tag in _COORDINATES if tag not in data.data]
+    if lost:
+        raise StructureError(f"{name} cannot be read as CIF: it lists no {lost[0]}.", _VIEWER)
     for tag in (*_COORDINATES, "_atom_site_label", "_atom_site_type_symbol"):
         if isinstance(data.data.get(tag), str):
             data.data[tag] = [data.data[tag]]

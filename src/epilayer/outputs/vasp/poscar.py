@@ -236,6 +236,8 @@ def read_poscar(text: str, where: str, elements: Sequence[str] = ()) -> Structur
         header = with_elements(header, _labels(found, header.counts) or _unnamed(where, lines[0]), where)
     cartesian = mode[:1] in ("C", "c", "K", "k")
     coords = np.array([row[0] for row in found])
+    if not np.isfinite(coords).all():
+        raise _damaged(where, "a position is not finite")
     flags = [list(row[1]) for row in found] if selective else []
     structure = Structure(
         header.lattice_ang,
