@@ -33,49 +33,18 @@ class AuditSeverity(StrEnum):
     NOTE = "note"
 
 
-class AuditCode(StrEnum):
-    """Everything that an audit can find."""
-
-    WRONG_FUNCTIONAL = "wrong_functional"
-    MIXED_FUNCTIONAL = "mixed_functional"
-    FUNCTIONAL_NOT_STATED = "functional_not_stated"
-    WRONG_CUTOFF = "wrong_cutoff"
-    MIXED_CUTOFF = "mixed_cutoff"
-    CUTOFF_NOT_STATED = "cutoff_not_stated"
-    LEVEL_DIFFERS = "level_differs"
-    LOOSE_FORCES = "loose_forces"
-    MISSING_HUBBARD = "missing_hubbard"
-    MIXED_HUBBARD = "mixed_hubbard"
-    MISSING_DISPERSION = "missing_dispersion"
-    MIXED_DISPERSION = "mixed_dispersion"
-    MISSING_DIPOLE = "missing_dipole"
-    WRONG_DIPOLE_AXIS = "wrong_dipole_axis"
-    MISSING_SPIN = "missing_spin"
-    K_MESH_TOO_COARSE = "k_mesh_too_coarse"
-    K_MESH_ON_MOLECULE = "k_mesh_on_molecule"
-    K_MESH_NOT_BY_SYSTEM = "k_mesh_not_by_system"
-    K_MESH_NOT_STATED = "k_mesh_not_stated"
-    CHARGED_CELL = "charged_cell"
-    TOO_FEW_BANDS = "too_few_bands"
-    LOBSTER_INPUT = "lobster_input"
-    LOBSTER_BASIS = "lobster_basis"
-    VACUUM_TOO_THIN = "vacuum_too_thin"
-    TIME_STEP_TOO_LONG = "time_step_too_long"
-    EQUILIBRATION_TOO_SHORT = "equilibration_too_short"
-    EQUILIBRATION_NOT_STATED = "equilibration_not_stated"
-    TIMES_DO_NOT_ADD_UP = "times_do_not_add_up"
-    THERMOSTAT_NOT_STATED = "thermostat_not_stated"
-    TOO_FEW_IONS = "too_few_ions"
-    FROZEN_FRAMEWORK = "frozen_framework"
-    POLYMER_IS_ANOTHER = "polymer_is_another"
-    FORMULA_WRONG = "formula_wrong"
-    ORDERING_NOT_STATED = "ordering_not_stated"
-    TERMINATION_NOT_STATED = "termination_not_stated"
-    THICKNESS_NOT_STATED = "thickness_not_stated"
-    MAGNETIC_ORDER_NOT_STATED = "magnetic_order_not_stated"
-    CHARGED_COMPOSITION_NOT_STATED = "charged_composition_not_stated"
-    COHP_CODE_NOT_STATED = "cohp_code_not_stated"
-    INPUT_UNREADABLE = "input_unreadable"
+AuditCode = StrEnum(
+    "AuditCode",
+    "WRONG_FUNCTIONAL MIXED_FUNCTIONAL FUNCTIONAL_NOT_STATED WRONG_CUTOFF MIXED_CUTOFF CUTOFF_NOT_STATED "
+    "LEVEL_DIFFERS LOOSE_FORCES MISSING_HUBBARD MIXED_HUBBARD MISSING_DISPERSION MIXED_DISPERSION "
+    "MISSING_DIPOLE WRONG_DIPOLE_AXIS MISSING_SPIN K_MESH_TOO_COARSE K_MESH_ON_MOLECULE "
+    "K_MESH_NOT_BY_SYSTEM K_MESH_NOT_STATED CHARGED_CELL TOO_FEW_BANDS LOBSTER_INPUT LOBSTER_BASIS "
+    "VACUUM_TOO_THIN TIME_STEP_TOO_LONG EQUILIBRATION_TOO_SHORT EQUILIBRATION_NOT_STATED "
+    "TIMES_DO_NOT_ADD_UP THERMOSTAT_NOT_STATED TOO_FEW_IONS FROZEN_FRAMEWORK POLYMER_IS_ANOTHER "
+    "FORMULA_WRONG ORDERING_NOT_STATED TERMINATION_NOT_STATED THICKNESS_NOT_STATED "
+    "MAGNETIC_ORDER_NOT_STATED CHARGED_COMPOSITION_NOT_STATED COHP_CODE_NOT_STATED INPUT_UNREADABLE",
+)
+"""Everything that an audit can find."""
 
 
 class AuditFinding(Frozen):

@@ -10,18 +10,7 @@ from pymatgen.core import Structure
 
 from epilayer.model.anomaly import Anomaly
 from epilayer.model.base import Frozen
-from epilayer.model.kind import (
-    LEVEL,
-    STAND_IN,
-    Column,
-    Number,
-    RecordKind,
-    counts,
-    level_asked,
-    numbers,
-    picked,
-    texts,
-)
+from epilayer.model.kind import FINGERPRINT, LEVEL_NAME, STAND_IN, Column, Number, RecordKind, columns, picked
 from epilayer.model.level import LevelOfTheory, Scalar
 from epilayer.model.records import Provenance, Status
 from epilayer.model.units import Ang, Deg, Dimensionless, Ev, Kelvin
@@ -275,30 +264,18 @@ BOND_STRENGTH = RecordKind(
     record=BondStudy,
     about="what a surface does to the bonds of a molecule",
     asked=lambda r: {
-        **picked(
-            r, "code_version", "cathode", "state", "facet", "termination", "molecule", "measure", "parameters"
-        ),
-        "level": level_asked(r),
+        **picked(r, "code_version cathode state facet termination molecule measure parameters level"),
         "formula": [o.structure.composition.formula for o in r.orientations],
     },
-    columns=(
-        *texts("cathode", "state", "facet", "termination", "molecule"),
-        LEVEL[0],
-        LEVEL[1],
-        LEVEL[3],
-        *texts("measure", "basis", "k_points", "status", "refusal"),
-        *counts("orientations"),
+    columns=columns(
+        f"cathode state facet termination molecule {LEVEL_NAME} {FINGERPRINT}",
+        "measure basis k_points status refusal orientations:int",
         Column("orientations_counted", int, lambda r: sum(o.refusal is None for o in r.orientations)),
-        *texts("weakest_bond"),
-        *numbers("strongest_weakening_ratio", "orientation_spread_ratio", "spilling_percent"),
-        Column("hydrogen_taken_by_itself", of="abstraction.spontaneous"),
-        Column("hydrogen_shared", of="abstraction.shared"),
-        Column("abstraction_energy_ev", float, "abstraction.energy_ev"),
-        Column("abstraction_refusal", of="abstraction.refusal"),
-        Column("abstraction_barrier_ev", float, "abstraction.barrier_ev"),
-        Column("abstraction_barrier_method", of="abstraction.barrier_method"),
-        Column("abstraction_barrier_refusal", of="abstraction.barrier_refusal"),
-        *texts("statement"),
+        "weakest_bond strongest_weakening_ratio:float orientation_spread_ratio:float spilling_percent",
+        "hydrogen_taken_by_itself=abstraction.spontaneous hydrogen_shared=abstraction.shared",
+        "abstraction_energy_ev=abstraction.energy_ev abstraction_refusal=abstraction.refusal",
+        "abstraction_barrier_ev=abstraction.barrier_ev abstraction_barrier_method=abstraction.barrier_method",
+        "abstraction_barrier_refusal=abstraction.barrier_refusal statement",
         *STAND_IN,
     ),
     shown=(

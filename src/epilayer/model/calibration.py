@@ -6,7 +6,7 @@ from typing import Literal
 
 from epilayer.model.base import Frozen
 from epilayer.model.bonding import BondMeasure
-from epilayer.model.kind import STAND_IN, Column, RecordKind, counts, numbers, picked, texts
+from epilayer.model.kind import STAND_IN, Column, RecordKind, columns, picked
 from epilayer.model.records import Status
 from epilayer.model.units import Ang, Dimensionless, Ev
 
@@ -72,13 +72,11 @@ BOND_CALIBRATION = RecordKind(
     name="bond_calibration",
     record=BondCalibration,
     about="how an index goes with ICOHP",
-    asked=lambda r: picked(r, "bonds", "measure", "functions"),
-    columns=(
-        *texts("bonds", "measure", "program", "functions", "status", "refusal"),
-        *counts("pairs"),
+    asked=lambda r: picked(r, "bonds measure functions"),
+    columns=columns(
+        "bonds measure program functions status refusal pairs:int",
         Column("runs", int, lambda r: len({pair.run for pair in r.pairs})),
-        *numbers("slope", "slope_low", "slope_high", "residual_ev"),
-        *texts("statement"),
+        "slope:float slope_low:float slope_high:float residual_ev statement",
         *STAND_IN,
     ),
     shown=("bonds", "pairs", "runs", "slope", "slope_low", "slope_high", "residual_ev", "refusal"),

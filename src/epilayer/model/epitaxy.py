@@ -8,18 +8,7 @@ from pydantic import Field
 from pymatgen.core import Structure
 
 from epilayer.model.base import Frozen
-from epilayer.model.kind import (
-    LEVEL,
-    LEVEL_STAND_IN,
-    REFUSAL,
-    Column,
-    Number,
-    RecordKind,
-    level_asked,
-    numbers,
-    picked,
-    texts,
-)
+from epilayer.model.kind import LEVEL, REFUSAL, STAND_IN, Column, Number, RecordKind, columns, picked
 from epilayer.model.level import LevelOfTheory, Scalar
 from epilayer.model.records import Provenance, Refusal, Status
 from epilayer.model.units import Ang, Ang2, Dimensionless, Ev, EvPerAng, EvPerAng2
@@ -141,28 +130,16 @@ EPITAXY = RecordKind(
     name="epitaxy",
     record=EpitaxialMatch,
     about="what it costs a framework to fit a facet",
-    asked=lambda r: {
-        **picked(r, "code_version", "cathode", "facet", "mof", "parameters"),
-        "level": level_asked(r),
-    },
-    columns=(
-        *texts("cathode", "facet", "mof"),
-        Column("mof_facet", of="match.mof_facet"),
-        *LEVEL,
-        *texts("status"),
-        Column("area_ang2", float, "match.area_ang2"),
+    asked=lambda r: picked(r, "code_version cathode facet mof parameters level"),
+    columns=columns(
+        f"cathode facet mof mof_facet=match.mof_facet {LEVEL} status area_ang2=match.area_ang2",
         Column("cells", of=lambda r: f"{r.match.cells}:{r.match.mof_cells}"),
         Column("smallest_strain", float, lambda r: r.match.principal[0]),
         Column("largest_strain", float, lambda r: r.match.principal[1]),
-        Column("von_mises", float, "match.von_mises"),
-        Column("area_mismatch", float, "match.area_mismatch"),
-        *numbers(
-            "deformation_energy_ev", "deformation_energy_ev_per_ang2", "uncertainty_ev", "odd_part_ev",
-        ),
-        *texts("normal"),
-        *numbers("normal_strain"),
+        "von_mises:float=match.von_mises area_mismatch:float=match.area_mismatch deformation_energy_ev",
+        "deformation_energy_ev_per_ang2 uncertainty_ev odd_part_ev normal normal_strain:float",
         *REFUSAL,
-        *LEVEL_STAND_IN,
+        *STAND_IN,
     ),
     shown=(
         "facet", "mof", "mof_facet", "level", "status", "area_ang2", "von_mises", "deformation_energy_ev",

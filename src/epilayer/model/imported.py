@@ -8,15 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from epilayer.model.base import Frozen, fingerprint
-from epilayer.model.kind import (
-    REFUSAL,
-    STAND_IN,
-    Column,
-    Number,
-    RecordKind,
-    numbers,
-    texts,
-)
+from epilayer.model.kind import REFUSAL, STAND_IN, Column, Number, RecordKind, columns
 from epilayer.model.records import Refusal, Status
 from epilayer.model.units import Ang, Ev, EvPerAng, MuB, Unit
 
@@ -67,104 +59,29 @@ class ImportStatus(StrEnum):
     FAILED = "failed"
 
 
-class VaspError(StrEnum):
-    """Every error text of VASP, its launcher and its MPI that has a name."""
+VaspError = StrEnum(
+    "VaspError",
+    "TETRAHEDRON K_MESH_SYMMETRY K_POINT_SHIFT K_POINTS_TRANSFORM IBZKPT HNFORM ROTATION_MATRIX POSMAP "
+    "POINT_GROUP SYMMETRY_NOISE BRAVAIS PRICEL PRICELV RHOSYG TRIPLE_PRODUCT BRMIX SUBSPACE_MATRIX "
+    "SUBSPACE_ROTATION EDDRMM EDDDAV EDDIAG EDWAV ZPOTRF ZBRENT BRIONS DENTET REAL_OPTLAY RSPHER "
+    "NICHT_KONVERGENT SET_CORE_WF TOO_FEW_BANDS BANDS_NOT_SUFFICIENT LONG_CELL_AMIN ALGO_TETRAHEDRON "
+    "XC_TABLE ELF_KPAR ELF_NONCOLLINEAR DFPT_NCORE HARRIS_SPIN RESTART_FILE INPUT_NOT_READ POTCAR_MISSING "
+    "GAMMA_BINARY LICENCE_OR_BINARY OUT_OF_MEMORY DISK_FULL SEGFAULT MPI_ABORT TIME_LIMIT PREEMPTED "
+    "NODE_FAILURE OTHER_FATAL",
+)
+"""Every error text of VASP, its launcher and its MPI that has a name."""
 
-    TETRAHEDRON = "tetrahedron"
-    K_MESH_SYMMETRY = "k_mesh_symmetry"
-    K_POINT_SHIFT = "k_point_shift"
-    K_POINTS_TRANSFORM = "k_points_transform"
-    IBZKPT = "ibzkpt"
-    HNFORM = "hnform"
-    ROTATION_MATRIX = "rotation_matrix"
-    POSMAP = "posmap"
-    POINT_GROUP = "point_group"
-    SYMMETRY_NOISE = "symmetry_noise"
-    BRAVAIS = "bravais"
-    PRICEL = "pricel"
-    PRICELV = "pricelv"
-    RHOSYG = "rhosyg"
-    TRIPLE_PRODUCT = "triple_product"
-    BRMIX = "brmix"
-    SUBSPACE_MATRIX = "subspace_matrix"
-    SUBSPACE_ROTATION = "subspace_rotation"
-    EDDRMM = "eddrmm"
-    EDDDAV = "edddav"
-    EDDIAG = "eddiag"
-    EDWAV = "edwav"
-    ZPOTRF = "zpotrf"
-    ZBRENT = "zbrent"
-    BRIONS = "brions"
-    DENTET = "dentet"
-    REAL_OPTLAY = "real_optlay"
-    RSPHER = "rspher"
-    NICHT_KONVERGENT = "nicht_konvergent"
-    SET_CORE_WF = "set_core_wf"
-    TOO_FEW_BANDS = "too_few_bands"
-    BANDS_NOT_SUFFICIENT = "bands_not_sufficient"
-    LONG_CELL_AMIN = "long_cell_amin"
-    ALGO_TETRAHEDRON = "algo_tetrahedron"
-    XC_TABLE = "xc_table"
-    ELF_KPAR = "elf_kpar"
-    ELF_NONCOLLINEAR = "elf_noncollinear"
-    DFPT_NCORE = "dfpt_ncore"
-    HARRIS_SPIN = "harris_spin"
-    RESTART_FILE = "restart_file"
-    INPUT_NOT_READ = "input_not_read"
-    POTCAR_MISSING = "potcar_missing"
-    GAMMA_BINARY = "gamma_binary"
-    LICENCE_OR_BINARY = "licence_or_binary"
-    OUT_OF_MEMORY = "out_of_memory"
-    DISK_FULL = "disk_full"
-    SEGFAULT = "segfault"
-    MPI_ABORT = "mpi_abort"
-    TIME_LIMIT = "time_limit"
-    PREEMPTED = "preempted"
-    NODE_FAILURE = "node_failure"
-    OTHER_FATAL = "other_fatal"
-
-
-class Finding(StrEnum):
-    """What the reading of the files themselves showed."""
-
-    NOT_STARTED = "not_started"
-    NOT_FINISHED = "not_finished"
-    NO_IONIC_STEP = "no_ionic_step"
-    STOPPED_ON_REQUEST = "stopped_on_request"
-    ELECTRONS_NOT_CONVERGED = "electrons_not_converged"
-    SCF_NEVER_CONVERGES = "scf_never_converges"
-    IONS_NOT_CONVERGED = "ions_not_converged"
-    MD_SHORT = "md_short"
-    IONIC_STEP_TOO_LARGE = "ionic_step_too_large"
-    ENERGY_NOT_READABLE = "energy_not_readable"
-    NUMBER_OVERFLOWS = "number_overflows"
-    NOT_SHOWN = "not_shown"
-    ENERGY_POSITIVE = "energy_positive"
-    ENERGY_INCONSISTENT = "energy_inconsistent"
-    NOT_SELF_CONSISTENT = "not_self_consistent"
-    CONVERGENCE_NOT_STATED = "convergence_not_stated"
-    FILES_DISAGREE = "files_disagree"
-    SINGLE_WITNESS = "single_witness"
-    FILE_TRUNCATED = "file_truncated"
-    FILE_DAMAGED = "file_damaged"
-    FILE_UNREADABLE = "file_unreadable"
-    NOT_RECOGNISED = "not_recognised"
-    NOT_READ = "not_read"
-    INPUT_EDITED = "input_edited"
-    INPUT_INCONSISTENT = "input_inconsistent"
-    SETTING_OVERRIDDEN = "setting_overridden"
-    UNKNOWN_ELEMENT = "unknown_element"
-    LEVEL_UNKNOWN = "level_unknown"
-    MACHINE_LEARNED = "machine_learned"
-    MOMENTS_NOT_READABLE = "moments_not_readable"
-    STAND_IN = "stand_in"
-    SPILLING_ABOVE_LIMIT = "spilling_above_limit"
-    SPILLING_UNKNOWN = "spilling_unknown"
-    SPIN_CHANNEL_MISSING = "spin_channel_missing"
-    COHP_DISABLED = "cohp_disabled"
-    NO_BONDS = "no_bonds"
-    BAND_OVERLAP = "band_overlap"
-    IMPORT_CRASHED = "import_crashed"
+Finding = StrEnum(
+    "Finding",
+    "NOT_STARTED NOT_FINISHED NO_IONIC_STEP STOPPED_ON_REQUEST ELECTRONS_NOT_CONVERGED SCF_NEVER_CONVERGES "
+    "IONS_NOT_CONVERGED MD_SHORT IONIC_STEP_TOO_LARGE ENERGY_NOT_READABLE NUMBER_OVERFLOWS NOT_SHOWN "
+    "ENERGY_POSITIVE ENERGY_INCONSISTENT NOT_SELF_CONSISTENT CONVERGENCE_NOT_STATED FILES_DISAGREE "
+    "SINGLE_WITNESS FILE_TRUNCATED FILE_DAMAGED FILE_UNREADABLE NOT_RECOGNISED NOT_READ INPUT_EDITED "
+    "INPUT_INCONSISTENT SETTING_OVERRIDDEN UNKNOWN_ELEMENT LEVEL_UNKNOWN MACHINE_LEARNED "
+    "MOMENTS_NOT_READABLE STAND_IN SPILLING_ABOVE_LIMIT SPILLING_UNKNOWN SPIN_CHANNEL_MISSING "
+    "COHP_DISABLED NO_BONDS BAND_OVERLAP IMPORT_CRASHED",
+)
+"""What the reading of the files themselves showed."""
 
 
 class Severity(StrEnum):
@@ -511,34 +428,25 @@ CALCULATION = RecordKind(
     record=ImportedCalculation,
     about="runs of others, as they were found",
     asked=lambda r: {"where": [r.path, r.code.value, r.label]},
-    columns=(
+    columns=columns(
         Column("origin", of=lambda _: "imported"),
         Column("name", of=lambda r: _short_name(r.path)),
-        *texts("path"),
+        "path",
         Column("label", of=lambda r: r.label or None),
-        *texts("job_name", "code"),
-        Column("task", of="kind"),
-        *texts("status"),
-        *numbers("energy_ev"),
-        *texts("formula"),
+        "job_name code task=kind status energy_ev formula",
         Column("atoms", int, lambda r: len(r.species) or None),
-        Column("functional", of="level.functional"),
-        Column("encut_ev", float, "level.encut_ev"),
-        Column("dispersion", of="level.dispersion"),
+        "functional=level.functional encut_ev=level.encut_ev dispersion=level.dispersion",
         Column("hubbard", of=_hubbard),
         Column("k_mesh", of=_k_mesh),
-        Column("charge_e", float, "level.charge_e"),
-        Column("level_fingerprint", of="level.fingerprint"),
-        *numbers("total_magnetization_mu_b"),
+        "charge_e:float=level.charge_e level_fingerprint=level.fingerprint total_magnetization_mu_b",
         Column("bonds", int, lambda r: len(r.bonding.icohp_ev) or None if r.bonding else None),
         Column("strongest_icohp_ev", float, lambda r: min(
             (bond.summed for bond in r.bonding.icohp_ev), default=None
         ) if r.bonding else None),
-        Column("corrections", int),
-        *texts("agreement"),
+        "corrections:int agreement",
         Column("reason", of=lambda r: found.what if (found := _main_reason(r)) else None),
         Column("reason_code", of=lambda r: found.code if (found := _main_reason(r)) else None),
-        STAND_IN[0],
+        "stand_in:bool",
     ),
     shown=("name", "code", "task", "formula", "functional", "status", "energy_ev", "reason"),
     title="{name}",
@@ -550,18 +458,14 @@ IMPORTED_ADSORPTION = RecordKind(
     record=ImportedAdsorption,
     about="adsorption energies from runs of others",
     asked=lambda r: {"where": [text for leg in r.legs for text in (leg.path, leg.label)]},
-    columns=(
+    columns=columns(
         Column("origin", of=lambda _: "imported"),
         Column("name", of=lambda r: _short_name(r.legs[2].path)),
         Column("slab", of=lambda r: r.legs[0].formula),
         Column("molecule", of=lambda r: r.legs[1].formula),
         Column("path", of=lambda r: r.legs[2].path),
         Column("task", of=lambda r: r.legs[2].task),
-        *texts("status"),
-        *numbers("adsorption_energy_ev"),
-        *texts("functional"),
-        *numbers("encut_ev"),
-        *texts("dispersion", "level_fingerprint"),
+        "status adsorption_energy_ev functional encut_ev dispersion level_fingerprint",
         *REFUSAL,
         *STAND_IN,
     ),

@@ -8,18 +8,7 @@ from pydantic import Field
 
 from epilayer.model.base import Frozen
 from epilayer.model.dynamics import DynamicsSettings, FileReference, SegmentEnd
-from epilayer.model.kind import (
-    LEVEL,
-    LEVEL_STAND_IN,
-    Column,
-    Number,
-    RecordKind,
-    counts,
-    level_asked,
-    numbers,
-    picked,
-    texts,
-)
+from epilayer.model.kind import FINGERPRINT, LEVEL_NAME, STAND_IN, Column, Number, RecordKind, columns, picked
 from epilayer.model.level import LevelOfTheory, Scalar
 from epilayer.model.transport import DiffusionEstimate, Ps, RatioEstimate, TransportReport, Verdict
 from epilayer.model.units import Ang, Dimensionless, Ev, EvPerAng, Fraction, Kelvin, Seconds, Unit
@@ -220,43 +209,27 @@ TRANSPORT = RecordKind(
     record=IonTransport,
     about="whether ions move through the pores",
     asked=lambda r: {
-        **picked(r, "code_version", "system", "parameters", "formula", "seeds"),
-        "level": level_asked(r),
+        **picked(r, "code_version system parameters formula seeds level"),
         "temperature": r.temperature_k,
         "settings": r.settings.model_dump(mode="json"),
     },
-    columns=(
-        *texts("system", "formula"),
-        *counts("atoms"),
-        *numbers("temperature_k", "mean_temperature_k"),
-        LEVEL[0],
-        LEVEL[1],
-        LEVEL[3],
-        *texts("verdict", "statement", "cation"),
-        Column("diffusion_cm2_per_s", float, "estimate.diffusion_cm2_per_s"),
-        Column("lower_cm2_per_s", float, "estimate.lower_cm2_per_s"),
-        Column("upper_cm2_per_s", float, "estimate.upper_cm2_per_s"),
+    columns=columns(
+        f"system formula atoms:int temperature_k mean_temperature_k {LEVEL_NAME} {FINGERPRINT}",
+        "verdict statement cation diffusion_cm2_per_s=estimate.diffusion_cm2_per_s",
+        "lower_cm2_per_s=estimate.lower_cm2_per_s upper_cm2_per_s=estimate.upper_cm2_per_s",
         Column("window_from_ps", float, lambda r: r.estimate.window_ps[0] if r.estimate.window_ps else None),
         Column("window_to_ps", float, lambda r: r.estimate.window_ps[1] if r.estimate.window_ps else None),
-        Column("n_eff", float, "estimate.n_eff"),
-        Column("ion_ps", float, "estimate.ion_ps"),
-        Column("ion_ps_needed", float, "estimate.ion_ps_needed"),
+        "n_eff:float=estimate.n_eff ion_ps=estimate.ion_ps ion_ps_needed:float=estimate.ion_ps_needed",
         Column("transference", float, lambda r: found.value if (found := _self_part(r)) else None),
         Column("transference_verdict", of=lambda r: found.verdict if (found := _self_part(r)) else None),
         Column("faster", of=lambda r: r.report.faster[0].said if r.report.faster else None),
         Column("first_peak_ang", float, lambda r: found.first_peak_ang if (found := _oxygen(r)) else None),
         Column("coordination", float, lambda r: found.coordination if (found := _oxygen(r)) else None),
-        Column("share_with_anion_and_chain", float, "solvation.share_with_anion_and_chain"),
-        *counts("steps", "frames"),
-        Column("time_step_fs", float, "settings.time_step_fs"),
-        *counts("segments"),
-        *texts("seeds", "moves"),
-        *numbers(
-            "nve_drift_mev_per_atom_ps", "seconds_per_step", "cpu_seconds_per_step", "peak_memory_mb",
-        ),
-        *counts("warnings"),
+        "share_with_anion_and_chain:float=solvation.share_with_anion_and_chain steps:int frames:int",
+        "time_step_fs=settings.time_step_fs segments:int seeds moves nve_drift_mev_per_atom_ps",
+        "seconds_per_step:float cpu_seconds_per_step:float peak_memory_mb warnings:int",
         Column("trajectory", of=lambda r: r.trajectories[0].path),
-        *LEVEL_STAND_IN,
+        *STAND_IN,
     ),
     shown=(
         "system", "temperature_k", "level", "diffusion_cm2_per_s", "first_peak_ang", "coordination",
@@ -277,18 +250,13 @@ ARRHENIUS = RecordKind(
     record=ArrheniusEstimate,
     about="how diffusion depends on temperature",
     asked=lambda r: {
-        **picked(r, "code_version", "system", "parameters"),
-        "level": level_asked(r),
+        **picked(r, "code_version system parameters level"),
         "temperatures": r.asked_temperatures_k,
     },
-    columns=(
-        *texts("system", "species"),
-        LEVEL[0],
-        *texts("verdict", "reason"),
-        *numbers("activation_energy_ev", "lower_ev", "upper_ev"),
-        Column("temperatures", int, "temperatures_k"),
-        Column("asked_temperatures", int, "asked_temperatures_k"),
-        *LEVEL_STAND_IN,
+    columns=columns(
+        "system species level=level.name verdict reason activation_energy_ev lower_ev upper_ev",
+        "temperatures:int=temperatures_k asked_temperatures:int=asked_temperatures_k",
+        *STAND_IN,
     ),
     shown=("system", "species", "level", "activation_energy_ev", "lower_ev", "upper_ev", "reason"),
     title="Activation energy of {species} in {system}",

@@ -165,32 +165,35 @@ class RecordKind:
         return {column.name: column.value(record) for column in self.columns} | self.more(record)
 
 
-def texts(*names: str) -> tuple[Column, ...]:
-    """Return columns of text that are attributes of the record."""
-    return tuple(Column(name) for name in names)
+def columns(*declared: str | Column) -> tuple[Column, ...]:
+    """Return columns in the order of their declaration.
 
+    A text declares columns separated by spaces, each as ``NAME:TYPE=PATH``. Without a path it is
+    the name; without a type it is ``float`` where the name ends with a unit, else ``str``.
 
-def numbers(*names: str) -> tuple[Column, ...]:
-    """Return columns of numbers that are attributes of the record."""
-    return tuple(Column(name, float) for name in names)
-
-
-def counts(*names: str) -> tuple[Column, ...]:
-    """Return columns of whole numbers that are attributes of the record, or the lengths of some."""
-    return tuple(Column(name, int) for name in names)
-
-
-def picked(record: Frozen, *names: str) -> dict[str, Any]:
-    """Return attributes of a record by name, as part of what was asked."""
-    return {name: getattr(record, name) for name in names}
-
-
-def level_asked(record: Any) -> list[str]:  # noqa: ANN401  (any record with a level of theory)
-    """Return a level of theory as part of what was asked.
-
-    The name too: two levels may differ in their convergence alone, which is no part of the fingerprint.
+    >>> [(c.name, c.type.__name__, c.of) for c in columns("facet energy_ev starts:int=search.starts")]
+    [('facet', 'str', ''), ('energy_ev', 'float', ''), ('starts', 'int', 'search.starts')]
     """
-    return [record.level.name, record.level.fingerprint]
+    found: list[Column] = []
+    for one in declared:
+        found += [one] if isinstance(one, Column) else map(_column, one.split())
+    return tuple(found)
+
+
+def _column(declared: str) -> Column:
+    left, _, path = declared.partition("=")
+    name, _, stated = left.partition(":")
+    return Column(name, _TYPES[stated or ("float" if unit_of(name)[1] else "str")], path)
+
+
+def picked(record: Any, names: str) -> dict[str, Any]:  # noqa: ANN401  (any record)
+    """Return attributes of a record, by names separated by spaces, as part of what was asked.
+
+    Of a level of theory also the name: two levels may differ in their convergence alone, which is no part of
+    the fingerprint.
+    """
+    level = [record.level.name, record.level.fingerprint] if "level" in names.split() else None
+    return {name: level if name == "level" else getattr(record, name) for name in names.split()}
 
 
 def span(values: Sequence[int]) -> str:
@@ -198,16 +201,16 @@ def span(values: Sequence[int]) -> str:
     return str(values[0]) if len(values) == 1 else f"{values[0]} to {values[-1]}"
 
 
-LEVEL = (
-    Column("level", of="level.name"),
-    Column("engine_kind", of="level.kind"),
-    Column("dispersion", of="level.dispersion"),
-    Column("level_fingerprint", of="level.fingerprint"),
-)
+def _stand_in(record: Any) -> bool:  # noqa: ANN401  (any record)
+    return bool(record.stand_in if "stand_in" in type(record).model_fields else record.level.stand_in)
+
+
+_TYPES: dict[str, type[str | int | float | bool]] = {"str": str, "int": int, "float": float, "bool": bool}
+LEVEL_NAME = "level=level.name engine_kind=level.kind"
+FINGERPRINT = "level_fingerprint=level.fingerprint"
+LEVEL = f"{LEVEL_NAME} dispersion=level.dispersion {FINGERPRINT}"
 REFUSAL = (
     Column("refusal", of=lambda r: r.refusals[0].what if r.refusals else None),
     Column("refusal_code", of=lambda r: r.refusals[0].code if r.refusals else None),
 )
-CODE_VERSION = Column("code_version")
-STAND_IN = (Column("stand_in", bool), CODE_VERSION)
-LEVEL_STAND_IN = (Column("stand_in", bool, "level.stand_in"), CODE_VERSION)
+STAND_IN = (Column("stand_in", bool, _stand_in), Column("code_version"))

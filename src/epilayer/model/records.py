@@ -11,21 +11,7 @@ from pymatgen.core import Structure
 
 from epilayer.model.anomaly import Anomaly
 from epilayer.model.base import Frozen
-from epilayer.model.kind import (
-    LEVEL,
-    LEVEL_STAND_IN,
-    REFUSAL,
-    STAND_IN,
-    Column,
-    Number,
-    RecordKind,
-    counts,
-    level_asked,
-    numbers,
-    picked,
-    span,
-    texts,
-)
+from epilayer.model.kind import LEVEL, REFUSAL, STAND_IN, Column, Number, RecordKind, columns, picked, span
 from epilayer.model.level import LevelOfTheory, Scalar
 from epilayer.model.units import Ang, Ang2, Ev, EvPerAng, Fraction, MuB, Seconds
 
@@ -94,30 +80,14 @@ class Calculation(Frozen):
     provenance: Provenance
 
 
-class RefusalCode(StrEnum):
-    """Why a number may not be reported."""
-
-    NOT_FINITE = "not_finite"
-    ELECTRONIC_NOT_CONVERGED = "electronic_not_converged"
-    FORCES_NOT_CONVERGED = "forces_not_converged"
-    LEVEL_MISMATCH = "level_mismatch"
-    ATOMS_NOT_BALANCED = "atoms_not_balanced"
-    CELL_MISMATCH = "cell_mismatch"
-    CONSTRAINT_MISMATCH = "constraint_mismatch"
-    ANOMALY = "anomaly"
-    LOWER_POSE_NOT_CONVERGED = "lower_pose_not_converged"
-    LOWER_CLEAN_SLAB = "lower_clean_slab"
-    NOT_STOICHIOMETRIC = "not_stoichiometric"
-    POLAR = "polar"
-    FACES_DIFFER = "faces_differ"
-    FACES_HELD = "faces_held"
-    REBUILT = "rebuilt"
-    THICKNESS_NOT_CONVERGED = "thickness_not_converged"
-    NEGATIVE_SURFACE_ENERGY = "negative_surface_energy"
-    FACET_WITHOUT_VALUE = "facet_without_value"
-    SHAPE_NOT_CLOSED = "shape_not_closed"
-    STRAIN_TOO_LARGE = "strain_too_large"
-    NOT_ELASTIC = "not_elastic"
+RefusalCode = StrEnum(
+    "RefusalCode",
+    "NOT_FINITE ELECTRONIC_NOT_CONVERGED FORCES_NOT_CONVERGED LEVEL_MISMATCH ATOMS_NOT_BALANCED "
+    "CELL_MISMATCH CONSTRAINT_MISMATCH ANOMALY LOWER_POSE_NOT_CONVERGED LOWER_CLEAN_SLAB "
+    "NOT_STOICHIOMETRIC POLAR FACES_DIFFER FACES_HELD REBUILT THICKNESS_NOT_CONVERGED "
+    "NEGATIVE_SURFACE_ENERGY FACET_WITHOUT_VALUE SHAPE_NOT_CLOSED STRAIN_TOO_LARGE NOT_ELASTIC",
+)
+"""Why a number may not be reported."""
 
 
 class Refusal(Frozen):
@@ -384,7 +354,7 @@ def growth_words(mode: GrowthMode | None, facets: Sequence[str] = ()) -> str:
 def _growth_asked(record: GrowthVerdict) -> dict[str, Any]:
     named = [sorted(f.terminations) for f in record.facets if f.terminations]
     return {
-        **picked(record, "code_version", "cathode", "ligand"),
+        **picked(record, "code_version cathode ligand"),
         "facets": [f.facet for f in record.facets],
         "threshold": record.threshold_ev,
         "levels": [sorted(f.values_ev) for f in record.facets],
@@ -411,31 +381,21 @@ ADSORPTION = RecordKind(
     record=AdsorptionEnergy,
     about="how hard a molecule holds a facet",
     asked=lambda r: {
-        **picked(r, "code_version", "cathode", "ligand", "facet", "termination", "parameters"),
-        "level": level_asked(r),
+        **picked(r, "code_version cathode ligand facet termination parameters level"),
         "formula": r.structure.composition.formula,
         "area": f"{r.area_ang2:.3f}",
     },
-    columns=(
-        *texts("cathode", "facet", "termination", "ligand"),
-        *LEVEL,
-        *texts("status"),
-        *numbers("adsorption_energy_ev", "uncertainty_ev", "without_dispersion_ev", "pose_spread_ev"),
-        *counts("poses"),
-        Column("search_starts", int, "search.starts"),
-        Column("search_minima", int, "search.minima"),
-        Column("search_lowest_hits", int, "search.lowest_hits"),
-        Column("search_missed_probability", float, "search.missed_probability"),
-        Column("search_force_calls", int, "search.force_calls"),
-        Column("search_ended", of="search.ended"),
-        Column("anchor", of="minimum.anchor"),
-        Column("site", of="minimum.site"),
-        *texts("closest_contact"),
-        *numbers("closest_contact_ang"),
+    columns=columns(
+        f"cathode facet termination ligand {LEVEL} status",
+        "adsorption_energy_ev uncertainty_ev without_dispersion_ev pose_spread_ev poses:int",
+        "search_starts:int=search.starts search_minima:int=search.minima",
+        "search_lowest_hits:int=search.lowest_hits search_missed_probability:float=search.missed_probability",
+        "search_force_calls:int=search.force_calls search_ended=search.ended",
+        "anchor=minimum.anchor site=minimum.site closest_contact closest_contact_ang",
         Column("anomalies", of=lambda r: sorted({a.kind.value for a in r.anomalies})),
         *REFUSAL,
-        *LEVEL_STAND_IN,
-        Column("formula", of="structure.composition.reduced_formula"),
+        *STAND_IN,
+        "formula=structure.composition.reduced_formula",
         Column("atoms", int, lambda r: len(r.structure)),
     ),
     shown=(
@@ -452,14 +412,13 @@ GROWTH = RecordKind(
     record=GrowthVerdict,
     about="on which facets a layer grows",
     asked=_growth_asked,
-    columns=(
-        *texts("cathode", "ligand", "mode", "binding_facets"),
-        *numbers("threshold_ev", "margin_ev"),
+    columns=columns(
+        "cathode ligand mode binding_facets threshold_ev margin_ev",
         Column("termination_spread_ev", float, lambda r: max(
             (f.termination_spread_ev for f in r.facets if f.termination_spread_ev is not None), default=None
         )),
         Column("terminations", of=lambda r: [t for f in r.facets for t in f.terminations]),
-        *texts("statement"),
+        "statement",
         *STAND_IN,
     ),
     shown=("cathode", "ligand", "mode", "binding_facets", "margin_ev", "statement"),
@@ -475,18 +434,18 @@ COMPETITION = RecordKind(
     record=CompetingAdsorption,
     about="which molecule holds a facet hardest",
     asked=lambda r: {
-        **picked(r, "code_version", "cathode", "facet", "termination", "parameters"),
+        **picked(r, "code_version cathode facet termination parameters"),
         "values": sorted((c.ligand, *sorted(c.values_ev)) for c in r.competitors),
     },
-    columns=(
-        *texts("cathode", "facet", "termination"),
+    columns=columns(
+        "cathode facet termination",
         Column("ranking", of=lambda r: [c.ligand for c in r.competitors if c.low_ev is not None]),
         Column(
             "first", of=lambda r: r.competitors[0].ligand if r.competitors[0].low_ev is not None else None
         ),
         Column("outbids", of=lambda r: r.competitors[0].outbids),
         Column("refused", of=lambda r: [c.ligand for c in r.competitors if c.low_ev is None]),
-        *texts("statement"),
+        "statement",
         *STAND_IN,
     ),
     shown=("cathode", "facet", "ranking", "statement"),

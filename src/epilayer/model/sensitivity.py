@@ -5,17 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from epilayer.model.base import Frozen
-from epilayer.model.kind import (
-    LEVEL,
-    STAND_IN,
-    Column,
-    Number,
-    RecordKind,
-    level_asked,
-    numbers,
-    picked,
-    texts,
-)
+from epilayer.model.kind import LEVEL_NAME, STAND_IN, Column, Number, RecordKind, columns, picked
 from epilayer.model.level import LevelOfTheory, Scalar
 from epilayer.model.units import Ev
 
@@ -88,21 +78,16 @@ SENSITIVITY = RecordKind(
     record=Sensitivity,
     about="how far the open choices of the method move a value",
     asked=lambda r: {
-        **picked(r, "code_version", "cathode", "facet", "termination", "ligand", "parameters"),
-        "level": level_asked(r),
+        **picked(r, "code_version cathode facet termination ligand parameters level"),
         "choices": sorted((s.axis, s.choice) for s in r.shifts),
     },
-    columns=(
-        *texts("cathode", "facet", "termination", "ligand"),
-        LEVEL[0],
-        LEVEL[1],
-        *numbers("base_ev", "low_ev", "high_ev"),
+    columns=columns(
+        f"cathode facet termination ligand {LEVEL_NAME} base_ev low_ev high_ev",
         Column("largest_axis", of=lambda r: found.axis if (found := _largest(r)) else None),
         Column("largest_shift_ev", float, lambda r: found.shift_ev if (found := _largest(r)) else None),
         Column("refused", of=lambda r: [s.axis for s in r.shifts if s.value_ev is None]),
         Column("not_applicable", of=lambda r: list(r.not_applicable)),
-        Column("complete", bool),
-        *texts("statement"),
+        "complete:bool statement",
         *STAND_IN,
     ),
     shown=(

@@ -8,20 +8,7 @@ from pydantic import Field
 from pymatgen.core import Structure
 
 from epilayer.model.base import Frozen
-from epilayer.model.kind import (
-    LEVEL,
-    LEVEL_STAND_IN,
-    REFUSAL,
-    Column,
-    Number,
-    RecordKind,
-    counts,
-    level_asked,
-    numbers,
-    picked,
-    span,
-    texts,
-)
+from epilayer.model.kind import LEVEL, REFUSAL, STAND_IN, Column, Number, RecordKind, columns, picked, span
 from epilayer.model.level import LevelOfTheory, Scalar
 from epilayer.model.records import Leg, Refusal, Status
 from epilayer.model.units import Ang, Ang2, Dimensionless, EvPerAng2, Fraction, JPerM2
@@ -202,33 +189,26 @@ def _outlines(record: WulffShape) -> str | None:
     return ", ".join(said) or None
 
 
-_COMMON = (Column("cathode"), *LEVEL, Column("status"), *REFUSAL, *LEVEL_STAND_IN)
+_COMMON = columns(f"cathode {LEVEL} status", *REFUSAL, *STAND_IN)
 
 SURFACE = RecordKind(
     name="surface",
     record=SurfaceEnergy,
     about="what a facet costs",
     asked=lambda r: {
-        **picked(r, "code_version", "cathode", "parameters", "termination", "ordering"),
-        "level": level_asked(r),
+        **picked(r, "code_version cathode parameters termination ordering level"),
         "formula": r.structure.composition.formula,
         "area": f"{r.area_ang2:.3f}",
     },
-    columns=(
+    columns=columns(
         *_COMMON,
-        *texts("facet", "termination", "ordering"),
-        *numbers(
-            "surface_energy_j_per_m2", "surface_energy_ev_per_ang2", "uncertainty_j_per_m2",
-            "thickness_change_j_per_m2", "without_dispersion_j_per_m2", "unrelaxed_j_per_m2",
-        ),
-        *counts("thicknesses"),
+        "facet termination ordering surface_energy_j_per_m2 surface_energy_ev_per_ang2 uncertainty_j_per_m2",
+        "thickness_change_j_per_m2 without_dispersion_j_per_m2 unrelaxed_j_per_m2 thicknesses:int",
         Column("thickness_ang", float, lambda r: r.thicknesses[-1].thickness_ang),
-        *texts("tasker"),
+        "tasker",
         Column("moved", of=lambda r: r.moved or None),
         Column("broken_bonds_per_nm2", float, lambda r: sum(r.broken_bonds_per_nm2.values())),
-        *numbers("largest_move_ang"),
-        *texts("largest_mover"),
-        Column("formula", of="structure.composition.reduced_formula"),
+        "largest_move_ang largest_mover formula=structure.composition.reduced_formula",
         Column("atoms", int, lambda r: len(r.structure)),
     ),
     shown=(
@@ -246,14 +226,12 @@ WULFF = RecordKind(
     record=WulffShape,
     about="the shape of least surface energy",
     asked=lambda r: {
-        **picked(r, "code_version", "cathode", "parameters"),
-        "level": level_asked(r),
+        **picked(r, "code_version cathode parameters level"),
         "facets": sorted([f.facet for f in r.facets] or [refusal.subject for refusal in r.refusals]),
     },
-    columns=(
+    columns=columns(
         *_COMMON,
-        *texts("point_group"),
-        *numbers("mean_surface_energy_j_per_m2"),
+        "point_group mean_surface_energy_j_per_m2",
         Column("shape", of=_outlines),
         Column("left_out", of=lambda r: "; ".join(r.left_out) or None),
     ),

@@ -12,7 +12,7 @@ import pytest
 from epilayer.dashboard import phrases
 from epilayer.dashboard.result import DRAWINGS
 from epilayer.model.base import Frozen
-from epilayer.model.kind import STAND_IN, Column, Number, RecordKind, numbers, picked, texts
+from epilayer.model.kind import STAND_IN, Number, RecordKind, columns, picked
 from epilayer.model.kinds import KINDS
 from epilayer.model.units import Ev
 from epilayer.report.methods import methods_text
@@ -42,13 +42,8 @@ WORK_FUNCTION = RecordKind(
     name="work_function",
     record=WorkFunction,
     about="how hard an electron is held",
-    asked=lambda r: picked(r, "code_version", "cathode", "facet"),
-    columns=(
-        *texts("cathode", "facet"),
-        *numbers("work_function_ev", "uncertainty_ev"),
-        Column("bands", int),
-        *STAND_IN,
-    ),
+    asked=lambda r: picked(r, "code_version cathode facet"),
+    columns=columns("cathode facet work_function_ev uncertainty_ev bands:int", *STAND_IN),
     shown=("facet", "work_function_ev"),
     title="Work function of {cathode} ({facet})",
     number=Number("work_function_ev", "eV", half="uncertainty_ev"),
