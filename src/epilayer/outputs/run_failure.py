@@ -148,7 +148,10 @@ def class_of(code: VaspError | Finding) -> FailureClass:  # noqa: C901, PLR0911,
             return FailureClass.CRASH
         case E.POTCAR_MISSING | E.GAMMA_BINARY | E.LICENCE_OR_BINARY:
             return FailureClass.SETUP
-        case E.LONG_CELL_AMIN | F.ELECTRONS_NOT_CONVERGED | F.SCF_NEVER_CONVERGES:
+        case (
+            E.LONG_CELL_AMIN | F.ELECTRONS_NOT_CONVERGED | F.SCF_NEVER_CONVERGES | F.ENERGY_NOT_READABLE
+            | F.NUMBER_OVERFLOWS
+        ):  # fmt: skip
             return FailureClass.SCF
         case F.IONS_NOT_CONVERGED:
             return FailureClass.IONIC
@@ -180,10 +183,10 @@ def class_of(code: VaspError | Finding) -> FailureClass:  # noqa: C901, PLR0911,
         ):  # fmt: skip
             return FailureClass.LOST
         case (
-            F.ENERGY_NOT_READABLE | F.ENERGY_INCONSISTENT | F.CONVERGENCE_NOT_STATED | F.FILES_DISAGREE
+            F.ENERGY_INCONSISTENT | F.CONVERGENCE_NOT_STATED | F.FILES_DISAGREE
             | F.SINGLE_WITNESS | F.FILE_DAMAGED | F.FILE_UNREADABLE | F.NOT_RECOGNISED | F.NOT_READ
             | F.INPUT_EDITED | F.LEVEL_UNKNOWN | F.MACHINE_LEARNED | F.MOMENTS_NOT_READABLE | F.STAND_IN
-            | F.IMPORT_CRASHED | F.NUMBER_OVERFLOWS | F.NOT_SHOWN | F.SETTING_OVERRIDDEN
+            | F.IMPORT_CRASHED | F.NOT_SHOWN | F.SETTING_OVERRIDDEN
         ):  # fmt: skip
             return FailureClass.OTHER
         case _:
