@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from epilayer.model.errors import EngineError, EpilayerError, InputError, UnknownNameError
+from epilayer.study.user_structures import given_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -111,16 +112,11 @@ def _beside(folder: Path) -> tuple[Path, Structure] | None:
 
 
 def _structure(path: Path) -> Structure:
-    from pymatgen.core import Structure
+    from epilayer.structures.user_structures import crystal
 
     if not path.is_file():
         raise InputError(f"{path} does not exist.", "Give a CONTCAR, POSCAR or CIF.")
-    try:
-        return Structure.from_file(path)
-    except (ValueError, IndexError, KeyError, OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path} cannot be read as a structure.", "Give a CONTCAR, POSCAR or CIF."
-        ) from error
+    return crystal(given_file(str(path)))
 
 
 def _needed(run: LobsterRun, directory: Path) -> Structure:

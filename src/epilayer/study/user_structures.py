@@ -48,7 +48,9 @@ def cathode_of(
     bonds = user_structures.kept_bonds(keep) if keep else None
     if is_file(source):
         states = user_structures.oxidation_states(oxidation) if oxidation else None
-        return user_structures.cathode(_given(source, species, block), oxidation_states=states, keep=bonds)
+        return user_structures.cathode(
+            given_file(source, species, block), oxidation_states=states, keep=bonds
+        )
     known = catalogue.names("cathodes")
     if source not in known:
         raise UnknownNameError("cathode", source, known)
@@ -68,7 +70,7 @@ def mof_of(catalogue: Catalogue, source: str) -> Mof:
 
     if not is_file(source):
         return catalogue.mof(source)
-    structure = user_structures.ordered(_given(source))
+    structure = user_structures.ordered(given_file(source))
     note = f"The crystal in {source}, as its user gave it."
     return Mof.model_validate(
         {
@@ -108,7 +110,7 @@ def slab_of(source: str, species: str | None = None, block: str | None = None) -
     """Return a user's slab from a file."""
     from epilayer.structures import user_structures
 
-    return user_structures.slab(_given(source, species, block))
+    return user_structures.slab(given_file(source, species, block))
 
 
 def ligand_of(
@@ -147,7 +149,7 @@ def ligand_of(
         ) from error
 
 
-def _given(source: str, species: str | None = None, block: str | None = None) -> GivenFile:
+def given_file(source: str, species: str | None = None, block: str | None = None) -> GivenFile:
     """Read a CIF or POSCAR; elements that a POSCAR does not name are those of ``species`` or its POTCAR."""
     from epilayer.outputs.vasp import poscar
     from epilayer.structures.user_structures import GivenFile

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import warnings
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,12 +16,13 @@ from epilayer.engines.vasp import inputs as vasp_inputs
 from epilayer.engines.vasp.executed import shared_tags
 from epilayer.model.audit import Difference, InputFacts
 from epilayer.model.dynamics import DynamicsSettings
-from epilayer.model.errors import EngineError
+from epilayer.model.errors import EngineError, InputError
 from epilayer.model.imported import Code, ExecutedLevel, Potcar
 from epilayer.model.vasp import SystemKind
 from epilayer.outputs.discover import FoundFiles, Role, find_calculations
 from epilayer.outputs.vasp import settings as st
 from epilayer.outputs.vasp.assess import import_vasp
+from epilayer.outputs.vasp.poscar import elements_beside, read_header, read_poscar
 from epilayer.outputs.vasp.run_files import text_of
 
 if TYPE_CHECKING:
@@ -294,22 +294,16 @@ def _task(incar: Mapping[str, Setting]) -> Task:
 
 
 def _structure(files: FoundFiles, unreadable: list[str]) -> Structure | None:
-    from pymatgen.io.vasp.inputs import Poscar
-
     path = files.one(Role.POSCAR)
     if path is None:
         return None
+    text = text_of(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            structure: Structure = Poscar.from_str(text_of(path)).structure
-    except (ValueError, IndexError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
-        unreadable.append(f"{path.name}: {' '.join(str(error).split())[:80] or type(error).__name__}")
+        named = read_header(text.splitlines(), path.name).elements
+        return read_poscar(text, path.name, () if named else elements_beside(path))
+    except InputError as error:
+        unreadable.append(error.what)
         return None
-    if len(structure) == 0 or structure.volume < 1e-3 or not np.isfinite(structure.frac_coords).all():  # noqa: PLR2004
-        unreadable.append(f"{path.name}: it holds no cell with atoms")
-        return None
-    return structure
 
 
 def _potcars(files: FoundFiles, structure: Structure | None) -> tuple[Potcar, ...]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from epilayer.model.errors import InputError
-from epilayer.outputs.vasp.poscar import file_order
+from epilayer.outputs.reading import ByteSource
+from epilayer.outputs.vasp.poscar import elements_beside, file_order, read_header, read_poscar
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,11 +60,9 @@ def _read(path: Path) -> tuple[list[str], NDArray[np.float64]]:
         first: Any = read(path, index=0, format="extxyz")
         return list(first.symbols), first.get_scaled_positions(wrap=False)
     if path.name.startswith("POSCAR"):
-        from pymatgen.io.vasp.inputs import Poscar
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            found = Poscar.from_file(str(path), check_for_potcar=False).structure
+        text = ByteSource(path).read().decode("latin-1")
+        named = read_header(text.splitlines(), str(path)).elements
+        found = read_poscar(text, str(path), () if named else elements_beside(path))
         return [site.specie.symbol for site in found], np.asarray(found.frac_coords)
     from epilayer.outputs.vasp.vasprun import VasprunStream
 
