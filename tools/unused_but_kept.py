@@ -15,6 +15,7 @@ undone  # a field of what a queue says of its reruns
 
 # Demanded by the libraries that call us.
 all_exist, ensure_index  # maggma's Store
+formatwarning  # the module warnings, for warnings about input in one line
 randomSeed, useRandomCoords  # RDKit's embedding parameters
 
 # What a value says beside what we use of it.

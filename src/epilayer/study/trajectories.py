@@ -260,7 +260,7 @@ def _progress(file: Path, about: Mapping[str, Any], stored: Trajectory | None) -
         frames=0 if stored is None else len(stored),
         atoms=0 if stored is None else stored.header.n_atoms,
         step=max(step, running),
-        time_step_fs=asked_fs if stored is None else stored.header.time_step_fs,
+        time_step_fs=stored.header.time_step_fs if asked_fs is None and stored is not None else asked_fs,
         written_s=max([running_s, *written]),
     )
 

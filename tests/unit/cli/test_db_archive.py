@@ -133,7 +133,13 @@ def test_a_document_of_an_older_schema_is_brought_up(monkeypatch: pytest.MonkeyP
 
 def test_a_results_file_of_the_first_version_is_brought_up(used: Study) -> None:
     with closing(sqlite3.connect(used.results_file)) as raw, raw:
-        raw.execute("DROP TABLE written")
+        kinds = raw.execute("SELECT DISTINCT in_table FROM field").fetchall()
+        for table in (*(name for (name,) in kinds), "field", "written"):
+            raw.execute(f'DROP TABLE "{table}"')
+        raw.execute("DROP INDEX record_by_kind")
+        raw.execute("CREATE INDEX record_newest ON record (kind, created DESC, id)")
+        raw.execute("CREATE TABLE field (field INTEGER PRIMARY KEY, kind TEXT, name TEXT)")
+        raw.execute("CREATE TABLE facet (field INTEGER, value, pk INTEGER)")
         raw.execute("ALTER TABLE payload DROP COLUMN sha256")
         raw.execute("PRAGMA user_version = 1")
     results = SqliteResults(used.results_file)
