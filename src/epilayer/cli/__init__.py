@@ -22,8 +22,8 @@ def main() -> None:
     from epilayer.cli.common import report_error
     from epilayer.cli.root import app
 
-    for said in _KNOWN_AND_MEANT:
-        warnings.filterwarnings("ignore", message=said)
+    for message in _KNOWN_AND_MEANT:
+        warnings.filterwarnings("ignore", message=message)
     warnings.formatwarning = _formatted
     try:
         app()

@@ -31,7 +31,7 @@ def dashboard(
         bool, typer.Option("--no-browser", help="Print the address; open nothing.")
     ] = False,
 ) -> None:
-    """Show campaigns, jobs and results in a browser of this machine; read-only unless told otherwise.
+    """Show campaigns, jobs and results in a browser of this machine; read-only by default.
 
     It listens on 127.0.0.1 alone. Ctrl-C ends it.
 

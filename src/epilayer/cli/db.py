@@ -64,7 +64,7 @@ def crate(
 
     It holds the results, the jobs behind them as submitted and as put out, the files they left with their
     hashes, versions, levels of theory with their weights, methods and citations. Title, authors and licence
-    stand in epilayer.yaml.
+    are read from epilayer.yaml.
 
     Example: [cyan]epilayer db crate results-crate.zip[/]
     """

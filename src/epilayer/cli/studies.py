@@ -64,7 +64,7 @@ def doctor(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check this machine and the study, and say how to mend what is wrong.
+    """Check this machine and the study, and say how to correct what is wrong.
 
     With --rehearse, a few small calculations go through this study's kind of queue, store and recovery,
     computed by stand-ins: no number of them is a result. One is killed on purpose, and rerun.

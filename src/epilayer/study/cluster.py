@@ -284,11 +284,11 @@ def prove_locks(folder: Path, slurm: Slurm) -> str:
 
     pilot.prove_locks(folder)
     node = ("srun", "--ntasks=1", "--mem=100", "--time=5", f"--immediate={_NODE_WITHIN_S}", "--quiet")
-    code, said, _ = slurm.ask([*node, "hostname"])
+    code, hostname, _ = slurm.ask([*node, "hostname"])
     if code:
         return f"hold between two processes here; no node was free within {_NODE_WITHIN_S} s to try from"
     pilot.prove_locks(folder, on=node)
-    return f"hold between two processes here, and with {said.strip()}"
+    return f"hold between two processes here, and with {hostname.strip()}"
 
 
 def pilot_allocation(study: Workspace, name: str, workers: int) -> Allocation:

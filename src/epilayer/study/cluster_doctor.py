@@ -29,7 +29,7 @@ _NODE_WITHIN_S = 20
 _LEAST_FREE_GB = 1.0
 _MOST_SKEW_S = 60.0
 _PROGRAMS = ("sbatch", "squeue", "sacct", "scancel", "scontrol", "srun")
-# What the preamble's own commands return, then what they leave behind; the marks tell our lines from theirs.
+# What the preamble's own commands return, then what they leave behind; an @ marks our own lines.
 _PROBE = """\
 #!/bin/bash
 trap 'echo "@failed $LINENO $? $BASH_COMMAND"' ERR
@@ -48,7 +48,7 @@ echo "@doctor"
 
 
 def checks(study: Workspace, cluster: Cluster, *, pilots: bool) -> Iterator[Check]:
-    """Yield what was checked: its name, whether it is well, what was found, and how to mend it.
+    """Yield what was checked: its name, whether it is well, what was found, and how to correct it.
 
     Parameters
     ----------
@@ -160,28 +160,28 @@ def _after_preamble(study: Workspace, cluster: Cluster, slurm: Slurm, preamble: 
         _PROBE.format(preamble=shlex.quote(str(own)), program=program_in(study, cluster)),
     )
     began_s = time.time()
-    said, wrong, note = _run_probe(cluster, slurm, probe)
-    before, _, answer = said.partition("@doctor\n")
-    told = dict(
+    stdout, stderr, note = _run_probe(cluster, slurm, probe)
+    before, _, answer = stdout.partition("@doctor\n")
+    facts = dict(
         line[1:].split(" ", 1) for line in before.splitlines() if line.startswith("@") and " " in line
     )
-    where = told.get("node", "this machine")
+    where = facts.get("node", "this machine")
     fix = f"Correct slurm/{cluster.preamble}; try its lines by hand on a compute node (srun --pty bash)."
     title = f"preamble {cluster.preamble}"
-    complained = _last(wrong.partition("@end of the preamble")[0])
-    if "failed" in told:
-        line, code, command = told["failed"].split(" ", 2)
+    complained = _last(stderr.partition("@end of the preamble")[0])
+    if "failed" in facts:
+        line, code, command = facts["failed"].split(" ", 2)
         yield Check(
             title, False, f"line {line}: {command!r} ended with {code} on {where} ({complained})", fix
         )
-    elif "node" not in told:
+    elif "node" not in facts:
         yield Check(title, False, f"does not run to its end ({complained})", fix)
         return
     else:
         yield Check(title, True, f"runs on {where}{note}", "")
-    yield _clock(told, where, began_s)
-    yield _scratch(told, where)
-    yield from _epilayer_there(cluster, where, answer, wrong, fix)
+    yield _clock(facts, where, began_s)
+    yield _scratch(facts, where)
+    yield from _epilayer_there(cluster, where, answer, stderr, fix)
 
 
 def _run_probe(cluster: Cluster, slurm: Slurm, probe: Path) -> tuple[str, str, str]:
@@ -193,39 +193,39 @@ def _run_probe(cluster: Cluster, slurm: Slurm, probe: Path) -> tuple[str, str, s
     try:
         code, _, _ = slurm.ask([*command, "true"])
         if code == 0:
-            _, said, wrong = slurm.ask([*command, "bash", str(probe)])
-            return said, wrong, ""
+            _, stdout, stderr = slurm.ask([*command, "bash", str(probe)])
+            return stdout, stderr, ""
     except EpilayerError:
-        pass  # no answer in time is told below as no free node
+        pass  # no answer in time counts as no free node
     done = subprocess.run(  # noqa: S603  (our own script)
         ["/bin/bash", str(probe)], capture_output=True, text=True, check=False, timeout=_ANSWER_WITHIN_S
     )
     return done.stdout, done.stderr, f" (no compute node was free within {_NODE_WITHIN_S} s)"
 
 
-def _clock(told: dict[str, str], where: str, began_s: float) -> Check:
-    there_s = float(told.get("clock", "0"))  # read somewhere between the beginning and now
+def _clock(facts: dict[str, str], where: str, began_s: float) -> Check:
+    there_s = float(facts.get("clock", "0"))  # read somewhere between the beginning and now
     skew_s = max(0.0, began_s - there_s - 1, there_s - time.time())
     fix = "Ask the operators to set the clock (NTP): times in reports would mislead."
     return Check("clock", skew_s < _MOST_SKEW_S, f"{where} and this machine differ by {skew_s:.0f} s", fix)
 
 
-def _scratch(told: dict[str, str], where: str) -> Check:
-    free, writable, folder = [*told.get("scratch", "0 no nothing").split(" ", 2)][:3]
+def _scratch(facts: dict[str, str], where: str) -> Check:
+    free, writable, folder = [*facts.get("scratch", "0 no nothing").split(" ", 2)][:3]
     free_gb = float(free or 0) * 1024 / 1e9
     well = writable == "yes" and free_gb > _LEAST_FREE_GB
     found = f"{free_gb:.0f} GB free at {folder} on {where}" + ("" if writable == "yes" else ", not writable")
     return Check("scratch", well, found, "Set SCRATCH or TMPDIR in the preamble to a folder with space.")
 
 
-def _epilayer_there(cluster: Cluster, where: str, answer: str, wrong: str, fix: str) -> Iterator[Check]:
+def _epilayer_there(cluster: Cluster, where: str, answer: str, stderr: str, fix: str) -> Iterator[Check]:
     """Yield what the doctor of a job's own environment says of VASP, LOBSTER and POTCARs."""
     from epilayer import __version__
 
     try:
         rows: list[dict[str, Any]] = json.loads(answer)
     except ValueError:
-        yield Check("epilayer after the preamble", False, f"does not run on {where} ({_last(wrong)})", fix)
+        yield Check("epilayer after the preamble", False, f"does not run on {where} ({_last(stderr)})", fix)
         return
     yield Check(
         "epilayer after the preamble", True, f"{__version__} runs on {where} as {cluster.epilayer!r}", ""
@@ -235,10 +235,10 @@ def _epilayer_there(cluster: Cluster, where: str, answer: str, wrong: str, fix: 
             yield Check(f"{row['check']}, on {where}", row["ok"], row["found"], row["fix"])
 
 
-def _last(said: str) -> str:
+def _last(stdout: str) -> str:
     """Return the last line that is not the scheduler's own."""
-    lines = [line.strip() for line in said.splitlines() if line.strip() and not line.startswith("srun: ")]
-    return lines[-1] if lines else "it said nothing"
+    lines = [line.strip() for line in stdout.splitlines() if line.strip() and not line.startswith("srun: ")]
+    return lines[-1] if lines else "no message"
 
 
 def _locks(study: Workspace, slurm: Slurm) -> Check:
@@ -251,10 +251,10 @@ def _locks(study: Workspace, slurm: Slurm) -> Check:
 
 def _answer(title: str, slurm: Slurm, command: Sequence[str], fix: str) -> Check:
     try:
-        code, said, wrong = slurm.ask(command)
+        code, stdout, stderr = slurm.ask(command)
     except EpilayerError as error:
         return Check(title, False, error.what, error.remedy)
-    first = ((said or wrong).strip().splitlines() or ["answers"])[0]
+    first = ((stdout or stderr).strip().splitlines() or ["answers"])[0]
     return Check(title, code == 0, first[:80] if code or title == "scheduler" else "answers", fix)
 
 

@@ -44,7 +44,7 @@ class Settings(Frozen):
     Attributes
     ----------
     level
-        Level of theory that workflows use unless told otherwise; unset, each workflow's own.
+        Level of theory that workflows use by default; unset, each workflow's own.
     queue
         ``embedded``: a SQLite file and worker processes on this machine; or the name of a cluster
         (``configs/clusters``): FireWorks and a MongoDB, with the outputs there too.
@@ -128,7 +128,7 @@ class Catalogue:
         self.folders = tuple(folders)
 
     def names(self, kind: str) -> dict[str, Path]:
-        """Return the names of one kind and the file that each stands in."""
+        """Return the names of one kind and the file of each."""
         found: dict[str, Path] = {}
         for folder in reversed(self.folders):
             found |= {p.stem: p for p in sorted((folder / kind).glob("*.yaml"))}

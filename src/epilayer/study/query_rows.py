@@ -110,7 +110,7 @@ SHOWN = {
     "runs": ("result", "of", "role", "number", "name", "state", "took_s", "directory"),
     "structures": ("result", "of", "place", "formula", "atoms", "a_ang", "b_ang", "c_ang", "volume_ang3"),
 }
-"""What a table shows of each, unless told otherwise."""
+"""What a table shows of each by default."""
 
 
 def _row(kind: str, identity: str, created: str, fields: dict[str, Any]) -> Record:

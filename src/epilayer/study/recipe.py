@@ -110,7 +110,7 @@ def _rendered(template: str, **values: object) -> str:
 
 
 def _unit_value(value: object) -> str:
-    r"""Return a text as it stands in a unit file.
+    r"""Return a text as a unit file quotes it.
 
     >>> _unit_value('/data/50% "done"')
     '/data/50%% \\"done\\"'

@@ -82,8 +82,8 @@ def recompute(study: Workspace, records: Sequence[Record]) -> Recomputed:
                 left[record["kind"]] += 1
         found.notes += remade.notes
     if left:
-        said = ", ".join(f"{kind} ({count})" for kind, count in sorted(left.items()))
-        found.notes.append(f"Only hashed, since the jobs that made them are not here: {said}.")
+        listed = ", ".join(f"{kind} ({count})" for kind, count in sorted(left.items()))
+        found.notes.append(f"Only hashed, since the jobs that made them are not here: {listed}.")
     return found
 
 
@@ -176,9 +176,9 @@ def _short(value: Any) -> str:  # noqa: ANN401  (any JSON)
 
 def _name_of(record: Record) -> str:
     names = ("ligand", "molecule", "system", "mof", "cathode", "name")
-    said = [str(record["fields"][n]) for n in names if record["fields"].get(n) is not None]
+    subjects = [str(record["fields"][n]) for n in names if record["fields"].get(n) is not None]
     facet = record["fields"].get("facet")
-    return " ".join([f"{record['kind']} of", *said, *([f"({facet})"] if facet else [])])
+    return " ".join([f"{record['kind']} of", *subjects, *([f"({facet})"] if facet else [])])
 
 
 def _record_class(record: Record) -> str:

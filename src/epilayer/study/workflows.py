@@ -156,8 +156,8 @@ def _in_one_line(error: Exception | SystemExit) -> str:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"])) or error.title
         return f"{key}: {first['msg']} (given: {first['input']!r})"
-    said = " ".join(str(error).split()).rstrip(".")
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+    text = " ".join(str(error).split()).rstrip(".")
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def list_inputs(study: Workspace, kind: str | None = None) -> dict[str, list[dict[str, Any]]]:

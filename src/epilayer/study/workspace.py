@@ -190,7 +190,7 @@ class Workspace:
         return embedded_jobstore(self.outputs_file)
 
     def results(self) -> ResultsStore:
-        """Open (or create) the results store; whoever opens it closes it."""
+        """Open (or create) the results store; the caller closes it."""
         from epilayer.store.results import open_results
 
         self.state.mkdir(parents=True, exist_ok=True)
