@@ -275,6 +275,10 @@ class TestCif:
         text = text.replace("_Z 4", "_Z 1") if formula == "Na4 Cl4" else text
         assert read_cif(text, "x.cif").notes == ()
 
+    def test_a_point_for_a_zero_of_an_old_database(self) -> None:
+        read = read_cif(cif().replace("Na1 Na1+ 0 0 0", "Na1 Na1+ . . ."), "x.cif")
+        assert (read.structure, read.notes) == (read_cif(cif(), "x.cif").structure, ())
+
     def labels(self, label: str, formula: str = "?") -> str:
         text = cif(formula=formula).replace("_atom_site_type_symbol\n", "")
         return text.replace("Na1 Na1+", label).replace("Cl1 Cl1-", "Cl1")

@@ -219,8 +219,13 @@ def _drop_unplaced(data: CifBlock) -> tuple[str, ...]:
             "1" if o in _UNSTATED else o for o in data["_atom_site_occupancy"]
         ]
     rows = zip(*(data[c] for c in _COORDINATES), strict=True)
-    # One "." among numbers is a zero in files of the ICSD.
-    unplaced = [k for k, row in enumerate(rows) if "?" in row or set(row) <= _UNSTATED]
+    placed = list(rows)
+    unplaced = [k for k, row in enumerate(placed) if "?" in row or set(row) <= _UNSTATED]
+    # A "." is a zero in old files of the ICSD: one heavy atom may stand at the origin so.
+    if len(unplaced) == 1 and "?" not in placed[unplaced[0]]:
+        symbol = data.data.get("_atom_site_type_symbol", data["_atom_site_label"])[unplaced[0]]
+        if _of_type(symbol) not in {None, "H", "D", "T"}:
+            return ()
     if not unplaced:
         return ()
     labels = [data["_atom_site_label"][k] for k in unplaced]
