@@ -193,7 +193,7 @@ class AdsorptionStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
             Without a facet or a ligand, where one is named twice, or where an ion meets an engine that
             does not see charge.
         """
-        judged = [ligand.name for ligand in ligands]
+        studied = [ligand.name for ligand in ligands]
         ligands = [*ligands, *competitors]
         each_once("slab", [f"{slab.facet}, {slab.termination}" for slab in facet_slabs])
         each_once("ligand", [ligand.name for ligand in ligands])
@@ -220,7 +220,7 @@ class AdsorptionStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
         for engine in self.checks:
             jobs += self._checked(engine, legs, facet_slabs, ligands, minima, records)
         settings = _parameters(self.search)
-        for name in judged:
+        for name in studied:
             verdict = judge_growth(records[name], self.binding_threshold_ev, settings)
             mark(verdict, f"growth of {name} on {cathode}", "growth")
             jobs.append(verdict)
@@ -389,7 +389,7 @@ def _next_batch(
 
 
 def _placed_pose(start: dict[str, Any], placed: Calculation, pair: Pair) -> PlacedPose:
-    """Judge a pre-relaxed pose: one that broke or left must not pass for a minimum."""
+    """Check a pre-relaxed pose: one that broke or left must not pass for a minimum."""
     found = find_anomalies(
         start["start"],
         placed.structure,
@@ -469,7 +469,7 @@ def _certified(
     parameters: dict[str, Scalar],
     confidence: SearchConfidence | None,
 ) -> AdsorptionEnergy | Response[Any]:
-    """Certify; where the molecule rebuilt the surface, first see whether the rebuilt one is lower by itself.
+    """Certify; where the molecule rebuilt the surface, first relax the rebuilt one without it.
 
     A clean slab may be caught in a minimum that the molecule only helped it out of. Its atoms, relaxed
     without the molecule, are then the lower clean slab, and what adsorption is referred to.
@@ -490,7 +490,7 @@ def _certified(
 
 @job  # type: ignore[untyped-decorator]
 def report_adsorption(record: AdsorptionEnergy, siblings: list[AdsorptionEnergy]) -> AdsorptionEnergy:
-    """Return the record as it may be reported beside those of the other ligands on the same facet."""
+    """Return the record as it may be reported next to those of the other ligands on the same facet."""
     return refer_to_lowest_slab(record, siblings)
 
 
@@ -529,7 +529,6 @@ def _parameters(search: PoseSearch) -> dict[str, Scalar]:
 
 
 def _hold_slab(structure: Structure, n_slab: int) -> Structure:
-    """Return a copy in which only the adsorbate moves."""
     held = structure.copy()
     free = [[False] * 3] * n_slab + [[True] * 3] * (len(structure) - n_slab)
     held.add_site_property("selective_dynamics", free)
@@ -537,7 +536,6 @@ def _hold_slab(structure: Structure, n_slab: int) -> Structure:
 
 
 def _free_as(structure: Structure, pattern: Structure) -> Structure:
-    """Return a copy of ``structure`` that holds the same atoms as ``pattern``."""
     freed = structure.copy()
     freed.add_site_property("selective_dynamics", pattern.site_properties["selective_dynamics"])
     return freed

@@ -162,13 +162,7 @@ class BondStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
                 clean = self.engine.relax(f"slab {place}, {level}").make(slab.structure)
                 jobs.append(clean)
                 for molecule in segments:
-                    labels = {
-                        "cathode": cathode,
-                        "state": state,
-                        "facet": slab.facet,
-                        "termination": slab.termination,
-                        "molecule": molecule.name,
-                    }
+                    labels = _labels(cathode, state, slab.facet, slab.termination, molecule.name)
                     scanned = scan_orientations(
                         self.engine,
                         self.meter,
@@ -201,13 +195,7 @@ class BondStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
             measured = self.meter.bonding(f"bonds of {title}").make(
                 made.output.structure, _shifted(bonds, len(pore.empty))
             )
-            labels = {
-                "cathode": pore.name,
-                "state": IN_PORE,
-                "facet": "none",
-                "termination": "none",
-                "molecule": molecule.name,
-            }
+            labels = _labels(pore.name, IN_PORE, "none", "none", molecule.name)
             placed = orientation_builder.Orientation(
                 label=IN_PORE, turn_deg=0.0, tilt_deg=0.0, site=IN_PORE, structure=start
             )
@@ -220,6 +208,10 @@ class BondStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
             mark(judged, f"judge bonds, {title}", "bond_strength")
             jobs += [made, measured, judged]
         return jobs
+
+
+def _labels(*values: str) -> dict[str, str]:
+    return dict(zip(("cathode", "state", "facet", "termination", "molecule"), values, strict=True))
 
 
 def _named_bonds(molecule: Structure) -> list[Bond]:
@@ -245,7 +237,7 @@ def scan_orientations(
     molecule: Calculation,
     free: Bonding | ElectronicStructure | BondsRefused,
 ) -> Response[Any]:
-    """Place every orientation on the relaxed slab; replaced by their relaxations, bonds and the judgement."""
+    """Place every orientation on the relaxed slab; replaced by their relaxations, bonds and the record."""
     whole = Molecule(molecule.structure.species, molecule.structure.cart_coords)
     placed = orientation_builder.scan(
         slab.structure, whole, turns_deg=scan.turns_deg, tilts_deg=scan.tilts_deg

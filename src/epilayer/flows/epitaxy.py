@@ -205,15 +205,6 @@ def _as_model(found: match.Match, plane: match.Plane) -> FacetMatch:
     return FacetMatch(
         facet=miller_label(found.miller),
         mof_facet=miller_label(found.mof_miller),
-        area_ang2=found.area_ang2,
-        mof_area_ang2=found.mof_area_ang2,
-        cells=found.cells,
-        mof_cells=found.mof_cells,
-        transformation=found.transformation,
-        mof_transformation=found.mof_transformation,
-        strain=found.strain,
-        principal=found.principal,
-        von_mises=found.von_mises,
-        area_mismatch=found.area_mismatch,
         repeat_ang=plane.repeat_ang,
+        **{name: getattr(found, name) for name in FacetMatch.model_fields if hasattr(found, name)},
     )

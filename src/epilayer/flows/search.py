@@ -68,7 +68,7 @@ class PoseSearch(Frozen):
 
 
 THOROUGH = PoseSearch(poses=48, batch=6, patience=3, keep=4, pre_steps=60, pre_max_force_ev_per_ang=0.03)
-"""A longer search that tells minima apart: it relaxes each start nearly to its end."""
+"""A longer search that separates minima: it relaxes each start nearly to its end."""
 
 
 @dataclass(frozen=True)

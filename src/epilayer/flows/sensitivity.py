@@ -31,7 +31,7 @@ def sensitivity_study(
     facets: tuple[str, ...],
     ligands: tuple[str, ...],
     anions: Mapping[str, str],
-    **study: Any,  # noqa: ANN401  (handed on to the adsorption study, which names them)
+    **study: Any,  # noqa: ANN401  (passed to the adsorption study, which names them)
 ) -> Flow:
     """Build the study: a search at ``level``, its minimum relaxed again with each choice changed.
 

@@ -60,8 +60,8 @@ def adsorption_study(
         Two poses, one relaxed, no check, and with competitors the first facet only: shows the way, not the
         minimum.
     thorough
-        A longer search (:data:`~epilayer.flows.search.THOROUGH`), at about seven times the cost, whatever
-        ``poses``, ``patience`` and ``keep`` say.
+        A longer search (:data:`~epilayer.flows.search.THOROUGH`), at about seven times the cost; ``poses``,
+        ``patience`` and ``keep`` are then ignored.
     """
     material = catalogue.cathode(cathode)
     engine = catalogue.engine(level, material, max_steps=max_steps)

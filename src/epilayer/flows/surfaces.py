@@ -81,7 +81,9 @@ def surface_slabs(cathode: Cathode, facet: str, settings: SurfaceSettings) -> li
     first = slabs.admissible(cathode, rules, repeats=(1, 1))
     thick = {slab.termination: [slab] for slab in first}
     for times in range(2, settings.thicknesses + 1):
-        for slab in _thicker(cathode, rules, times, first[0].ordering):
+        wanted = rules.model_copy(update={"thickness_ang": times * rules.thickness_ang})
+        crystal = surfaces.ordering_of(cathode, first[0].ordering)
+        for slab in slabs.admissible(cathode, wanted, ordering=crystal, repeats=(1, 1)):
             # A cut that only exists at one thickness (of half repeats) has no thicker one.
             if slab.termination in thick:
                 thick[slab.termination].append(slab)
@@ -226,12 +228,6 @@ def construct_shape(
     crystal = CrystalClass(np.array(lattice_ang), np.array(rotations, dtype=np.int64), point_group)
     indices = {facet: (h, k, l) for facet, (h, k, l) in millers.items()}  # noqa: E741  (h, k, l)
     return wulff_shape(energies, indices, crystal, parameters)
-
-
-def _thicker(cathode: Cathode, rules: Facet, times: int, ordering: str) -> tuple[SlabCut, ...]:
-    wanted = rules.model_copy(update={"thickness_ang": times * rules.thickness_ang})
-    crystal = surfaces.ordering_of(cathode, ordering)
-    return slabs.admissible(cathode, wanted, ordering=crystal, repeats=(1, 1))
 
 
 def _system(cathode: Cathode, slab: SlabCut, rules: Facet) -> SurfaceSystem:

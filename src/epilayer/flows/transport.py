@@ -58,7 +58,7 @@ class TransportPlan(Frozen):
     seeds
         Replicas: start velocities and noise.
     mobile_host_elements
-        What moves of the host beside the guests; the paper lets its H move.
+        What moves of the host in addition to the guests; the paper lets its H move.
     free_framework
         The whole host moves.
     segment_steps, segment_wall_time_s
@@ -386,13 +386,11 @@ def analyse_transport(
 
 
 def _computed(segment: Segment) -> int:
-    """Return the steps that the segment's time was spent on."""
     known = segment.computed_steps
     return segment.last_step - segment.first_step if known is None else known
 
 
 def _statement(verdict: Verdict, reason: str) -> str:
-    """Return the verdict and its reason as one line."""
     return f"{verdict.value}: {reason[:1].lower()}{reason[1:]}"
 
 

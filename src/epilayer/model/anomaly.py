@@ -27,7 +27,7 @@ class AnomalyKind(StrEnum):
 
 
 #: Findings after which the pose still is the molecule, adsorbed on the surface it started on. They are
-#: shown beside its energy; every other kind means that the energy is not an adsorption energy.
+#: shown next to its energy; every other kind means that the energy is not an adsorption energy.
 _NOTES: Final = frozenset({AnomalyKind.RING_LAID_DOWN, AnomalyKind.LIGAND_ION_REPULSION})
 
 

@@ -25,7 +25,7 @@ class AuditSeverity(StrEnum):
     """How grave a finding is.
 
     ``error``: a number made so is wrong or means something else. ``warning``: it moves the number, or
-    whoever repeats the work has to guess. ``note``: worth knowing.
+    a reader who repeats the work has to guess. ``note``: worth knowing.
     """
 
     ERROR = "error"

@@ -98,7 +98,7 @@ class ElectronicStructure(Frozen):
 
 
 class BondsRefused(Frozen):
-    """A bond calculation that gave nothing to stand behind."""
+    """A bond calculation without a valid result."""
 
     measure: BondMeasure
     what: str
@@ -139,7 +139,7 @@ class OrientedBonds(Frozen):
     turn_deg, tilt_deg
         As placed; the relaxation may have turned it further.
     adsorption_energy_ev
-        At the level of the relaxation, unjudged: it ranks the orientations.
+        At the level of the relaxation, not certified: it ranks the orientations.
     refusal
         Why no change of this orientation counts; ``None`` where it does.
     """

@@ -34,7 +34,7 @@ class CalibrationPair(Frozen):
 
 
 class BondCalibration(Frozen):
-    """How -ICOHP goes with the index among bonds of one kind, or why that cannot be said.
+    """The dependence of -ICOHP on the index for bonds of one kind, or why it is refused.
 
     Attributes
     ----------

@@ -66,7 +66,7 @@ class OrderingRule(Frozen):
 class Crystal(Frozen):
     """A crystal, by its Wyckoff table or by a CIF.
 
-    ``cif`` is a file name relative to the YAML; whoever reads the YAML puts the text of that
+    ``cif`` is a file name relative to the YAML; the reader of the YAML puts the text of that
     file in its place, so that a value of this type describes the crystal completely.
     """
 

@@ -20,7 +20,7 @@ _MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
 _MB = {"K": 1 / 1024, "": 1.0, "M": 1.0, "G": 1024.0, "T": 1024.0**2}
 
 
-def seconds(value: Any) -> Any:  # noqa: ANN401  (whatever YAML holds; pydantic judges the rest)
+def seconds(value: Any) -> Any:  # noqa: ANN401  (any YAML value; pydantic checks the rest)
     """Read a walltime: ``30:00`` (minutes), ``24:00:00``, ``2-00:00:00``, or seconds as a number.
 
     >>> seconds("1-02:00:00")
@@ -100,7 +100,7 @@ class Resources(Frozen):
         return value
 
     def overlaid(self, other: Resources) -> Resources:
-        """Return these with whatever the other states in their place."""
+        """Return these with the values that the other states in their place."""
         stated = {
             key: getattr(other, key) for key in other.model_fields_set if getattr(other, key) is not None
         }
@@ -159,7 +159,7 @@ class Cluster(Frozen):
     epilayer: str = "epilayer"
     """How a job calls epilayer, after the preamble."""
     signal_ahead_s: int = Field(default=180, ge=10)
-    """How long before the time limit a job is told to stop."""
+    """How long before the time limit a job receives the signal to stop."""
     most_queued: int = Field(default=50, gt=0)
     """Jobs of this study at the scheduler at one time."""
     poll_s: float = Field(default=30.0, gt=0)

@@ -75,7 +75,7 @@ class Bonding(Frozen):
     energy_window_ev
         First and last energy of the curves, relative to the Fermi level.
     corrections
-        What was mended on the way, one line each.
+        What was corrected during the run, one line each.
     """
 
     kind: Literal["bonding"] = "bonding"
@@ -165,7 +165,7 @@ class MappedChange(BondChange):
 
 
 class OpenBond(Frozen):
-    """A bond of the free molecule that cannot be told from another one in the structure with the surface."""
+    """A bond of the free molecule that is ambiguous in the structure with the surface."""
 
     name: str
     atoms: tuple[int, int]

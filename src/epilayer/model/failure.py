@@ -50,7 +50,7 @@ class FailureClass(StrEnum):
 
     @property
     def advice(self) -> str:
-        """What a person can do about a failure of this class, beside its own remedy."""
+        """What a person can do about a failure of this class, in addition to its own remedy."""
         return _ADVICE[self]
 
 
@@ -93,7 +93,7 @@ class Failure(Frozen):
     what
         One sentence for people.
     remedy
-        What helps against this very cause; empty where nothing is known beside the advice of the class.
+        What helps against this very cause; empty where only the advice of the class is known.
     telling
         Lines of its logs that show it, each with the name of the log.
     """

@@ -1,4 +1,4 @@
-"""Records of calculations that somebody else ran: what their files say, and what can be stood behind."""
+"""Records of calculations that somebody else ran: what their files say, and what they support."""
 
 from __future__ import annotations
 
@@ -218,7 +218,7 @@ class ExecutedLevel(Frozen):
 
     @property
     def shared_fingerprint(self) -> str:
-        """SHA-256 over what the legs of an energy difference share whatever atoms they hold.
+        """SHA-256 over what the legs of an energy difference share, independent of their atoms.
 
         Elements (POTCAR, U) are compared one by one; k-mesh, dipole and charge differ by design.
         """
@@ -295,7 +295,7 @@ class ImportedCalculation(Frozen):
     label
         Suffix of its files (``relax1`` of ``OUTCAR.relax1.gz``); empty in the usual case.
     energy_ev
-        energy(sigma->0) of the last configuration, or ``None`` wherever it cannot be stood behind.
+        energy(sigma->0) of the last configuration, or ``None`` where its files do not support it.
     magnetic_moments
         In the PAW spheres, per atom, shape (atoms,), mu_B.
     unconverged_electronic_steps
@@ -309,7 +309,7 @@ class ImportedCalculation(Frozen):
     signature
         Sizes and times of the files, to see whether an earlier import still holds.
     job_name, job_number
-        Name and ``fw_id`` of its FireWorks job, where FW.json is beside it.
+        Name and ``fw_id`` of its FireWorks job, where FW.json is next to it.
     """
 
     path: str

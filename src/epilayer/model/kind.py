@@ -1,4 +1,4 @@
-"""What a kind of record declares about itself, beside its type: question, columns, number, words, drawings.
+"""What a kind of record declares about itself: type, question, columns, number, words, drawings.
 
 A declaration is data and pure functions. The store makes a table of it, ``query`` prints its columns, reports
 and pages take their words from it. :mod:`epilayer.model.kinds` lists every kind.

@@ -51,7 +51,7 @@ class EngineSpec(Frozen):
     force_field
         Name of the atomate2 force field (``CHGNet``, ``SevenNet``, ``MACE`` ...); ``mlip`` only.
     method
-        The method in the field's words, printed beside every number.
+        The method in the field's words, printed next to every number.
     calculator_kwargs
         Passed to the calculator as they are.
     """

@@ -134,7 +134,7 @@ class Ligand(Frozen):
     multiplicity
         2S+1; 1 if left out and the electron count is even, required if it is odd.
     anchors
-        Names out of :data:`NAMED_ANCHORS`, or anchors spelt out; empty means "whatever matches".
+        Names out of :data:`NAMED_ANCHORS`, or anchors spelt out; empty means all that match.
     source
         Where the molecule and its form come from.
     """

@@ -17,7 +17,7 @@ FEWEST_IMAGES: Final = 3
 
 
 class ReactionPath(Frozen):
-    """A relaxed nudged elastic band, as it was found; whether its summit is a barrier is judged elsewhere.
+    """A relaxed nudged elastic band, as it was found; the analysis decides whether its summit is a barrier.
 
     Attributes
     ----------

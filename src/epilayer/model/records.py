@@ -41,7 +41,7 @@ class Provenance(Frozen):
 
 
 class Calculation(Frozen):
-    """The outcome of one relaxation or single point, whatever engine computed it.
+    """The outcome of one relaxation or single point, by any engine.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class Calculation(Frozen):
     magnetic_moments_mu_b
         Per atom, shape (atoms,), where the engine gives them.
     corrections
-        What was mended while it ran, one line each (custodian's corrections, a resumed attempt).
+        What was corrected while it ran, one line each (custodian's corrections, a resumed attempt).
     """
 
     kind: Literal["calculation"] = "calculation"
@@ -253,7 +253,7 @@ class FacetBinding(Frozen):
     Attributes
     ----------
     terminations
-        Whether the ligand holds on each termination by itself; ``None`` where that is undecided.
+        Whether the ligand holds on each single termination; ``None`` where that is undecided.
     termination_spread_ev
         Highest minus lowest value over the terminations at one level, the largest over the levels;
         ``None`` with one termination.
@@ -283,7 +283,7 @@ class GrowthVerdict(Frozen):
         where an interval contains the threshold (then the verdict is undecided); ``None`` where a
         value was refused.
     parameters
-        Settings of the search behind the records, which tell a hasty verdict from a thorough one.
+        Settings of the search behind the records, which distinguish a quick verdict from a thorough one.
     """
 
     kind: Literal["growth"] = "growth"
@@ -358,7 +358,7 @@ def _growth_asked(record: GrowthVerdict) -> dict[str, Any]:
         "facets": [f.facet for f in record.facets],
         "threshold": record.threshold_ev,
         "levels": [sorted(f.values_ev) for f in record.facets],
-        # Older records have neither. A hasty verdict never replaces a thorough one.
+        # Older records have neither. A quick verdict never replaces a thorough one.
         **({"terminations": named} if named else {}),
         **({"parameters": record.parameters} if record.parameters else {}),
     }

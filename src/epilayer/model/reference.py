@@ -73,7 +73,7 @@ class PublishedTransport(Frozen):
 
 
 class Shown(Frozen):
-    """Which records of this study stand beside a quantity of a paper.
+    """Which records of this study are compared with a quantity of a paper.
 
     Attributes
     ----------
@@ -125,7 +125,7 @@ class PublishedQuantity(Frozen):
 
 
 class SilentChoice(Frozen):
-    """Something that a paper does not state, so that whoever repeats it has to choose.
+    """Something that a paper does not state, so that a reader who repeats it has to choose.
 
     Attributes
     ----------

@@ -63,7 +63,7 @@ class SurfaceEnergy(Frozen):
     broken_bonds_per_nm2
         Bonds that the cut breaks, by pair, per face.
     moved
-        What was moved from face to face to mend a polar cut; empty for a cut that needed none.
+        What was moved from face to face to compensate a polar cut; empty for a cut that needed none.
     largest_move_ang, largest_mover
         How far the atom went that relaxed most, and which one it is.
     """

@@ -81,7 +81,7 @@ class KPoints(Frozen):
 
 
 class SystemSettings(Frozen):
-    """What one kind of system needs beside the level's own tags."""
+    """What one kind of system needs in addition to the level's own tags."""
 
     k_points: KPoints
     incar: dict[str, Tag] = Field(default_factory=dict)

@@ -1,9 +1,9 @@
-"""Seals: what the bytes of a file were, kept beside it, so that a change is found and named.
+"""Checksums of files, kept next to them, so that a change of their bytes is found and named.
 
-A seal holds, for each file, its SHA-256 and for every 4 KiB of it a digest and two sums over the bytes, S0 =
+For each file there are its SHA-256 and, for every 4 KiB of it, a digest and two sums over the bytes, S0 =
 sum b_i and S1 = sum i b_i. Where one byte of such a chunk changed by d at place i, the sums changed by d and
-i d: their ratio is the place, and the digest of the mended chunk proves it. So the byte is named without a
-second copy of the file; of a larger change, the chunk. A seal begins with the SHA-256 of the rest of itself.
+i d: their ratio is the place, and the digest of the corrected chunk proves it. So the byte is named without a
+second copy of the file; of a larger change, the chunk. Checksums begin with the SHA-256 of the rest of them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SUFFIX = ".seal"
-RUN_SEAL = f"epilayer{SUFFIX}"
+RUN_CHECKSUMS = f"epilayer{SUFFIX}"
 CHUNK_BYTES = 4096
 _BYTE_VALUES = 256
 
@@ -54,35 +54,30 @@ class Damage:
     now: int | None = None
 
 
-def seal_files(seal: Path, files: Iterable[Path], *, stamp: str = "") -> None:
-    """Write the seal of some files of its own folder.
+def write_checksums(target: Path, files: Iterable[Path], *, stamp: str = "") -> None:
+    """Write the checksums of some files of the folder of ``target``.
 
     Parameters
     ----------
     stamp
-        Mark of the last write to a database, which tells a later write from damage.
+        Mark of the last write to a database, which distinguishes a later write from damage.
     """
     entries = {path.name: _entry(path.read_bytes()) for path in files}
     content = orjson.dumps({"files": entries, "stamp": stamp}, option=orjson.OPT_SORT_KEYS)
-    write_atomic(seal, hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+    write_atomic(target, hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
 
 
-def read_seal(seal: Path) -> dict[str, Any] | None:
-    """Return what a seal holds; ``None`` where it is not as it was written."""
-    head, _, content = seal.read_bytes().partition(b"\n")
+def read_checksums(path: Path) -> dict[str, Any] | None:
+    """Return the content of a file of checksums; ``None`` where it is not as it was written."""
+    head, _, content = path.read_bytes().partition(b"\n")
     if hashlib.sha256(content).hexdigest().encode() != head:
         return None
     read: dict[str, Any] = orjson.loads(content)
     return read
 
 
-def sealed_sha256(entry: dict[str, Any]) -> str:
-    """Return the SHA-256 that a seal states of one file."""
-    return str(entry["sha256"])
-
-
 def compare(path: Path, entry: dict[str, Any]) -> Damage | None:
-    """Return how a file differs from its entry in a seal, or nothing where no byte does."""
+    """Return how a file differs from its checksums, or nothing where no byte does."""
     if not path.is_file():
         return Damage(str(path), "the file is missing")
     data = path.read_bytes()
@@ -99,7 +94,6 @@ def compare(path: Path, entry: dict[str, Any]) -> Damage | None:
 
 
 def _located(path: Path, start: int, now: bytes, chunk: list[Any]) -> Damage:
-    """Name the byte where one differs, else the chunk."""
     digest, total, moment = chunk
     new_total, new_moment = _sums(now)
     change = new_total - total
@@ -134,8 +128,8 @@ def _sums(part: bytes) -> tuple[int, int]:
     return int(values.sum()), int(values @ np.arange(len(values)))
 
 
-def seal_database(path: Path) -> bool:
-    """Seal an SQLite file of ours; ``False`` where another process is writing to it just now."""
+def write_database_checksums(path: Path) -> bool:
+    """Write the checksums of an SQLite file; ``False`` where another process is writing to it just now."""
     if not path.is_file():
         return False
     with closing(sqlite3.connect(path, isolation_level=None, timeout=5)) as connection:
@@ -144,51 +138,52 @@ def seal_database(path: Path) -> bool:
         try:
             if busy or _has_log(path):
                 return False
-            seal_files(database_seal(path), [path], stamp=_stamp(connection))
+            write_checksums(_database_checksums(path), [path], stamp=_stamp(connection))
         finally:
             connection.execute("ROLLBACK")
     return True
 
 
-def database_seal(path: Path) -> Path:
-    """Return where the seal of an SQLite file stands."""
+def _database_checksums(path: Path) -> Path:
     return path.with_name(path.name + SUFFIX)
 
 
 @dataclass(frozen=True)
 class DatabaseState:
-    """What the bytes of an SQLite file say: damaged, as sealed, or written to since (then neither)."""
+    """The state of an SQLite file: damaged, unchanged since its checksums, or written to (then neither)."""
 
     damage: Damage | None
-    as_sealed: bool
+    unchanged: bool
 
 
 def check_database(path: Path) -> DatabaseState:
-    """Compare an SQLite file with its seal, without opening it for writing.
+    """Compare an SQLite file with its checksums, without opening it for writing.
 
-    A file that was written to since it was sealed is told from a damaged one by the stamp that every write
-    leaves in it; the stamp carries its own digest.
+    The stamp that every write leaves in a file distinguishes one that was written to since from a damaged
+    one; the stamp carries its own digest.
     """
-    seal = database_seal(path)
-    content = read_seal(seal) if seal.is_file() else {}
+    stored = _database_checksums(path)
+    content = read_checksums(stored) if stored.is_file() else {}
     if content is None:
-        return DatabaseState(Damage(str(seal), "the seal itself is not as it was written"), as_sealed=False)
+        return DatabaseState(
+            Damage(str(stored), "the checksums are not as they were written"), unchanged=False
+        )
     damage = compare(path, content["files"][path.name]) if content else None
     written = _has_log(path)
     if content and damage is None and not written:
-        return DatabaseState(None, as_sealed=True)
+        return DatabaseState(None, unchanged=True)
     uri = f"{path.absolute().as_uri()}?mode=ro{'' if written else '&immutable=1'}"
     try:
         with closing(sqlite3.connect(uri, uri=True, timeout=5)) as connection:
             stamp = _stamp(connection)
             wrong = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     except (sqlite3.Error, ValueError) as error:
-        return DatabaseState(damage or Damage(str(path), f"it cannot be read ({error})"), as_sealed=False)
+        return DatabaseState(damage or Damage(str(path), f"it cannot be read ({error})"), unchanged=False)
     if content and damage is not None and stamp == content["stamp"]:
-        return DatabaseState(damage, as_sealed=False)
+        return DatabaseState(damage, unchanged=False)
     if wrong != "ok":
-        return DatabaseState(Damage(str(path), f"its structure is damaged ({wrong})"), as_sealed=False)
-    return DatabaseState(None, as_sealed=False)
+        return DatabaseState(Damage(str(path), f"its structure is damaged ({wrong})"), unchanged=False)
+    return DatabaseState(None, unchanged=False)
 
 
 def _has_log(path: Path) -> bool:

@@ -69,7 +69,7 @@ def doubtful_at(field: str) -> tuple[str, ...]:
         for depth in range(1, len(parts))
     ]
     # An array's extracted value is its text, so an index on the value finds arrays too. (A string that
-    # begins with a bracket is taken for one; it is then judged by the slower and general way.)
+    # begins with a bracket is taken for one; the slower, general way then decides.)
     value = value_at(field)
     return (*above, f"({value} >= '[' AND {value} < '\\')")
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 BUSY_TIMEOUT_S = 60.0
 SHARED_MARK = "used-by-several-machines"
-"""A file of this name beside a database: no write-ahead log, which needs memory of one machine."""
+"""A file of this name next to a database: no write-ahead log, which needs memory of one machine."""
 STAMPED = (
     "CREATE TABLE written (one INTEGER PRIMARY KEY CHECK (one = 1), token TEXT NOT NULL, proof TEXT NOT NULL)"
 )
@@ -42,7 +42,7 @@ class Database:
     kind
         What the file holds, in words, for error messages.
     application_id
-        The 32-bit mark that tells this kind of file from any other SQLite file.
+        The 32-bit mark that distinguishes this kind of file from any other SQLite file.
     migrations
         ``migrations[n]``, statements or a function, brings a file from schema version n to n + 1;
         ``migrations[0]`` creates it.
@@ -216,30 +216,35 @@ class Database:
         try:
             yield
         except (sqlite3.OperationalError, sqlite3.DatabaseError, OSError) as error:
-            raise StoreError(f"{self.path}: {self._what(error)}.", self._remedy(error)) from error
+            raise StoreError(f"{self.path}: {self._what(error)}.", _remedy(error)) from error
 
     def _what(self, error: Exception) -> str:
-        code = getattr(error, "sqlite_errorcode", None)
-        if code is not None and code & 0xFF in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
+        if _primary_code(error) in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
             return f"not a readable {self.kind} ({error})"
         return f"the {self.kind} cannot be read or written ({error})"
 
-    def _remedy(self, error: Exception) -> str:
-        code = getattr(error, "sqlite_errorcode", None)
-        primary = None if code is None else code & 0xFF
-        remedies = {
-            sqlite3.SQLITE_NOTADB: "Move the file aside (a new one is created) or restore a copy.",
-            sqlite3.SQLITE_CORRUPT: "Move the file aside (a new one is created) or restore a copy.",
-            sqlite3.SQLITE_FULL: "Free disk space and run again; nothing was half-written.",
-            sqlite3.SQLITE_IOERR: "Check disk space and quota, then run again; nothing was half-written.",
-            sqlite3.SQLITE_READONLY: "Make the file and its folder writable (chmod u+w).",
-            sqlite3.SQLITE_CANTOPEN: "Check that the folder exists and is writable (chmod u+w).",
-            sqlite3.SQLITE_PERM: "Make the file and its folder writable (chmod u+w).",
-            sqlite3.SQLITE_BUSY: f"Another process held it for {BUSY_TIMEOUT_S:.0f} s: wait, then run again.",
-            sqlite3.SQLITE_LOCKED: "Another process held it: wait for it, then run again.",
-        }
-        if primary in remedies:
-            return remedies[primary]
-        if isinstance(error, OSError):
-            return "Check the path, its permissions and the free disk space."
-        return "Report this with the message above; the file itself is unchanged."
+
+_WRITABLE = "Make the file and its folder writable (chmod u+w)."
+_REMEDIES: dict[int | None, str] = {
+    sqlite3.SQLITE_NOTADB: "Move the file aside (a new one is created) or restore a copy.",
+    sqlite3.SQLITE_CORRUPT: "Move the file aside (a new one is created) or restore a copy.",
+    sqlite3.SQLITE_FULL: "Free disk space and run again; nothing was half-written.",
+    sqlite3.SQLITE_IOERR: "Check disk space and quota, then run again; nothing was half-written.",
+    sqlite3.SQLITE_READONLY: _WRITABLE,
+    sqlite3.SQLITE_CANTOPEN: "Check that the folder exists and is writable (chmod u+w).",
+    sqlite3.SQLITE_PERM: _WRITABLE,
+    sqlite3.SQLITE_BUSY: f"Another process held it for {BUSY_TIMEOUT_S:.0f} s: wait, then run again.",
+    sqlite3.SQLITE_LOCKED: "Another process held it: wait for it, then run again.",
+}
+
+
+def _primary_code(error: Exception) -> int | None:
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
+
+
+def _remedy(error: Exception) -> str:
+    unknown = "Report this with the message above; the file itself is unchanged."
+    if isinstance(error, OSError):
+        unknown = "Check the path, its permissions and the free disk space."
+    return _REMEDIES.get(_primary_code(error), unknown)

@@ -187,7 +187,6 @@ def resolve(asked: Filter, known: Mapping[str, frozenset[ValueType]]) -> Conditi
 
 
 def _bound(asked: Filter, types: frozenset[ValueType]) -> str | float:
-    """Return the reading of the value that the field's values are compared with."""
     numbers = _numbers(asked)
     words = [value for value in asked.values if isinstance(value, str)]
     if numbers and (ValueType.NUMBER in types or ValueType.TEXT not in types):
@@ -236,7 +235,6 @@ def _items(text: str, rest: str) -> list[tuple[str, bool]]:
 
 
 def _readings(word: str) -> list[Scalar]:
-    """Return every way to read an unquoted word."""
     if word == "null":
         return [None]
     readings: list[Scalar] = [word]

@@ -1,9 +1,9 @@
 """A journal in MongoDB: numbered entries that are only ever added, one writer at a time.
 
 MongoDB changes one document at once, and no more, unless it runs as a replica set. So everything that must
-happen together is one document here: it is there or it is not, whoever is killed when. Entries are numbered
-without gaps, and the number is the document's ``_id``: of two writers that take the same number one is
-refused by the database itself. The lease makes writers wait for each other; the number keeps them apart
+happen together is one document here: it is there or it is not, whichever process is killed. Entries are
+numbered without gaps, and the number is the document's ``_id``: of two writers that take the same number the
+database refuses one. The lease makes writers wait for each other; the number keeps them apart
 should a lease be lost (a process that was stopped for long and goes on). Clocks of two machines are never
 compared.
 """
@@ -60,7 +60,7 @@ class Journal:
         self._leases = self.database[f"{name}_leases"]
 
     def identity(self) -> str:
-        """Return what tells this journal from another that had its name before."""
+        """Return what distinguishes this journal from an earlier one of the same name."""
 
         def first() -> str:
             entry = self._entries.find_one({"_id": 0})

@@ -269,14 +269,12 @@ def values_by_field(records: Iterable[Mapping[str, Scalar]]) -> dict[str, list[S
 
 
 def _type_of(values: Sequence[Scalar]) -> str:
-    """Return the type of column that holds all of some values."""
     some = [value for value in values if value is not None]
     choices = (REAL,) if any(isinstance(value, float) for value in some) else (BOOLEAN, TEXT, INTEGER)
     return next((of for of in choices if some and all(_fits(of, value) for value in some)), ANY)
 
 
 def _fits(held_as: str, value: Scalar) -> bool:
-    """Tell whether a column of a type holds a value as it is."""
     too_long = held_as == REAL and isinstance(value, int) and abs(value) > _EXACT
     return _is_of(held_as, value) and not too_long
 

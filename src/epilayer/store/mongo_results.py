@@ -3,7 +3,7 @@
 A record is one document: its searchable fields as they are, so that any tool finds it by
 ``fields.facet``; its body as text, so that what is read is, byte for byte, what was written and hashed.
 MongoDB changes one document at once, and no more unless it runs as a replica set. So a record is there
-or it is not, whoever is killed when; a ``put`` that was killed leaves some of its records, and the same
+or it is not, whichever process is killed; a ``put`` that was killed leaves some of its records, and the same
 ``put`` again completes it.
 """
 
@@ -104,10 +104,8 @@ class MongoResults:
         document = self._patiently(lambda: self._records.find_one({"_id": identity}))
         if document is not None:
             return _record(document, None, body=True)
-        found: list[dict[str, Any]] = []
-        if identity:
-            beginning = {"_id": {"$gte": identity, "$lt": identity + "\U0010ffff"}}
-            found = self._patiently(lambda: list(self._records.find(beginning).sort("_id", 1).limit(4)))
+        beginning = {"_id": {"$gte": identity, "$lt": identity + "\U0010ffff"}}
+        found = self._find(beginning, [("_id", 1)], 0, 4, body=True) if identity else []
         if len(found) != 1:
             raise not_one(identity, [str(one["_id"]) for one in found])
         return _record(found[0], None, body=True)
@@ -195,16 +193,10 @@ class MongoResults:
     def damaged(self) -> list[str]:
         """Return the records whose content is not what was written, in words; none where all are whole."""
         found, last = [], ""
-        while page := self._page(last):
+        while page := self._find({"_id": {"$gt": last}}, [("_id", 1)], 0, _AT_ONCE, body=True):
             found += [f"record {one['_id']} is not what was written" for one in page if _is_damaged(one)]
             last = str(page[-1]["_id"])
         return found
-
-    def _page(self, last: str) -> list[dict[str, Any]]:
-        """Return some of the documents that come after an id."""
-        return self._patiently(
-            lambda: list(self._records.find({"_id": {"$gt": last}}).sort("_id", 1).limit(_AT_ONCE))
-        )
 
     def _index(self) -> None:
         from pymongo.errors import OperationFailure
@@ -258,8 +250,10 @@ class MongoResults:
         for identity, before in old.items():
             if now[identity][1] == before["sha256"] and "changed" not in done[identity]:
                 continue
-            unchanged_since = {"_id": identity, "sha256": before["sha256"]}
-            if not self._replace(unchanged_since, new[identity]):
+            ask = partial(
+                self._records.replace_one, {"_id": identity, "sha256": before["sha256"]}, new[identity]
+            )
+            if self._patiently(ask).matched_count != 1:
                 lost.add(identity)
         counts.update(what for identity in ids if identity not in lost for what in done[identity])
         return [record for record in ready if record.id in lost]
@@ -280,9 +274,6 @@ class MongoResults:
 
         return self._patiently(insert) if documents else set()
 
-    def _replace(self, wanted: dict[str, Any], document: dict[str, Any]) -> bool:
-        return self._patiently(lambda: self._records.replace_one(wanted, document)).matched_count == 1
-
     def _found(self, ids: Sequence[str], shown: Mapping[str, int]) -> list[dict[str, Any]]:
         return self._patiently(lambda: list(self._records.find({"_id": {"$in": list(ids)}}, shown)))
 
@@ -297,16 +288,13 @@ class MongoResults:
         return set()
 
     def _types(self, kind: str, field: str) -> frozenset[ValueType]:
-        return frozenset(
-            value_type for value_type, among in _OF_TYPE.items() if self._any(kind, _path(field), among)
-        )
+        def any_of(among: dict[str, Any]) -> bool:
+            wanted = {"kind": kind, _path(field): among}
+            return self._patiently(lambda: self._records.find_one(wanted, {"_id": 1})) is not None
 
-    def _any(self, kind: str, path: str, of_type: dict[str, Any]) -> bool:
-        wanted = {"kind": kind, path: of_type}
-        return self._patiently(lambda: self._records.find_one(wanted, {"_id": 1})) is not None
+        return frozenset(value_type for value_type, among in _OF_TYPE.items() if any_of(among))
 
     def _matching(self, kind: str, where: Sequence[Filter], names: Iterable[str]) -> dict[str, Any]:
-        """Return the criteria of all filters."""
         # Types are looked up for the fields that are asked for, and no other.
         known: dict[str, frozenset[ValueType]] = dict.fromkeys(names, frozenset())
         known |= {asked.field: self._types(kind, asked.field) for asked in where if asked.field in known}

@@ -21,7 +21,7 @@ STAND_IN = "stand_in"  # true where something that only stands in for an engine 
 
 
 def projected(fields: Mapping[str, Scalar], created: str, names: Sequence[str] | None) -> dict[str, Scalar]:
-    """Return the named fields of a record, or all; what a stand-in computed says so whatever is asked for."""
+    """Return the named fields of a record, or all; what a stand-in computed is always marked."""
     if names is None:
         return dict(fields)
     own = {**fields, CREATED: created}
@@ -130,7 +130,7 @@ class ResultsStore(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the store."""
+        """Close the store."""
         ...
 
 

@@ -216,7 +216,7 @@ class SqliteResults:
         """Return the records whose content is not what was written, in words; none where all are whole.
 
         The rows from which filters answer must be those of the records. Records of versions that kept no
-        hash are judged by their rows alone.
+        hash are checked by their rows alone.
         """
         found, rows = [], 0
         with self._database.reading() as connection:
@@ -333,7 +333,6 @@ def _table(connection: sqlite3.Connection, kind: str) -> KindTable | None:
 
 
 def _parts(table: KindTable, where: Sequence[Filter]) -> list[_Part]:
-    """Return the condition that each filter means."""
     # Types are looked up for the fields that are asked for, and no other.
     known: dict[str, frozenset[ValueType]] = dict.fromkeys(table.fields, frozenset())
     known |= {asked.field: table.types(asked.field) for asked in where if asked.field in known}

@@ -244,16 +244,12 @@ class _Description:
         self.made = _library().ROCrate(version=_VERSION)
         self.made.metadata.extra_contexts.append(_TERMS)
         root = self.made.root_dataset
-        root["name"], root["description"], root["datePublished"] = (
-            crate.title,
-            crate.description,
-            crate.published,
-        )
+        root["name"], root["description"] = crate.title, crate.description
+        root["datePublished"] = crate.published
         licence = crate.licence.rstrip("/").rpartition("/")[2]
         root["license"] = self.add(crate.licence, "CreativeWork", name=licence)
         version = _PROFILE.rpartition("/")[2]
-        profile = self.add(_PROFILE, "CreativeWork", name="Process Run Crate", version=version)
-        root["conformsTo"] = profile
+        root["conformsTo"] = self.add(_PROFILE, "CreativeWork", name="Process Run Crate", version=version)
         self.people = []
         for author in crate.authors:
             person = self.made.add(Person(self.made, author.id, properties={"name": author.name}))

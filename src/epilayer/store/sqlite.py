@@ -13,16 +13,8 @@ from maggma.core import Sort, Store
 from pydash import get, has, set_
 
 from epilayer.model.errors import StoreError
-from epilayer.store.criteria import (
-    Sql,
-    doubtful_at,
-    fields_of,
-    search,
-    superset,
-    translate,
-    type_at,
-    value_at,
-)
+from epilayer.store import criteria as mongo
+from epilayer.store.criteria import Sql, type_at, value_at
 from epilayer.store.database import STAMPED, Database
 from epilayer.store.encoding import content_sha256, decode, encode
 
@@ -90,7 +82,7 @@ class SqliteStore(Store):  # type: ignore[misc]  # maggma is untyped
             application_id=APPLICATION_ID,
             migrations=_MIGRATIONS,
             durable=durable,
-            functions={"epilayer_search": (2, search)},
+            functions={"epilayer_search": (2, mongo.search)},
         )
         super().__init__(
             key=key,
@@ -237,9 +229,9 @@ class SqliteStore(Store):  # type: ignore[misc]  # maggma is untyped
                     )
 
     def damaged(self) -> list[str]:
-        """Return the documents whose content is not what was written, in words; none is the hope.
+        """Return the documents whose content is not what was written, in words; none where all are whole.
 
-        Documents of versions that kept no hash are not judged.
+        Documents of versions that kept no hash are not checked.
         """
         found = []
         with self._collection.reading() as connection:
@@ -305,7 +297,7 @@ class SqliteStore(Store):  # type: ignore[misc]  # maggma is untyped
         self, connection: sqlite3.Connection, criteria: Mapping[str, Any], sort: Iterable[str]
     ) -> Sql | None:
         """Return the criteria as SQL if that answers them exactly for the documents that are there."""
-        sql = translate(criteria)
+        sql = mongo.translate(criteria)
         fields = list(sort)
         if sql is None or any(value_at(field) is None for field in fields):
             return None
@@ -313,11 +305,11 @@ class SqliteStore(Store):  # type: ignore[misc]  # maggma is untyped
         order = (
             doubt
             for field in fields
-            for doubt in (f"{type_at(field)} IN ('object', 'true', 'false')", *doubtful_at(field))
+            for doubt in (f"{type_at(field)} IN ('object', 'true', 'false')", *mongo.doubtful_at(field))
         )
         doubts = " OR ".join(f"({doubt})" for doubt in (*sql.doubtful, *order))
         if doubts:
-            near = superset(criteria)
+            near = mongo.superset(criteria)
             statement = f"SELECT 1 FROM {self._table} WHERE ({near.where}) AND ({doubts}) LIMIT 1"
             if connection.execute(statement, near.parameters).fetchone():
                 return None
@@ -350,9 +342,9 @@ class SqliteStore(Store):  # type: ignore[misc]  # maggma is untyped
         limit: int = 0,
     ) -> list[int]:
         """Do what :meth:`_select` does by maggma's MemoryStore, on the fields that matter."""
-        fields = fields_of(criteria)
+        fields = mongo.fields_of(criteria)
         wanted = None if fields is None else sorted(fields | {name.split(".")[0] for name in order or ()})
-        sql = superset(criteria)
+        sql = mongo.superset(criteria)
         statement = f"SELECT pk FROM {self._table} WHERE {sql.where} ORDER BY pk"
         rows = [row[0] for row in connection.execute(statement, sql.parameters)]
         documents = [
@@ -415,7 +407,6 @@ def _projected(
 
 
 def _scratch(documents: list[dict[str, Any]]) -> Any:  # noqa: ANN401  (maggma is untyped)
-    """Return a MemoryStore that holds the documents."""
     from maggma.stores import MemoryStore
 
     store = MemoryStore()

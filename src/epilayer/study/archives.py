@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from epilayer.model.errors import InputError
 from epilayer.study.records import stored
-from epilayer.study.stored_files import run_files, seal_study
+from epilayer.study.stored_files import run_files, write_study_checksums
 from epilayer.study.verifying import verify
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def import_archive(study: Workspace, file: Path) -> dict[str, int]:
         _bring_documents(study, archive)
         with closing(study.results()) as results:
             count = results.put(records)
-    seal_study(study, records)
+    write_study_checksums(study, records)
     return {"added": count.added, "changed": count.changed, "unchanged": count.unchanged, "files": written}
 
 

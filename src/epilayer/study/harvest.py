@@ -23,7 +23,7 @@ def harvest(study: Workspace, queue: EmbeddedQueue | None = None) -> int:
     from epilayer.launch.base import JobState
     from epilayer.model.kinds import KINDS
     from epilayer.store.records import document_of
-    from epilayer.study.stored_files import seal_study
+    from epilayer.study.stored_files import write_study_checksums
 
     # Replacing jobs inherit metadata, and `store_inputs` hands on what another job has put out.
     made = {
@@ -50,5 +50,5 @@ def harvest(study: Workspace, queue: EmbeddedQueue | None = None) -> int:
     with closing(study.results()) as results:
         count = results.put(documents.values())
     if count.added or count.changed:
-        seal_study(study, documents.values())
+        write_study_checksums(study, documents.values())
     return count.added + count.changed

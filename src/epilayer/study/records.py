@@ -52,15 +52,15 @@ def found_by_kind(records: Iterable[Record]) -> dict[str, list[Found]]:
 
 
 def keep(study: Workspace, made: Iterable[Frozen]) -> int:
-    """Store records that no job of the study made, such as imported ones, and seal them; return how many."""
+    """Store records that no job of the study made, such as imported ones, with checksums; return how many."""
     from epilayer.store.records import document_of
-    from epilayer.study.stored_files import seal_study
+    from epilayer.study.stored_files import write_study_checksums
 
     now = datetime.now(UTC).isoformat()
     documents = [document_of(record, created=now) for record in made]
     with closing(study.results()) as results:
         results.put(documents)
-    seal_study(study, ())
+    write_study_checksums(study, ())
     return len(documents)
 
 

@@ -1,4 +1,4 @@
-"""The files that results rest on: which there are, where they are now, and their seals."""
+"""The files that results rest on: which there are, where they are now, and their checksums."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from epilayer.model.files import sha256_file
 from epilayer.store.checksums import (
-    RUN_SEAL,
+    RUN_CHECKSUMS,
     SUFFIX,
     check_database,
-    read_seal,
-    seal_database,
-    seal_files,
-    sealed_sha256,
+    read_checksums,
+    write_checksums,
+    write_database_checksums,
 )
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def run_files(
     """
     named = [item for record in records for item in _named(record.get("body", {}))]
     if everything:
-        # A checkpoint is written over by each segment; the trajectory's seal knows the last one.
+        # A checkpoint is written over by each segment; the trajectory's checksums hold the last one.
         outputs = (output for output in _outputs(study) if output.get("@class") != "Segment")
         named += [(p["run_directory"], p["files"]) for output in outputs for p in provenances(output)]
     found: dict[Path, dict[str, str]] = {}
@@ -97,28 +96,30 @@ def located(study: Workspace, path: str) -> Path:
     return given
 
 
-def sealed_entries(folder: Path) -> Mapping[str, Any] | None:
-    """Return what the seal of a folder says of its files; none without a seal, ``None`` of a damaged one."""
-    seal = folder / RUN_SEAL
-    content = read_seal(seal) if seal.is_file() else {"files": {}}
+def checksum_entries(folder: Path) -> Mapping[str, Any] | None:
+    """Return the checksums of the files of a folder; none without them, ``None`` where they are damaged."""
+    stored = folder / RUN_CHECKSUMS
+    content = read_checksums(stored) if stored.is_file() else {"files": {}}
     return None if content is None else dict(content["files"])
 
 
-def seal_study(study: Workspace, records: Iterable[Mapping[str, Any]]) -> None:
-    """Seal the files behind records and outputs, and the databases; nothing damaged is sealed."""
+def write_study_checksums(study: Workspace, records: Iterable[Mapping[str, Any]]) -> None:
+    """Write checksums of the files of records and outputs, and of the databases, except of damaged ones."""
     for folder, files in run_files(study, records, everything=True).items():
-        sealed = sealed_entries(folder)
-        if sealed is None or not files:
+        known = checksum_entries(folder)
+        if known is None or not files:
             continue
-        stale = any(n not in sealed or sealed_sha256(sealed[n]) != sha256 for n, sha256 in files.items())
+        stale = any(n not in known or known[n]["sha256"] != sha256 for n, sha256 in files.items())
         if stale and all(_is(folder / name, sha256) for name, sha256 in files.items()):
-            # Logs and checkpoints beside them have no hash in a record: the seal alone knows them.
-            seal_files(folder / RUN_SEAL, sorted({*(folder / name for name in files), *_beside(folder)}))
+            # Logs and checkpoints next to them have no hash in a record, only these checksums.
+            write_checksums(
+                folder / RUN_CHECKSUMS, sorted({*(folder / name for name in files), *_beside(folder)})
+            )
     for path in (study.results_file, study.outputs_file):
         if path.is_file():
             state = check_database(path)
-            if state.damage is None and not state.as_sealed:
-                seal_database(path)
+            if state.damage is None and not state.unchanged:
+                write_database_checksums(path)
 
 
 def _beside(folder: Path) -> Iterator[Path]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from epilayer.model.files import sha256_file
-from epilayer.store.checksums import RUN_SEAL, Damage, check_database, compare, sealed_sha256
+from epilayer.store.checksums import RUN_CHECKSUMS, Damage, check_database, compare
 from epilayer.study.recomputing import recompute
 from epilayer.study.records import stored, without_results
-from epilayer.study.stored_files import run_files, sealed_entries
+from epilayer.study.stored_files import checksum_entries, run_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +26,7 @@ class Verification:
     Attributes
     ----------
     records, files, numbers
-        How many records, files (seals included) and numbers computed again were looked at.
+        How many records, files (those of checksums included) and numbers computed again were looked at.
     damages
         Everything that is not as it was written.
     notes
@@ -78,9 +78,9 @@ def _check_database(study: Workspace, path: Path, found: Verification) -> None:
     state = check_database(path)
     if state.damage is not None:
         found.damages.append(state.damage)
-    elif not state.as_sealed:
+    elif not state.unchanged:
         found.notes.append(
-            f"{path.name} was written to since it was sealed: its documents were checked by their hashes."
+            f"{path.name} was written to since its checksums: its documents were checked by their hashes."
         )
         found.damages += [Damage(str(path), what) for what in _damaged_documents(study, path)]
 
@@ -98,22 +98,24 @@ def _damaged_documents(study: Workspace, path: Path) -> list[str]:
 
 def _check_files(files: Mapping[Path, Mapping[str, str]], found: Verification) -> None:
     for folder, named in files.items():
-        sealed = sealed_entries(folder)
-        if sealed is None:
-            found.damages.append(Damage(str(folder / RUN_SEAL), "the seal itself is not as it was written"))
-            sealed = {}
-        elif sealed:
+        known = checksum_entries(folder)
+        if known is None:
+            found.damages.append(
+                Damage(str(folder / RUN_CHECKSUMS), "the checksums are not as they were written")
+            )
+            known = {}
+        elif known:
             found.files += 1
-        for name in (*named, *(n for n in sealed if n not in named)):
+        for name in (*named, *(n for n in known if n not in named)):
             found.files += 1
-            damage = _damage(folder / name, named.get(name), sealed.get(name))
+            damage = _damage(folder / name, named.get(name), known.get(name))
             if damage is not None:
                 found.damages.append(damage)
 
 
 def _damage(path: Path, sha256: str | None, entry: dict[str, Any] | None) -> Damage | None:
-    """Return how a file differs from its entry in a seal, else from the hash that a record names."""
-    if entry is not None and sha256 in (None, sealed_sha256(entry)):
+    """Return how a file differs from its checksums, else from the hash that a record names."""
+    if entry is not None and sha256 in (None, entry["sha256"]):
         return compare(path, entry)
     if not path.is_file():
         return Damage(str(path), "the file is missing")

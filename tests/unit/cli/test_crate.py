@@ -20,7 +20,7 @@ from epilayer.model.files import sha256_file
 from epilayer.model.records import Provenance
 from epilayer.store.records import document_of
 from epilayer.store.ro_crate import CHECKSUMS
-from epilayer.study.stored_files import seal_study
+from epilayer.study.stored_files import write_study_checksums
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +50,7 @@ def used(tmp_path: Path) -> Study:
     results = study.results()
     results.put([document])
     results.close()
-    seal_study(study, [document])
+    write_study_checksums(study, [document])
     return study
 
 

@@ -22,7 +22,7 @@ from epilayer.store import records as store_records
 from epilayer.store.archive import close_with_digest, open_archive
 from epilayer.store.records import document_of, record_of
 from epilayer.store.results import SqliteResults
-from epilayer.study.stored_files import seal_study
+from epilayer.study.stored_files import write_study_checksums
 from epilayer.study.verifying import verify
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def used(tmp_path: Path) -> Study:
     results = made.results()
     results.put([document])
     results.close()
-    seal_study(made, [document])
+    write_study_checksums(made, [document])
     return made
 
 

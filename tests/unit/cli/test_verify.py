@@ -27,7 +27,7 @@ from epilayer.model.level import EngineKind, LevelOfTheory
 from epilayer.model.records import AdsorptionEnergy, Calculation, Leg, Provenance, Status
 from epilayer.model.transport import DiffusionEstimate, TransportReport, Verdict
 from epilayer.store.records import document_of
-from epilayer.study.stored_files import seal_study
+from epilayer.study.stored_files import write_study_checksums
 from epilayer.study.verifying import verify
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def stored(
     results = used.results()
     results.put(documents)
     results.close()
-    seal_study(used, documents)
+    write_study_checksums(used, documents)
     return used
 
 
@@ -163,7 +163,7 @@ def test_sound_results_are_sound_however_often_they_are_looked_at(used: Study) -
     for _ in range(3):
         found = verify(used)
         assert (found.records, found.numbers, found.damages, found.notes) == (1, 1, [], [])
-        assert found.files == 2 + 3 * 3  # databases; of each run its file, its log and its seal
+        assert found.files == 2 + 3 * 3  # databases; of each run its file, its log and its checksums
 
 
 def test_any_flipped_bit_of_any_stored_file_is_found_and_its_place_named(tmp_path: Path) -> None:
