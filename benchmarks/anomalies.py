@@ -173,13 +173,8 @@ def _bonds(bench: Bench, ligand: str) -> list[tuple[int, int]]:
 
 def _side(bonds: list[tuple[int, int]], bond: tuple[int, int]) -> list[int]:
     """Atoms on the second end's side of a bond that is in no ring."""
-    neighbours = shapes.neighbours_of({i for b in bonds for i in b}, [b for b in bonds if b != bond])
-    reached, queue = {bond[1]}, [bond[1]]
-    while queue:
-        fresh = neighbours[queue.pop()] - reached
-        reached |= fresh
-        queue.extend(fresh)
-    return sorted(reached)
+    pieces = shapes.components({i for b in bonds for i in b}, [b for b in bonds if b != bond])
+    return sorted(next(piece for piece in pieces if bond[1] in piece))
 
 
 def _with_substituents(bonds: list[tuple[int, int]], ring: list[int], atom: int) -> list[int]:

@@ -19,5 +19,5 @@ formatwarning  # the module warnings, for warnings about input in one line
 randomSeed, useRandomCoords  # RDKit's embedding parameters
 
 # What a value says beside what we use of it.
-adsorbate_atom, slab_atom, first_atom, missing_bonds, lattices_ang
+first_atom, lattices_ang
 conserved_ev  # an integrator's; only a test can watch its conservation

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from ase.data import atomic_numbers, covalent_radii
 
-from epilayer.analysis.anomalies import FORMED_SCALE, TRANSFERRED_SCALE
+from epilayer.analysis.anomalies import TRANSFERRED_SCALE
+from epilayer.analysis.shapes import FORMED_SCALE
 from epilayer.model.bonding import BarrierMethod
 from epilayer.model.errors import InputError
 from epilayer.model.path import FEWEST_IMAGES, ReactionPath

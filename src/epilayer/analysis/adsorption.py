@@ -16,6 +16,7 @@ from pymatgen.core import Structure
 from epilayer import __version__
 from epilayer.analysis.anomalies import closest_contact, find_anomalies
 from epilayer.analysis.comparability import level_refusals
+from epilayer.analysis.shapes import area_ang2
 from epilayer.model.anomaly import AnomalyKind
 from epilayer.model.base import Frozen
 from epilayer.model.records import (
@@ -131,10 +132,14 @@ def certify(
     best = judged[0]  # valid, if any is
     refusals = [*leg_refusals("slab", slab), *leg_refusals("molecule", molecule)]
     if valid:
-        refusals += [_lower_pose(j) for j in judged if _is_lower_unconverged(j, best)]
+        refusals += [_lower_pose(j) for j in judged if j.unconverged and j.energy_ev < best.energy_ev]
     else:
         for j in judged:
-            refusals += [*j.refusals, *(_from_anomaly(j.pose.label, a) for a in j.disqualifying)]
+            refusals += j.refusals
+            refusals += [
+                Refusal(code=RefusalCode.ANOMALY, subject=j.pose.label, what=a.what, remedy=a.remedy)
+                for a in j.disqualifying
+            ]
     certified = not refusals
     values = [j.energy_ev for j in valid]
     n_slab = len(slab.structure)
@@ -160,7 +165,7 @@ def certify(
         adsorbate_atoms=tuple(range(n_slab, len(adslab.structure))),
         closest_contact=contact_label,
         closest_contact_ang=contact_ang,
-        area_ang2=_area_ang2(adslab.structure),
+        area_ang2=area_ang2(adslab.structure),
         code_version=__version__,
         parameters=dict(parameters or {}),
         search=search,
@@ -240,6 +245,11 @@ class _Judged:
         """Whether the three energies may be subtracted from one another at all."""
         return all(r.code in _OWN_REASONS for r in self.refusals) and math.isfinite(self.energy_ev)
 
+    @property
+    def unconverged(self) -> bool:
+        """Whether more steps may make it valid."""
+        return bool(self.refusals) and self.comparable and not self.disqualifying
+
     def outcome(self) -> PoseOutcome:
         return PoseOutcome(
             label=self.pose.label,
@@ -314,7 +324,7 @@ def _closure(subject: str, adslab: Calculation, slab: Calculation, molecule: Cal
     """Reasons why the three energies may not be subtracted from one another."""
     refusals = level_refusals(subject, adslab, slab, molecule)
     expected = slab.structure.composition + molecule.structure.composition
-    if not _same_composition(adslab, expected.as_dict()):
+    if adslab.structure.composition.element_composition != expected.element_composition:
         refusals.append(
             Refusal(
                 code=RefusalCode.ATOMS_NOT_BALANCED,
@@ -344,21 +354,6 @@ def _closure(subject: str, adslab: Calculation, slab: Calculation, molecule: Cal
     return refusals
 
 
-def _same_composition(adslab: Calculation, expected: Mapping[str, float]) -> bool:
-    found = adslab.structure.composition.as_dict()
-    # Oxidation-state labels are bookkeeping; only elements count here.
-    strip = str.maketrans("", "", "0123456789+-.")
-
-    def by_element(composition: Mapping[str, float]) -> dict[str, float]:
-        total: dict[str, float] = {}
-        for species, amount in composition.items():
-            element = species.translate(strip)
-            total[element] = total.get(element, 0.0) + amount
-        return total
-
-    return by_element(found) == by_element(expected)
-
-
 def _held(structure: Structure) -> list[tuple[bool, ...]]:
     mask = structure.site_properties.get("selective_dynamics")
     if mask is None:
@@ -373,15 +368,6 @@ def _lower_pose(judged: _Judged) -> Refusal:
         what=f"pose {judged.pose.label} lies lower ({judged.energy_ev:.3f} eV) but is not converged",
         remedy="give it more steps (--set max_steps=800) and rerun",
     )
-
-
-def _is_lower_unconverged(judged: _Judged, best: _Judged) -> bool:
-    unconverged = bool(judged.refusals) and judged.comparable
-    return unconverged and not judged.disqualifying and judged.energy_ev < best.energy_ev
-
-
-def _from_anomaly(subject: str, anomaly: Anomaly) -> Refusal:
-    return Refusal(code=RefusalCode.ANOMALY, subject=subject, what=anomaly.what, remedy=anomaly.remedy)
 
 
 def leg_of(role: Literal["slab", "molecule", "adslab", "bulk"], calculation: Calculation) -> Leg:
@@ -419,8 +405,3 @@ def _placed_outcome(pose: ComputedPose, slab: Calculation, molecule: Calculation
         converged=pose.calculation.ionic_converged,
         job=pose.calculation.provenance.job,
     )
-
-
-def _area_ang2(structure: Structure) -> float:
-    a, b, _ = structure.lattice.matrix
-    return float(np.linalg.norm(np.cross(a, b)))

@@ -27,6 +27,7 @@ from pymatgen.core.periodic_table import Element
 
 from epilayer.analysis import shapes
 from epilayer.analysis.anomaly_case import compared
+from epilayer.analysis.shapes import FORMED_SCALE, SLAB_BROKEN_SCALE
 from epilayer.model.anomaly import Anomaly, AnomalyKind
 from epilayer.model.elements import ALKALI
 
@@ -44,14 +45,9 @@ DESORBED_GAP_ANG: Final = 0.5
 #: An intact bond stays below 1.35 x its covalent sum (C-H 1.44, N-H 1.38, C-N 1.98 A): beyond, even
 #: a hydrogen shared in a strong hydrogen bond (N-H 1.25 A) has left.
 BROKEN_SCALE: Final = 1.35
-#: Two atoms that were apart are bonded below 1.15 x their covalent sum (C-C 1.75, O-O 1.52 A).
-FORMED_SCALE: Final = 1.15
 #: A hydrogen belongs to a new partner once nearer to it than this (O-H 1.21, N-H 1.28 A), nearer than to
 #: the old one in units of the covalent sums, and its old bond is longer than 1.15 x (N-H 1.17 A).
 TRANSFERRED_SCALE: Final = 1.25
-#: A slab bond is gone when longer than 1.25 x its covalent sum (P-O 2.16, V-O 2.74 A) and 1.25 x its
-#: length in the clean slab; shorter changes are relaxation.
-SLAB_BROKEN_SCALE: Final = 1.25
 #: An alkali ion that moved less is in the same window: neighbouring sites are at least 2 A apart.
 ALKALI_MOVED_ANG: Final = 1.0
 #: A framework atom that moved more has left its site even where no bond counts it (an adatom).
@@ -375,13 +371,10 @@ def _slab_bonds_changed(case: Case) -> list[Anomaly]:
     may_bond = (anion[:, None] | anion[None, :]) | (not anion.any())
     counts = may_bond & ~(mobile | hydrogen)[:, None] & ~(mobile | hydrogen)[None, :]
     counts &= np.triu(np.ones((n, n), dtype=bool), 1)
-    broken = (
-        counts & (case.clean < FORMED_SCALE * sums) & (end > SLAB_BROKEN_SCALE * np.maximum(sums, case.clean))
-    )
-    formed = counts & (end < FORMED_SCALE * sums) & (case.clean > SLAB_BROKEN_SCALE * np.maximum(sums, end))
+    broken, formed = shapes.changed_bonds(case.clean, end, sums)
     found = []
     for pairs, verb in ((broken, "broke"), (formed, "formed")):
-        listed = [(int(i), int(j)) for i, j in np.argwhere(pairs)]
+        listed = [(int(i), int(j)) for i, j in np.argwhere(pairs & counts)]
         if not listed:
             continue
         worst = max(listed, key=lambda pair: abs(float(end[pair] - case.clean[pair])))
@@ -453,7 +446,7 @@ def _repelled(case: Case) -> list[Anomaly]:
     ionic = any(float(Element(symbol).X) >= _ANION_ELECTRONEGATIVITY for symbol in set(symbols))
     if tilt < TILTED_DEG or not ionic:
         return []
-    neighbours = shapes.neighbours_of(case.adsorbate, case.bonds)
+    neighbours = shapes.bond_graph(case.adsorbate, case.bonds)
     ions = [i for i, symbol in enumerate(symbols) if Element(symbol).is_metal]
     worst: tuple[float, int, int] | None = None
     for h in case.adsorbate if ions else ():

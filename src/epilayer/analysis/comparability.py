@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 from epilayer.model.records import Refusal, RefusalCode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from epilayer.model.records import Calculation
 
 _CHARGE_E = 1e-3
 _EDIFF_SLACK = 1.0 + 1e-6
-_REMEDY = "compute all three legs at one level of theory"
 
 
 def level_refusals(
@@ -40,10 +39,7 @@ def level_refusals(
         *_identified(adslab, slab, molecule),
         *(what for leg in (adslab, slab, molecule) for what in _as_declared(leg)),
     ]
-    return [
-        Refusal(code=RefusalCode.LEVEL_MISMATCH, subject=subject, what=what, remedy=_REMEDY)
-        for what in dict.fromkeys(found)
-    ]
+    return _refusals(subject, found, "compute all three legs at one level of theory")
 
 
 def bulk_refusals(subject: str, slab: Calculation, bulk: Calculation) -> list[Refusal]:
@@ -53,7 +49,10 @@ def bulk_refusals(subject: str, slab: Calculation, bulk: Calculation) -> list[Re
     """
     found = [*_shared(bulk, slab), *_elements(bulk, slab), *_identified(slab, bulk)]
     found += [what for leg in (slab, bulk) for what in _as_declared(leg)]
-    remedy = "compute slab and bulk at one level of theory"
+    return _refusals(subject, found, "compute slab and bulk at one level of theory")
+
+
+def _refusals(subject: str, found: Iterable[str], remedy: str) -> list[Refusal]:
     return [
         Refusal(code=RefusalCode.LEVEL_MISMATCH, subject=subject, what=what, remedy=remedy)
         for what in dict.fromkeys(found)

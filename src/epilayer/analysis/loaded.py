@@ -162,15 +162,18 @@ def pair_distributions(loaded: Loaded, runs: Sequence[Run]) -> dict[str, RadialD
 def _distributions(
     loaded: Loaded, runs: Sequence[Run], partners: Sequence[NDArray[np.intp]]
 ) -> list[RadialDistribution]:
-    cell = runs[0].cell_ang
-    inverse = np.linalg.inv(cell)
-    positions = np.concatenate([run.positions_ang @ inverse for run in runs])
+    cell, positions = runs[0].cell_ang, _positions_frac(runs)
     centre = np.concatenate(loaded.members(loaded.cation))
     furthest = _furthest_ang(cell)
     return [
         radial_distribution(positions, cell, centre, atoms, furthest_ang=furthest, bin_ang=_BIN_ANG)
         for atoms in partners
     ]
+
+
+def _positions_frac(runs: Sequence[Run]) -> NDArray[np.float64]:
+    inverse = np.linalg.inv(runs[0].cell_ang)
+    return np.concatenate([run.positions_ang @ inverse for run in runs])
 
 
 def _furthest_ang(cell_ang: NDArray[np.float64]) -> float:
@@ -183,9 +186,7 @@ def solvation_of(loaded: Loaded, runs: Sequence[Run]) -> Solvation:
     """Return who surrounds the cation: pair distributions, shell census, residence times."""
     groups = donor_groups(loaded)
     centre = np.concatenate(loaded.members(loaded.cation))
-    cell = runs[0].cell_ang
-    inverse = np.linalg.inv(cell)
-    positions = np.concatenate([run.positions_ang @ inverse for run in runs])
+    cell, positions = runs[0].cell_ang, _positions_frac(runs)
     shells = [
         PairShell(
             centre=loaded.cation,

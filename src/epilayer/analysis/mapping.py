@@ -8,10 +8,12 @@ too is either a symmetry of the free molecule (then every choice is the same bon
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations, permutations
+from itertools import combinations, islice, permutations
 from typing import TYPE_CHECKING, Any, Final
 
+import networkx as nx
 import numpy as np
+from networkx.algorithms.isomorphism import GraphMatcher, categorical_node_match
 
 from epilayer.analysis.shapes import bonds_of
 from epilayer.model.errors import StructureError
@@ -48,8 +50,6 @@ class AtomMap:
     broken, formed
         Bonds of the free molecule that are gone, in its indices; bonds that are new, in the adsorbed
         molecule's.
-    misfit_ang
-        Mean change of the distances between atoms, saturating at 1 A for atoms that parted, Angstrom.
     rivals
         Other maps that are as good, where no symmetry of the free molecule makes them the same.
     hydrogen_rivals
@@ -62,7 +62,6 @@ class AtomMap:
     atoms: tuple[int, ...]
     broken: tuple[Bond, ...]
     formed: tuple[Bond, ...]
-    misfit_ang: float
     rivals: tuple[tuple[int, ...], ...] = ()
     hydrogen_rivals: tuple[tuple[int, ...], ...] = ()
     hydrogens: frozenset[int] = frozenset()
@@ -100,7 +99,12 @@ def map_molecule(free: Molecule, adsorbed: Molecule, *, most_changes: int = 2) -
         )
     before, after = bonds_of(free, _BOND_SCALE), bonds_of(adsorbed, _BOND_SCALE)
     for changes in range(abs(len(before) - len(after)), most_changes + 1, 2):
-        found = list(_limited(_maps(free, adsorbed, before, after, changes)))
+        found = list(islice(_maps(free, adsorbed, before, after, changes), _MOST_MAPS + 1))
+        if len(found) > _MOST_MAPS:
+            raise StructureError(
+                f"The molecule has more than {_MOST_MAPS} equivalent maps.",
+                "Give both structures with the atoms in the same order.",
+            )
         if found:
             return _choose(free, adsorbed, before, after, found)
     raise StructureError(
@@ -113,23 +117,13 @@ def _symbols(molecule: Molecule) -> list[str]:
     return [str(site.specie.symbol) for site in molecule]
 
 
-def _limited(maps: Iterator[tuple[int, ...]]) -> Iterator[tuple[int, ...]]:
-    for count, atoms in enumerate(maps):
-        if count == _MOST_MAPS:
-            raise StructureError(
-                f"The molecule has more than {_MOST_MAPS} equivalent maps.",
-                "Give both structures with the atoms in the same order.",
-            )
-        yield atoms
-
-
 def _maps(
     free: Molecule, adsorbed: Molecule, before: Sequence[Bond], after: Sequence[Bond], changes: int
 ) -> Iterator[tuple[int, ...]]:
     """Yield every map of the heavy atoms and hydrogens that needs exactly this many changes of bonds."""
     n_broken = (changes + len(before) - len(after)) // 2
     targets = [
-        (_Skeleton(adsorbed, [b for b in after if b not in formed]))
+        _Skeleton(adsorbed, [b for b in after if b not in formed])
         for formed in combinations(after, changes - n_broken)
     ]
     for broken in combinations(before, n_broken):
@@ -142,8 +136,6 @@ class _Skeleton:
     """A molecule as heavy atoms that carry hydrogens."""
 
     def __init__(self, molecule: Molecule, bonds: Sequence[Bond]) -> None:
-        import networkx as nx
-
         self.molecule = molecule
         symbols = _symbols(molecule)
         light = {i for i, s in enumerate(symbols) if s == "H"}
@@ -168,8 +160,6 @@ class _Skeleton:
 
     def onto(self, other: _Skeleton) -> Iterator[tuple[int, ...]]:
         """Yield every isomorphism, with the hydrogens put where they fit best."""
-        from networkx.algorithms.isomorphism import GraphMatcher, categorical_node_match
-
         if self.signature != other.signature:
             return
         matcher = GraphMatcher(self.graph, other.graph, node_match=categorical_node_match("kind", ""))
@@ -180,7 +170,7 @@ class _Skeleton:
         result = dict(heavy)
         here, there = np.asarray(self.molecule.cart_coords), np.asarray(other.molecule.cart_coords)
         for parent, hydrogens in self.hydrogens.items():
-            near = self._neighbourhood(parent)
+            near = sorted(nx.ego_graph(self.graph, parent, radius=2))
             targets = other.hydrogens[heavy[parent]]
             best = min(
                 permutations(targets),
@@ -192,12 +182,6 @@ class _Skeleton:
             result.update(zip(hydrogens, best, strict=True))
         result.update(zip(sorted(self.loose), sorted(other.loose), strict=True))
         return tuple(result[i] for i in range(len(result)))
-
-    def _neighbourhood(self, parent: int) -> list[int]:
-        near = {parent, *self.graph[parent]}
-        for atom in tuple(near):
-            near.update(self.graph[atom])
-        return sorted(near)
 
 
 def _rmsd_ang(first: Floats, second: Floats) -> float:
@@ -253,7 +237,6 @@ def _choose(
         atoms=best,
         broken=tuple(bond for pair, bond in mapped.items() if pair not in present),
         formed=tuple(bond for bond in after if tuple(sorted(bond)) not in mapped),
-        misfit_ang=misfit_ang(best),
         rivals=tuple(different),
         hydrogen_rivals=tuple(hydrogens_differ),
         hydrogens=frozenset(range(len(free))) - frozenset(heavy),

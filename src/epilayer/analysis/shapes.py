@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+import networkx as nx
 import numpy as np
 from ase.data import atomic_numbers, covalent_radii
 from ase.data.vdw_alvarez import vdw_radii
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 LARGEST_RING: Final = 8
 #: As for every molecule: bonded within this multiple of the covalent sum (Cordero 2008).
 BOND_SCALE: Final = 1.2
+#: Two atoms that were apart are bonded below 1.15 x their covalent sum (C-C 1.75, O-O 1.52 A).
+FORMED_SCALE: Final = 1.15
+#: A slab bond is gone when longer than 1.25 x its covalent sum (P-O 2.16, V-O 2.74 A) and 1.25 x its
+#: length in the clean slab; shorter changes are relaxation.
+SLAB_BROKEN_SCALE: Final = 1.25
 
 
 def surface_frame(structure: Structure) -> tuple[Floats, Floats]:
@@ -100,17 +105,10 @@ def whole_molecule(molecule: Molecule | Structure, bonds: Iterable[Bond]) -> Flo
 
 def _join(fractional: Floats, atoms: range, bonds: Iterable[Bond]) -> None:
     """Move bonded atoms to each other's nearest images, in place."""
-    neighbours = neighbours_of(atoms, bonds)
-    seen: set[int] = set()
-    for start in atoms:
-        queue = deque([start] if start not in seen else [])
-        seen.add(start)
-        while queue:
-            here = queue.popleft()
-            for other in sorted(neighbours[here] - seen):
-                fractional[other] -= np.round(fractional[other] - fractional[here])
-                seen.add(other)
-                queue.append(other)
+    graph = bond_graph(atoms, bonds)
+    for piece in nx.connected_components(graph):
+        for here, other in nx.bfs_edges(graph, min(piece), sort_neighbors=sorted):
+            fractional[other] -= np.round(fractional[other] - fractional[here])
 
 
 def bonds_of(molecule: Molecule | Structure, scale: float = BOND_SCALE) -> tuple[Bond, ...]:
@@ -120,49 +118,28 @@ def bonds_of(molecule: Molecule | Structure, scale: float = BOND_SCALE) -> tuple
     return tuple((int(i), int(j)) for i, j in np.argwhere(np.triu(near, 1)))
 
 
-def neighbours_of(atoms: Iterable[int], bonds: Iterable[Bond]) -> dict[int, set[int]]:
-    """Neighbours of each atom in the bond graph."""
-    result: dict[int, set[int]] = {index: set() for index in atoms}
-    for i, j in bonds:
-        result[i].add(j)
-        result[j].add(i)
-    return result
+def bond_graph(atoms: Iterable[int], bonds: Iterable[Bond]) -> Any:  # noqa: ANN401  (networkx has no types)
+    """Return the networkx graph of atoms and bonds; the neighbours of each atom in ascending order."""
+    graph = nx.Graph()
+    graph.add_nodes_from(atoms)
+    graph.add_edges_from(sorted((min(bond), max(bond)) for bond in bonds))
+    return graph
 
 
 def components(atoms: Iterable[int], bonds: Iterable[Bond]) -> list[set[int]]:
     """Split atoms into those connected by bonds."""
-    neighbours = neighbours_of(atoms, bonds)
-    left, result = set(neighbours), []
-    while left:
-        piece, queue = set(), [min(left)]
-        while queue:
-            here = queue.pop()
-            if here not in piece:
-                piece.add(here)
-                queue.extend(neighbours[here] - piece)
-        left -= piece
-        result.append(piece)
-    return result
+    return sorted(nx.connected_components(bond_graph(atoms, bonds)), key=min)
 
 
 def find_rings(bonds: Sequence[Bond]) -> list[tuple[int, ...]]:
     """Smallest ring through each bond, up to eight-membered, in ring order, each once."""
-    neighbours = neighbours_of({index for bond in bonds for index in bond}, bonds)
+    graph = bond_graph((), bonds)
     rings: dict[frozenset[int], tuple[int, ...]] = {}
     for start, goal in bonds:
-        paths: deque[tuple[int, ...]] = deque([(start,)])
-        seen = {start}
-        while paths:
-            path = paths.popleft()
-            if path[-1] == goal:
-                rings.setdefault(frozenset(path), path)
-                break
-            if len(path) == LARGEST_RING:
-                continue
-            for other in sorted(neighbours[path[-1]] - seen):
-                if not (path[-1] == start and other == goal):
-                    seen.add(other)
-                    paths.append((*path, other))
+        without = nx.restricted_view(graph, [], [(start, goal)])
+        path = nx.single_source_shortest_path(without, start, cutoff=LARGEST_RING - 1).get(goal)
+        if path is not None:
+            rings.setdefault(frozenset(path), tuple(path))
     return list(rings.values())
 
 
@@ -171,6 +148,31 @@ def ring_bonds(ring: Sequence[int], bonds: Sequence[Bond]) -> list[Bond]:
     known = set(bonds)
     pairs = zip(ring, [*ring[1:], ring[0]], strict=True)
     return [bond for i, j in pairs if (bond := (min(i, j), max(i, j))) in known]
+
+
+def changed_bonds(
+    before_ang: Floats, after_ang: Floats, sums_ang: Floats
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which pairs of slab atoms lost, and which made, a bond; all of shape (n, n).
+
+    Parameters
+    ----------
+    before_ang, after_ang
+        Distances, A.
+    sums_ang
+        Sums of covalent radii, A.
+    """
+    lost, made = (
+        (first < FORMED_SCALE * sums_ang) & (second > SLAB_BROKEN_SCALE * np.maximum(sums_ang, first))
+        for first, second in ((before_ang, after_ang), (after_ang, before_ang))
+    )
+    return lost, made
+
+
+def area_ang2(structure: Structure) -> float:
+    """Area of the cell's face spanned by a and b, A^2."""
+    a, b, _ = structure.lattice.matrix
+    return float(np.linalg.norm(np.cross(a, b)))
 
 
 def pucker_ang(points: Floats) -> float:

@@ -20,7 +20,7 @@ from pymatgen.core import Structure
 from epilayer import __version__
 from epilayer.analysis import shapes
 from epilayer.analysis.adsorption import leg_of, leg_refusals
-from epilayer.analysis.anomalies import FORMED_SCALE, FRAMEWORK_MOVED_ANG, SLAB_BROKEN_SCALE
+from epilayer.analysis.anomalies import FRAMEWORK_MOVED_ANG
 from epilayer.analysis.comparability import bulk_refusals
 from epilayer.model.base import Frozen
 from epilayer.model.elements import ALKALI
@@ -123,7 +123,7 @@ def certify_surface(
         unrelaxed_j_per_m2=value.unrelaxed_j_per_m2 if certified else None,
         refusals=tuple(refusals),
         thicknesses=tuple(points),
-        area_ang2=_area_ang2(final),
+        area_ang2=shapes.area_ang2(final),
         broken_bonds_per_nm2=system.broken_bonds_per_nm2,
         tasker=system.tasker,
         moved=system.moved,
@@ -139,7 +139,7 @@ def certify_surface(
 def surface_energy_j_per_m2(slab: Calculation, bulk: Calculation) -> tuple[float, float]:
     """Return the surface energy of the relaxed and of the unrelaxed slab in J/m^2, without any judgement."""
     parts = len(slab.structure) / len(bulk.structure)
-    area_ang2 = _area_ang2(slab.structure)
+    area_ang2 = shapes.area_ang2(slab.structure)
     scale = J_PER_M2_PER_EV_PER_ANG2 / (2 * area_ang2)
     relaxed = (slab.energy_ev - parts * bulk.energy_ev) * scale
     unrelaxed = (slab.energies_ev[0] - parts * bulk.energy_ev) * scale
@@ -152,7 +152,7 @@ def held_faces(structure: Structure) -> tuple[str, ...]:
     if mask is None:
         return ()
     held = np.array([flags is not None and not any(flags) for flags in mask])
-    heights = structure.frac_coords[:, 2] * structure.lattice.volume / _area_ang2(structure)
+    heights = structure.frac_coords[:, 2] * structure.lattice.volume / shapes.area_ang2(structure)
     top, bottom = heights >= heights.max() - _FACE_DEPTH_ANG, heights <= heights.min() + _FACE_DEPTH_ANG
     return tuple(name for name, face in (("top", top), ("bottom", bottom)) if held[face].all())
 
@@ -238,13 +238,12 @@ def _rebuilt(slab: ComputedSlab) -> list[Refusal]:
     sums = radii[:, None] + radii[None, :]
     before, after = shapes.distances_ang(start), shapes.distances_ang(end)
     pairs = np.triu(frame[:, None] & frame[None, :], 1)
-    broken = pairs & (before < FORMED_SCALE * sums) & (after > SLAB_BROKEN_SCALE * np.maximum(sums, before))
-    formed = pairs & (after < FORMED_SCALE * sums) & (before > SLAB_BROKEN_SCALE * np.maximum(sums, after))
+    broken, formed = shapes.changed_bonds(before, after, sums)
     moved = _moves_ang(start, end)
     reasons = [
         f"the slab {verb} {symbols[i]}{i}-{symbols[j]}{j} ({before[i, j]:.2f} -> {after[i, j]:.2f} A)"
         for verb, found in (("broke", broken), ("formed", formed))
-        for i, j in np.argwhere(found)[:1]
+        for i, j in np.argwhere(found & pairs)[:1]
     ]
     reasons += [
         f"atom {symbols[i]}{i} moved by {moved[i]:.2f} A"
@@ -294,7 +293,7 @@ def _uncertainty_j_per_m2(
 ) -> float:
     parts = len(slab.calculation.structure) / len(bulk.structure)
     residual_ev = legs[0].residual_ev + parts * legs[1].residual_ev
-    faces_ang2 = 2 * _area_ang2(slab.calculation.structure)
+    faces_ang2 = 2 * shapes.area_ang2(slab.calculation.structure)
     return residual_ev / faces_ang2 * J_PER_M2_PER_EV_PER_ANG2 + abs(change or 0.0)
 
 
@@ -305,10 +304,5 @@ def _without_dispersion_j_per_m2(
     if mine is None or whole is None or value.held_face:
         return None
     parts = len(slab.calculation.structure) / len(bulk.structure)
-    share = (mine - parts * whole) / (2 * _area_ang2(slab.calculation.structure))
+    share = (mine - parts * whole) / (2 * shapes.area_ang2(slab.calculation.structure))
     return value.surface_energy_j_per_m2 - share * J_PER_M2_PER_EV_PER_ANG2
-
-
-def _area_ang2(structure: Structure) -> float:
-    a, b, _ = structure.lattice.matrix
-    return float(np.linalg.norm(np.cross(a, b)))

@@ -259,36 +259,36 @@ def _estimate(carrier: Carrier, step_ps: float, hop_ang: float) -> _Known:
     if posterior is None:
         still = msd.max(initial=0.0) < _ROUNDING_ANG2
         reason = "Nothing moves." if still else f"Too short: {len(tracks)} frames over {duration_ps:.3g} ps."
-        judged = _Judged(Verdict.REFUSED, reason)
+        checked = _Checked(Verdict.REFUSED, reason)
     else:
-        judged = _judge(posterior, duration_ps, ion_ps, hop_ang)
-    middle = posterior.quantile(0.5) if posterior and judged.verdict is Verdict.RESOLVED else None
+        checked = _check(posterior, duration_ps, ion_ps, hop_ang)
+    middle = posterior.quantile(0.5) if posterior and checked.verdict is Verdict.RESOLVED else None
     window = posterior.window_ps if posterior else None
     estimate = DiffusionEstimate(
         species=carrier.name,
         n_carriers=carrier.number,
         n_independent=posterior.n_independent if posterior else 0.0,
-        verdict=judged.verdict,
-        reason=judged.reason,
+        verdict=checked.verdict,
+        reason=checked.reason,
         diffusion_cm2_per_s=_in_cm2_per_s(middle),
-        lower_cm2_per_s=_in_cm2_per_s(judged.lower),
-        upper_cm2_per_s=_in_cm2_per_s(judged.upper),
+        lower_cm2_per_s=_in_cm2_per_s(checked.lower),
+        upper_cm2_per_s=_in_cm2_per_s(checked.upper),
         window_ps=window,
         slope_cm2_per_s=_slope(msd, step_ps, window),
         degrees_of_freedom=posterior.degrees_of_freedom if posterior else 0.0,
         hop_length_ang=hop_ang,
-        n_hops=judged.hops,
+        n_hops=checked.hops,
         n_eff=n_eff,
         relative_error_he2018=3.43 / np.sqrt(n_eff) + 0.04 if n_eff > 0 else None,
         duration_ps=duration_ps,
         ion_ps=ion_ps,
-        ion_ps_needed=judged.needed_ps,
+        ion_ps_needed=checked.needed_ps,
     )
     return _Known(carrier, estimate, posterior)
 
 
 @dataclass(frozen=True)
-class _Judged:
+class _Checked:
     """What may be said of a diffusion coefficient; its ends in A^2/ps."""
 
     verdict: Verdict
@@ -299,25 +299,25 @@ class _Judged:
     upper: float | None = None
 
 
-def _judge(posterior: Posterior, duration_ps: float, ion_ps: float, hop_ang: float) -> _Judged:
+def _check(posterior: Posterior, duration_ps: float, ion_ps: float, hop_ang: float) -> _Checked:
     """Resolve, bound or refuse by the number of independent hops and the width of the interval."""
     low, middle, high = (posterior.quantile(q) for q in (_TAIL, 0.5, 1.0 - _TAIL))
     hops = 6.0 * middle * duration_ps * posterior.n_independent / hop_ang**2
     ratio = high / low
     needed_ps = ion_ps * max(1.0, _FEWEST_HOPS / hops, (np.log(ratio) / np.log(_WIDEST_RATIO)) ** 2)
     if ratio <= _WIDEST_RATIO and hops >= _FEWEST_HOPS:
-        return _Judged(Verdict.RESOLVED, f"{hops:.0f} independent hops.", hops, lower=low, upper=high)
+        return _Checked(Verdict.RESOLVED, f"{hops:.0f} independent hops.", hops, lower=low, upper=high)
     if hops < _HOPS_FOR_A_BOUND:
         reason = f"Too short: {hops:.2g} independent hops of {hop_ang:g} A in all."
-        return _Judged(Verdict.REFUSED, reason, hops, needed_ps)
+        return _Checked(Verdict.REFUSED, reason, hops, needed_ps)
     if hops < _FEWEST_HOPS:
         reason = f"Upper bound: {hops:.1f} independent hops of {hop_ang:g} A, {_FEWEST_HOPS:.0f} are needed."
-        return _Judged(Verdict.BOUND, reason, hops, needed_ps, upper=_hop_limited(hops, high, middle))
+        return _Checked(Verdict.BOUND, reason, hops, needed_ps, upper=_hop_limited(hops, high, middle))
     if posterior.rising > _LIKELY:
         reason = "Upper bound: the ions are still slowing down at the longest times (caged)."
-        return _Judged(Verdict.BOUND, reason, hops, needed_ps, upper=high)
+        return _Checked(Verdict.BOUND, reason, hops, needed_ps, upper=high)
     reason = f"Bounds only: the interval spans a factor of {ratio:.1f}."
-    return _Judged(Verdict.BOUND, reason, hops, needed_ps, lower=low, upper=high)
+    return _Checked(Verdict.BOUND, reason, hops, needed_ps, lower=low, upper=high)
 
 
 def _in_cm2_per_s(diffusion_ang2_per_ps: float | None) -> float | None:
@@ -366,7 +366,7 @@ def _compare(first: _Known, second: _Known) -> Comparison:
 
 
 def _unresolved(charged: Sequence[_Known]) -> str | None:
-    """Say which self-diffusion coefficient stands in the way, or return None."""
+    """Return why conductivity and transference are refused: a self-diffusion coefficient is not resolved."""
     for item in charged:
         if item.estimate.verdict is not Verdict.RESOLVED:
             return f"D of {item.carrier.name} is not resolved. {item.estimate.reason}"
@@ -403,21 +403,17 @@ def _transference(charged: Sequence[_Known], step_ps: float, frame: Frame) -> tu
     results = []
     for kind, text in definition.items():
         draws = None
-        if why is None:
-            draws = _self_draws(charged) if kind == "self" else _onsager_draws(charged, step_ps)
+        if why is None and kind == "self":
+            weighted = _weighted(charged)
+            draws = weighted[[k.carrier.charge_e > 0 for k in charged]].sum(axis=0) / weighted.sum(axis=0)
+        elif why is None:
+            draws = _onsager_draws(charged, step_ps)
         results.append(
             _ratio(
                 f"t+ ({kind})", text, frame, draws, why, lambda low, high: high - low <= _WIDEST_TRANSFERENCE
             )
         )
     return tuple(results)
-
-
-def _self_draws(charged: Sequence[_Known]) -> NDArray[np.float64]:
-    weighted = _weighted(charged)
-    positive = np.array([k.carrier.charge_e > 0 for k in charged])
-    result: NDArray[np.float64] = weighted[positive].sum(axis=0) / weighted.sum(axis=0)
-    return result
 
 
 def _onsager_draws(charged: Sequence[_Known], step_ps: float) -> NDArray[np.float64] | None:

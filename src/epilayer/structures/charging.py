@@ -13,7 +13,7 @@ import itertools
 import random
 from collections import Counter
 from dataclasses import replace
-from math import comb
+from math import comb, prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -83,7 +83,6 @@ def charge(cathode: Cathode, cut: SlabCut, *, state: str = "charged") -> SlabCut
     structure = decorated.from_sites([decorated[i] for i in remaining])
     crystals.check(structure, f"{cathode.name} ({cut.termination}, {state})", ordered=True)
     charges_e = np.array([crystals.site_charge(s.species) for s in structure])
-    renumbered = {old: new for new, old in enumerate(remaining)}
     bulk_ev_per_atom = min((o.electrostatic_ev_per_atom for o in _bulk(cathode, state)), default=float("nan"))
     energy_ev = orderings.electrostatic_energy_ev(structure)
     return replace(
@@ -93,9 +92,6 @@ def charge(cathode: Cathode, cut: SlabCut, *, state: str = "charged") -> SlabCut
         dipole_e_ang=float(charges_e @ structure.cart_coords[:, 2]),
         faces_equivalent=slabs.faces_equivalent(structure),
         cleavage_ev_per_ang2=(energy_ev - bulk_ev_per_atom * len(structure)) / (2 * cut.area_ang2),
-        surface_atoms=tuple(
-            replace(a, index=renumbered[a.index]) for a in cut.surface_atoms if a.index in renumbered
-        ),
         bulk_sites=tuple(cut.bulk_sites[i] for i in remaining),
         reason=(
             f"{cut.reason} {state.capitalize()}: {len(gone)} of {len(sites)} {element} removed to reach "
@@ -141,12 +137,8 @@ def _bulk(cathode: Cathode, state: str) -> Sequence[orderings.Ordering]:
 
 def _choices(slab: Structure, sites: Sequence[int], kept: int) -> list[frozenset[int]]:
     """Return the sets of sites that may stay: each maps on itself under an operation that reverses c."""
-    found: dict[frozenset[int], None] = {}
-    for permutation in _turning(slab, sites):
-        orbits = _orbits(permutation, sites)
-        for chosen in _unions(orbits, kept):
-            found.setdefault(chosen)
-    return list(found)
+    unions = (_unions(_orbits(permutation, sites), kept) for permutation in _turning(slab, sites))
+    return list(dict.fromkeys(itertools.chain.from_iterable(unions)))
 
 
 def _turning(slab: Structure, sites: Sequence[int]) -> list[dict[int, int]]:
@@ -194,10 +186,7 @@ def _unions(orbits: Sequence[tuple[int, ...]], kept: int) -> Iterator[frozenset[
     rng = random.Random(0)  # noqa: S311  (a reproducible sample, not a secret)
     for split in splits:
         pools = [(by_size[n], k) for n, k in zip(sizes, split, strict=True)]
-        total = 1
-        for pool, k in pools:
-            total *= comb(len(pool), k)
-        if total <= MAX_CHOICES:
+        if prod(comb(len(pool), k) for pool, k in pools) <= MAX_CHOICES:
             for chosen in itertools.product(*(itertools.combinations(pool, k) for pool, k in pools)):
                 yield frozenset(i for part in chosen for orbit in part for i in orbit)
         else:

@@ -193,8 +193,8 @@ def orient(
 
 def cuts(oriented: Oriented) -> tuple[Cut, ...]:
     """Enumerate every cut of one repeat: all planar ones, and those that bend around kept units."""
-    planar = [_planar(oriented, height) for height in _gaps(oriented.heights_ang, oriented.repeat_ang)]
-    bent = [_bent(oriented, height) for height in _gaps(oriented.unit_heights_ang, oriented.repeat_ang)]
+    planar = _cuts_through(oriented, oriented.heights_ang, corrugated=False)
+    bent = _cuts_through(oriented, oriented.unit_heights_ang, corrugated=True)
     known = {_canonical(cut.offsets) for cut in planar if not cut.severed}
     fresh = []
     for cut in bent:
@@ -249,15 +249,14 @@ def in_plane_cosets(multiple: NDArray[np.int64]) -> list[tuple[int, int]]:
 
 def broken_bonds(
     oriented: Oriented, positions: frozenset[Position], multiple: NDArray[np.int64]
-) -> list[tuple[Position, int, Bond]]:
-    """Return every bond of the crystal that leaves the slab: (position, its atom, bond)."""
+) -> list[tuple[int, Bond]]:
+    """Return every bond of the crystal that leaves the slab: (atom of the oriented cell, bond)."""
     broken = []
-    for position in sorted(positions):
-        atom, i, j, k = position
+    for atom, i, j, k in sorted(positions):
         for bond in oriented.bonds[atom]:
             di, dj, dk = bond.image
             if wrap((bond.partner, i + di, j + dj, k + dk), multiple) not in positions:
-                broken.append((position, atom, bond))
+                broken.append((atom, bond))
     return broken
 
 
@@ -490,19 +489,12 @@ def _gaps(heights_ang: NDArray[np.float64], repeat_ang: float) -> list[float]:
     )
 
 
-def _planar(oriented: Oriented, height_ang: float) -> Cut:
-    offsets = _offsets(oriented.heights_ang, oriented.repeat_ang, height_ang)
-    severed = _severed(oriented, offsets)
-    return Cut(height_ang, offsets, severed, corrugated=False)
-
-
-def _bent(oriented: Oriented, height_ang: float) -> Cut:
-    offsets = _offsets(oriented.unit_heights_ang, oriented.repeat_ang, height_ang)
-    return Cut(height_ang, offsets, _severed(oriented, offsets), corrugated=True)
-
-
-def _offsets(heights_ang: NDArray[np.float64], repeat_ang: float, height_ang: float) -> tuple[int, ...]:
-    return tuple(int(k) for k in np.ceil((height_ang - heights_ang) / repeat_ang))
+def _cuts_through(oriented: Oriented, heights_ang: NDArray[np.float64], *, corrugated: bool) -> list[Cut]:
+    made = []
+    for height in _gaps(heights_ang, oriented.repeat_ang):
+        offsets = tuple(int(k) for k in np.ceil((height - heights_ang) / oriented.repeat_ang))
+        made.append(Cut(height, offsets, _severed(oriented, offsets), corrugated))
+    return made
 
 
 def _severed(oriented: Oriented, offsets: Sequence[int]) -> int:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import comb, prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import networkx as nx
 import numpy as np
 import spglib
 from pymatgen.core.lattice import Lattice
@@ -16,7 +17,7 @@ from epilayer.model.errors import StructureError
 from epilayer.structures import crystals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -108,7 +109,9 @@ def enumerate_orderings(
     permutations = _permutations(big)
     classes: dict[frozenset[int], int] = {}
     seen: dict[frozenset[int], frozenset[int]] = {}
-    for filled in _fillings(windows, shares):
+    fillings = (itertools.combinations(window, share) for window, share in zip(windows, shares, strict=True))
+    for chosen in itertools.product(*fillings):
+        filled = frozenset(itertools.chain.from_iterable(chosen))
         if filled not in seen:
             orbit = {frozenset(int(p[i]) for i in filled) for p in permutations}
             seen.update(dict.fromkeys(orbit, filled))
@@ -119,12 +122,7 @@ def enumerate_orderings(
         for filled, degeneracy in classes.items()
     ]
     found.sort(key=lambda o: (round(o.electrostatic_ev_per_atom, 6), o.degeneracy, o.space_group))
-    return tuple(
-        Ordering(
-            o.structure, f"{label}-{rank}", o.cell, o.degeneracy, o.electrostatic_ev_per_atom, o.space_group
-        )
-        for rank, o in enumerate(found)
-    )
+    return tuple(replace(o, label=f"{label}-{rank}") for rank, o in enumerate(found))
 
 
 def electrostatic_energy_ev(structure: Structure) -> float:
@@ -146,13 +144,9 @@ def _class_of(structure: Structure, label: str, rows: NDArray[np.float64], degen
 
 
 def _cell_rows(structure: Structure, cell: str | Sequence[Sequence[int]]) -> tuple[NDArray[np.float64], str]:
-    """Return the cell's rows in conventional vectors, and its name."""
     if cell == "conventional":
         return np.eye(3), "conventional"
     if cell == "primitive":
-        lattice = spglib.find_primitive(
-            crystals.spglib_cell(structure), symprec=crystals.SYMMETRY_TOLERANCE_ANG
-        )
         # Only the lattice is taken: the sites are re-read from the crystal, in its own frame.
         standard = spglib.standardize_cell(
             crystals.spglib_cell(structure),
@@ -160,11 +154,13 @@ def _cell_rows(structure: Structure, cell: str | Sequence[Sequence[int]]) -> tup
             no_idealize=True,
             symprec=crystals.SYMMETRY_TOLERANCE_ANG,
         )
-        if lattice is None or standard is None:
+        if standard is None:
             raise StructureError(
                 "spglib finds no primitive cell.", "Check the crystal for overlapping sites."
             )
-        return _halves(standard[0] @ np.linalg.inv(structure.lattice.matrix)), "primitive"
+        rows = standard[0] @ np.linalg.inv(structure.lattice.matrix)
+        clean = np.round(rows * 6) / 6  # entries of a centred lattice are multiples of 1/6
+        return (clean if np.abs(clean - rows).max() < WHOLE_TOLERANCE else rows), "primitive"
     if isinstance(cell, str):
         raise StructureError(
             f"Unknown cell {cell!r}.", "Choose primitive, conventional or three rows of three integers."
@@ -175,12 +171,6 @@ def _cell_rows(structure: Structure, cell: str | Sequence[Sequence[int]]) -> tup
             f"The cell {cell} spans no volume.", "Give three independent rows of three integers."
         )
     return rows, "x".join("".join(f"{int(x)}" for x in row) for row in rows)
-
-
-def _halves(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Clean rows of a centred lattice: every entry is a multiple of 1/6."""
-    clean = np.round(rows * 6) / 6
-    return clean if np.abs(clean - rows).max() < WHOLE_TOLERANCE else rows
 
 
 def _in_cell(structure: Structure, rows: NDArray[np.float64]) -> Structure:
@@ -201,7 +191,7 @@ def _in_cell(structure: Structure, rows: NDArray[np.float64]) -> Structure:
     expected = len(structure) * abs(np.linalg.det(rows))
     if abs(len(cell) - expected) > WHOLE_TOLERANCE:
         raise StructureError(
-            f"The cell {rows.tolist()} is not made of lattice vectors of the crystal.",
+            f"The cell {rows.tolist()} does not consist of lattice vectors of the crystal.",
             "Choose primitive, conventional, or multiples of the conventional cell.",
         )
     return cell
@@ -211,32 +201,21 @@ def _windows(structure: Structure, rule: OrderingRule, name: str) -> list[list[i
     """Group the partly occupied sites into windows; a window must not run through the crystal."""
     partial = [i for i, site in enumerate(structure) if not site.is_ordered]
     strangers = {
-        str(structure[i].species) for i in partial if not _is_only(structure[i].species, rule.species)
+        str(structure[i].species)
+        for i in partial
+        if {e.symbol for e in structure[i].species.elements} != {rule.species}
     }
     if strangers:
         raise StructureError(
             f"{name}: {', '.join(sorted(strangers))} is partly occupied, and the rule orders {rule.species}.",
             "Only vacancies of one species can be ordered; give an ordered crystal instead.",
         )
-    parent = {i: i for i in partial}
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            i = parent[i]
-        return i
-
     first, second, _, _ = structure.get_neighbor_list(rule.window_link_ang, exclude_self=True)
-    for i, j in zip(first, second, strict=True):
-        if i in parent and j in parent:
-            parent[root(int(i))] = root(int(j))
-    groups: dict[int, list[int]] = {}
-    for i in partial:
-        groups.setdefault(root(i), []).append(i)
-    return list(groups.values())
-
-
-def _is_only(species: object, element: str) -> bool:
-    return {e.symbol for e in species.elements} == {element}  # type: ignore[attr-defined]
+    links: Any = nx.Graph()
+    links.add_edges_from(zip(first.tolist(), second.tolist(), strict=True))
+    linked = links.subgraph(partial).copy()
+    linked.add_nodes_from(partial)
+    return sorted(sorted(window) for window in nx.connected_components(linked))
 
 
 def _share(structure: Structure, window: Sequence[int], name: str) -> int:
@@ -247,14 +226,6 @@ def _share(structure: Structure, window: Sequence[int], name: str) -> int:
             "Choose window_link_ang so that the occupancies of each window add up to a whole number.",
         )
     return round(share)
-
-
-def _fillings(windows: Sequence[Sequence[int]], shares: Sequence[int]) -> Iterator[frozenset[int]]:
-    per_window = [
-        list(itertools.combinations(window, share)) for window, share in zip(windows, shares, strict=True)
-    ]
-    for chosen in itertools.product(*per_window):
-        yield frozenset(itertools.chain.from_iterable(chosen))
 
 
 def _permutations(structure: Structure) -> NDArray[np.int64]:
@@ -278,7 +249,6 @@ def _permutations(structure: Structure) -> NDArray[np.int64]:
 
 
 def _ordered(structure: Structure, empty: set[int]) -> Structure:
-    """Fill the chosen sites wholly and leave the others out."""
     kept = [i for i in range(len(structure)) if i not in empty]
     species = [next(iter(structure[i].species)) for i in kept]
     ordered: Structure = Structure(structure.lattice, species, structure.frac_coords[kept])

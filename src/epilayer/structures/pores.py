@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -16,12 +15,12 @@ from epilayer.model.elements import ALKALI
 from epilayer.model.errors import InputError, StructureError, UnknownNameError
 from epilayer.model.ligand import Ligand
 from epilayer.model.units import Ang, EvPerAng, Fraction
-from epilayer.structures.chain_growth import Guest, contact_limit_ang, grow, refuse_narrow
+from epilayer.structures.chain_growth import Guest, contact_limit_ang, grow
 from epilayer.structures.molecules import chain
 from epilayer.structures.packing import relax
 from epilayer.structures.pore_checks import Check, Contact, Donor, closest_contacts, donors_near, judge
 from epilayer.structures.sites import ACCEPTORS
-from epilayer.structures.void import DistanceField, Voids, analyse, free_fraction
+from epilayer.structures.void import REACH_ANG, DistanceField, Voids, analyse, free_fraction, widths_ang
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -223,8 +222,13 @@ class Framework:
         if not structure.is_ordered:
             raise StructureError(f"{name} is disordered.", "Give an ordered framework.")
         self.structure, self.name = structure, name
+        narrowest_ang = float(widths_ang(structure.lattice).min())
+        if narrowest_ang < 2 * REACH_ANG:  # an atom could touch two images of another
+            raise StructureError(
+                f"The cell of {name} is only {narrowest_ang:.1f} A wide.",
+                f"Give a supercell at least {2 * REACH_ANG:g} A wide in every direction.",
+            )
         self.field = DistanceField(structure.lattice)
-        refuse_narrow(self.field, name)
         self.voids: Voids = analyse(structure)
         self.field.add([site.specie.symbol for site in structure], np.asarray(structure.cart_coords))
 
@@ -235,7 +239,7 @@ def load(
     *,
     seed: int,
     attempts: int = _ATTEMPTS,
-    tell: Report | None = None,
+    report_attempt: Report = lambda _: None,
 ) -> LoadedPore:
     """Load a framework: salt first, each cation beside its anion, then the chains, longest first.
 
@@ -255,7 +259,7 @@ def load(
         The same seed gives the same structure.
     attempts
         How often to try.
-    tell
+    report_attempt
         Called with a line on the outcome of every attempt.
 
     Raises
@@ -275,38 +279,36 @@ def load(
         rng = np.random.default_rng(source)
         placed = search.place(framework.field.copy(), rng, scale_factor)
         if placed is None:
-            _say(tell, number, search.outcome)
+            report_attempt(f"attempt {number}: {search.outcome}")
             continue
         relaxed = relax(host, listed, placed)
         structure = _assembled(host, listed, relaxed.coords, framework.name)
         checks = judge(structure, host, listed)
         search.outcome = "; ".join(f"{c.name}: {c.found}" for c in checks if not c.holds)
-        _say(tell, number, search.outcome or "valid")
+        report_attempt(f"attempt {number}: {search.outcome or 'valid'}")
         if not search.outcome:
-            made = _Made(
-                framework.name, seed, number, scale_factor, relaxed.steps, relaxed.max_force_ev_per_ang
+            report = PoreReport(
+                host=framework.name,
+                formula=structure.composition.formula,
+                atoms=len(structure),
+                host_atoms=len(host),
+                charge=sum(g.ligand.charge for g in listed),
+                density_g_per_cm3=float(structure.density),
+                guests=_guests(len(host), listed),
+                contacts=closest_contacts(structure, len(host), listed),
+                cations=_cations(structure, len(host), listed, framework.voids),
+                voids=framework.voids,
+                free_volume_fraction=free_fraction(structure),
+                checks=checks,
+                valid=True,
+                seed=seed,
+                attempts=number,
+                scale_factor=scale_factor,
+                relaxation_steps=relaxed.steps,
+                max_force_ev_per_ang=relaxed.max_force_ev_per_ang,
             )
-            return LoadedPore(
-                structure=structure, report=_report(structure, host, listed, framework.voids, checks, made)
-            )
+            return LoadedPore(structure=structure, report=report)
     raise search.refusal(attempts)
-
-
-@dataclass(frozen=True)
-class _Made:
-    """How a loaded pore came about."""
-
-    name: str
-    seed: int
-    attempts: int
-    scale_factor: float
-    relaxation_steps: int
-    max_force_ev_per_ang: float
-
-
-def _say(tell: Report | None, number: int, outcome: str) -> None:
-    if tell is not None:
-        tell(f"attempt {number}: {outcome}")
 
 
 def _refuse(framework: Framework, loads: Sequence[Load]) -> None:
@@ -458,7 +460,6 @@ class _Search:
 
 
 def _assembled(host: Structure, guests: Sequence[Guest], coords: Floats, name: str) -> Structure:
-    """Put host and guests together; guests keep whole molecules out of the cell's faces where they can."""
     symbols = [site.specie.symbol for site in host] + [s for g in guests for s in g.symbols]
     frac = np.vstack([host.frac_coords, coords @ np.linalg.inv(host.lattice.matrix) % 1.0])
     sizes = [len(host), *(len(g.symbols) for g in guests)]
@@ -478,16 +479,9 @@ def _assembled(host: Structure, guests: Sequence[Guest], coords: Floats, name: s
     )
 
 
-def _report(
-    structure: Structure,
-    host: Structure,
-    guests: Sequence[Guest],
-    voids: Voids,
-    checks: tuple[Check, ...],
-    made: _Made,
-) -> PoreReport:
-    starts = np.cumsum([len(host), *(len(g.symbols) for g in guests)]).tolist()
-    listed = tuple(
+def _guests(host_atoms: int, guests: Sequence[Guest]) -> tuple[GuestReport, ...]:
+    starts = np.cumsum([host_atoms, *(len(g.symbols) for g in guests)]).tolist()
+    return tuple(
         GuestReport(
             molecule=number,
             name=guest.ligand.name,
@@ -498,8 +492,13 @@ def _report(
         )
         for number, (guest, start) in enumerate(zip(guests, starts, strict=False), start=1)
     )
+
+
+def _cations(
+    structure: Structure, host_atoms: int, guests: Sequence[Guest], voids: Voids
+) -> tuple[CationReport, ...]:
     cations = []
-    for atom, donors in donors_near(structure, len(host), guests).items():
+    for atom, donors in donors_near(structure, host_atoms, guests).items():
         cavity, from_centre_ang = voids.nearest(structure.lattice, structure.frac_coords[atom])
         cations.append(
             CationReport(
@@ -511,23 +510,4 @@ def _report(
                 from_centre_ang=from_centre_ang,
             )
         )
-    return PoreReport(
-        host=made.name,
-        formula=structure.composition.formula,
-        atoms=len(structure),
-        host_atoms=len(host),
-        charge=sum(g.ligand.charge for g in guests),
-        density_g_per_cm3=float(structure.density),
-        guests=listed,
-        contacts=closest_contacts(structure, len(host), guests),
-        cations=tuple(cations),
-        voids=voids,
-        free_volume_fraction=free_fraction(structure),
-        checks=checks,
-        valid=all(check.holds for check in checks),
-        seed=made.seed,
-        attempts=made.attempts,
-        scale_factor=made.scale_factor,
-        relaxation_steps=made.relaxation_steps,
-        max_force_ev_per_ang=made.max_force_ev_per_ang,
-    )
+    return tuple(cations)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any, Final
@@ -55,8 +56,6 @@ _POOL: Final = 600
 class Contact(Frozen):
     """One pair of adsorbate and slab atom that nearly touch; ``ratio`` is distance over target."""
 
-    adsorbate_atom: int
-    slab_atom: int
     label: str
     distance_ang: Ang
     ratio: Dimensionless
@@ -231,15 +230,9 @@ def _rotation_onto(start: Floats, end: Floats) -> Rotation:
 
 def _suits(kind: AnchorKind, element: str) -> bool:
     """Tell whether an anchor of this kind belongs over this element."""
-    match kind:
-        case AnchorKind.LONE_PAIR:
-            return bool(Element(element).is_metal) or element == "H"
-        case AnchorKind.DONOR_H:
-            return element in ACCEPTORS
-        case AnchorKind.FLAT:
-            return bool(Element(element).is_metal)
-        case AnchorKind.FREE:
-            return False
+    if kind in {AnchorKind.DONOR_H, AnchorKind.FREE}:
+        return kind is AnchorKind.DONOR_H and element in ACCEPTORS
+    return bool(Element(element).is_metal) or (kind is AnchorKind.LONE_PAIR and element == "H")
 
 
 def _places(
@@ -250,14 +243,14 @@ def _places(
 ) -> list[tuple[Site, Floats, Floats]]:
     """Places that suit an anchor: site, position and open direction; one of each symmetry orbit."""
     places: list[tuple[Site, Floats, Floats]] = []
-    per_element: dict[str, int] = {}
+    per_element: Counter[str] = Counter()
     for site, direction in sites:
-        if not _suits(kind, site.element) or per_element.get(site.element, 0) >= 4:  # noqa: PLR2004
+        if not _suits(kind, site.element) or per_element[site.element] >= 4:  # noqa: PLR2004
             continue
         position = surface.coords[site.index or 0]
         if any(_same_place(position, other, surface) for _, other, _ in places):
             continue
-        per_element[site.element] = per_element.get(site.element, 0) + 1
+        per_element[site.element] += 1
         places.append((site, position, direction))
     randoms = 6 if kind is AnchorKind.FREE or not places else 3 if kind is AnchorKind.FLAT else 0
     up = np.array([0.0, 0.0, 1.0])
@@ -507,8 +500,6 @@ def _contacts(structure: Structure, n_slab: int, surface: Surface, molecule: Mol
     near = sorted(np.argwhere(ratio < 1.2).tolist(), key=lambda pair: float(ratio[pair[0], pair[1]]))  # noqa: PLR2004
     return tuple(
         Contact(
-            adsorbate_atom=n_slab + i,
-            slab_atom=j,
             label=f"{symbols[n_slab + i]}{n_slab + i}...{symbols[j]}{j}",
             distance_ang=round(float(distances[i, j]), 3),
             ratio=round(float(ratio[i, j]), 3),

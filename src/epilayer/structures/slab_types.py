@@ -52,8 +52,6 @@ class Termination:
         Bonds broken, by pair.
     faces_equivalent
         Whether symmetry relates the two faces.
-    stoichiometric
-        Always true: a cut of whole repeats keeps the composition of the crystal.
     """
 
     label: str
@@ -64,22 +62,11 @@ class Termination:
     tasker: TaskerType
     broken: tuple[BrokenBonds, ...]
     faces_equivalent: bool
-    stoichiometric: bool = True
 
     @property
     def whole(self) -> bool:
         """Whether every kept bond survives."""
         return self.severed == 0
-
-
-@dataclass(frozen=True)
-class SurfaceAtom:
-    """An atom that lost bonds at a face."""
-
-    index: int
-    element: str
-    face: Literal["top", "bottom"]
-    missing_bonds: int
 
 
 @dataclass(frozen=True)
@@ -115,8 +102,6 @@ class SlabCut:
     cleavage_ev_per_ang2
         Ewald energy of the formal charges that the cut costs, per area of face. It ranks unrelaxed cuts
         of one crystal; it is no surface energy.
-    surface_atoms
-        Atoms that lost bonds, with their face.
     moved
         Ions moved from one face to the other to compensate a polar cut, per smallest cell, such as
         ``(("F", 1), ("Na", 3))``; empty for a cut that needed none.
@@ -143,7 +128,6 @@ class SlabCut:
     broken_bonds: tuple[BrokenBonds, ...]
     broken_valence_per_nm2: float
     cleavage_ev_per_ang2: float
-    surface_atoms: tuple[SurfaceAtom, ...]
     moved: tuple[tuple[str, int], ...]
     repeats: tuple[int, int]
     reason: str

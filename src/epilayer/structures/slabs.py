@@ -12,7 +12,7 @@ import numpy as np
 from epilayer.model.cathode import miller_label
 from epilayer.model.errors import StructureError
 from epilayer.structures import crystals, cutting, orderings, tasker
-from epilayer.structures.slab_types import BrokenBonds, SlabCut, SurfaceAtom, TaskerType, Termination
+from epilayer.structures.slab_types import BrokenBonds, SlabCut, TaskerType, Termination
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,22 +23,6 @@ if TYPE_CHECKING:
     from epilayer.model.cathode import Cathode, Facet, KeepBond, Miller
     from epilayer.structures.cutting import Cut, Oriented, Position
     from epilayer.structures.orderings import Ordering
-
-__all__ = [
-    "BrokenBonds",
-    "SlabCut",
-    "SurfaceAtom",
-    "TaskerType",
-    "Termination",
-    "admissible",
-    "admissible_of",
-    "cut",
-    "faces_equivalent",
-    "hold_bottom",
-    "is_polar",
-    "terminations",
-    "terminations_of",
-]
 
 POLAR_E_PER_ANG = 1e-3
 """Dipole per area above which a slab is polar: formal charges would drop 0.18 V across the vacuum."""
@@ -107,8 +91,7 @@ def admissible(
     """
     wanted = cathode.facet(facet) if isinstance(facet, tuple) else facet
     choices = (ordering,) if ordering else _orderings(cathode, variant, state)
-    found: list[tuple[SlabCut, ...]] = []
-    refusals: list[StructureError] = []
+    found, refusals = [], []
     for choice in choices:
         plane = np.array(choice.cell) @ np.array(wanted.miller)
         try:
@@ -444,17 +427,14 @@ def _finish(oriented: Oriented, draft: _Draft, facet: Facet, repeats: tuple[int,
         broken_bonds=broken,
         broken_valence_per_nm2=valence,
         cleavage_ev_per_ang2=cleavage,
-        surface_atoms=_surface_atoms(oriented, spread, wide),
         moved=draft.moved,
         repeats=times,
         reason=f"{draft.why}; {faces}; it breaks {worst} per nm2 of face.",
         bulk_sites=tuple(oriented.parents[p[0]] for p in spread),
-        frame=_rows(oriented.frame @ cutting.turned_to_x(oriented, wide)),
+        frame=tuple(
+            (float(x), float(y), float(z)) for x, y, z in oriented.frame @ cutting.turned_to_x(oriented, wide)
+        ),
     )
-
-
-def _rows(matrix: NDArray[np.float64]) -> tuple[tuple[float, float, float], ...]:
-    return tuple((float(x), float(y), float(z)) for x, y, z in matrix)
 
 
 def _refuse_loss(oriented: Oriented, spread: Sequence[Position], expected: int) -> None:
@@ -484,25 +464,12 @@ def _broken(
     faces_nm2 = 2 * oriented.area_ang2 * abs(round(float(np.linalg.det(multiple)))) / 100
     counts: Counter[str] = Counter()
     valence = 0.0
-    for _, atom, bond in cutting.broken_bonds(oriented, positions, multiple):
+    for atom, bond in cutting.broken_bonds(oriented, positions, multiple):
         counts["-".join(sorted((oriented.symbols[atom], oriented.symbols[bond.partner])))] += 1
         cation = max((atom, bond.partner), key=lambda i: oriented.charges_e[i])
         valence += abs(oriented.charges_e[cation]) / len(oriented.bonds[cation])
     broken = tuple(BrokenBonds(pair, n / faces_nm2) for pair, n in sorted(counts.items()))
     return broken, float(valence / faces_nm2)
-
-
-def _surface_atoms(
-    oriented: Oriented, spread: Sequence[Position], multiple: NDArray[np.int64]
-) -> tuple[SurfaceAtom, ...]:
-    missing = Counter(p for p, _, _ in cutting.broken_bonds(oriented, frozenset(spread), multiple))
-    heights = oriented.cartesian(spread)[:, 2]
-    middle = (heights.min() + heights.max()) / 2
-    return tuple(
-        SurfaceAtom(i, oriented.symbols[p[0]], "top" if heights[i] > middle else "bottom", missing[p])
-        for i, p in enumerate(spread)
-        if missing[p]
-    )
 
 
 def _rank(slab: SlabCut) -> tuple[bool, float, int, bool, str]:
@@ -538,7 +505,6 @@ def _distinct(ranked: Sequence[SlabCut]) -> list[SlabCut]:
 
 
 def _kept(keep: Sequence[KeepBond] | None) -> str:
-    """Say which bonds no cut may sever."""
     if keep is None:
         return "polyanion and metal-oxo"
     return " and ".join(

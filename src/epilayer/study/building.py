@@ -331,7 +331,7 @@ def load_pore(
     tell("Measuring the pores ...")
     framework = pores.Framework(host, mof)
     tell("Loading ...")
-    return pores.load(framework, loads, seed=seed, attempts=attempts, tell=tell)
+    return pores.load(framework, loads, seed=seed, attempts=attempts, report_attempt=tell)
 
 
 def write_structure(structure: Structure, path: Path) -> Path:

@@ -127,7 +127,7 @@ def test_with_a_broken_bond_every_other_is_found_or_said_to_be_open(name: str) -
 
 def test_where_the_ends_of_a_molecule_cannot_be_told_apart_its_middle_still_can() -> None:
     """O-C-C-O, and as good the other way round: the bond in the middle is itself either way."""
-    found = AtomMap(atoms=(0, 1, 2, 3), broken=(), formed=(), misfit_ang=0.0, rivals=((3, 2, 1, 0),))
+    found = AtomMap(atoms=(0, 1, 2, 3), broken=(), formed=(), rivals=((3, 2, 1, 0),))
     assert found.bond(1, 2) == (1, 2)
     assert found.bond(0, 1) is None
     assert found.bond(2, 3) is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,15 +48,6 @@ def test_charged_nvopf_has_its_formula_no_dipole_and_the_framework_of_the_discha
     kept = positions(charged.structure, without="X") - positions(charged.structure, without="Na")
     assert kept <= positions(discharged.structure, without="X")
     assert "Na removed to reach NaV2P2O10F" in charged.reason
-
-
-def test_every_surface_atom_is_still_the_same_atom(nvopf: Cathode) -> None:
-    discharged = slabs.cut(nvopf, (0, 0, 1))
-    charged = charging.charge(nvopf, discharged)
-    assert all(charged.structure[a.index].specie.symbol == a.element for a in charged.surface_atoms)
-    lost = Counter(a.element for a in discharged.surface_atoms)
-    lost.subtract(Counter(a.element for a in charged.surface_atoms))
-    assert set(+lost) == {"Na"}
 
 
 def test_the_choice_has_the_lowest_electrostatic_energy_of_all_symmetric_ones(nvopf: Cathode) -> None:

@@ -117,7 +117,7 @@ def test_a_chain_too_long_is_refused_with_how_much_fits() -> None:
     with pytest.raises(
         StructureError, match=r"1 pom1, 1 pom14 do not fit into hollow \(3 attempts; "
     ) as caught:
-        pores.load(hollow, loads, seed=0, attempts=3, tell=said.append)
+        pores.load(hollow, loads, seed=0, attempts=3, report_attempt=said.append)
     assert re.search(r"What did fit: .*\d+ of the 14 units of the next pom14", caught.value.remedy)
     assert len(said) == 3
     assert re.match(r"attempt 1: pom14 1 of 1 does not fit beyond \d+ of 14 units", said[0])
