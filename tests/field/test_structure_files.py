@@ -20,7 +20,7 @@ from epilayer.outputs.trajectories.xdatcar import XdatcarSource
 from epilayer.outputs.vasp.poscar import element_of, elements_beside, read_poscar
 from epilayer.structures import user_structures
 from epilayer.structures.cif import read_cif
-from epilayer.structures.user_structures import GivenFile
+from epilayer.structures.user_structures import UserFile
 from epilayer.study.user_structures import is_file, slab_of
 
 CASES = (
@@ -265,7 +265,7 @@ class TestCif:
         ],
     )
     def test_what_does_not_fit_the_sites_is_said(self, old: str, new: str, said: str) -> None:
-        given_file = GivenFile(cif().replace(old, new), "x.cif")
+        given_file = UserFile(cif().replace(old, new), "x.cif")
         with pytest.warns(InputWarning, match=said):
             assert user_structures.crystal(given_file).composition.remove_charges().formula == "Na4 Cl4"
 
@@ -375,10 +375,10 @@ class TestCif:
     def test_a_large_formula_asks_for_oxidation_states(self) -> None:
         text = (case("22-large-formula") / "Li4Fe3MnP4O16.cif").read_text()
         with pytest.raises(StructureError, match="cannot be guessed") as refused:
-            user_structures.cathode(GivenFile(text, "x.cif"))
+            user_structures.cathode(UserFile(text, "x.cif"))
         assert "--oxidation" in refused.value.remedy
         states = {"Li": 1.0, "Fe": 2.0, "Mn": 2.0, "P": 5.0, "O": -2.0}
-        assert user_structures.cathode(GivenFile(text, "x.cif"), oxidation_states=states).formula
+        assert user_structures.cathode(UserFile(text, "x.cif"), oxidation_states=states).formula
 
 
 class TestLobsterList:

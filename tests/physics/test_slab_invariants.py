@@ -106,7 +106,7 @@ def test_no_admissible_slab_is_polar_or_has_lost_an_atom(
         event("refused")
         return
     formula = Counter(s.specie.symbol for s in structure)
-    event("mended" if found[0].mended else "as cut")
+    event("compensated" if found[0].compensated else "as cut")
     for slab in found:
         cut = slab.structure
         ions = Counter(s.specie.symbol for s in cut)

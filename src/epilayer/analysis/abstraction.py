@@ -1,4 +1,4 @@
-"""Hydrogen abstraction: when a hydrogen changes its partner along a trajectory, and what lies on its way."""
+"""Hydrogen abstraction: transfers of a hydrogen along a trajectory, and the barrier on their path."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def hydrogen_transfers(
 
     A hydrogen belongs to a new atom once it is nearer to it than to the old one (in units of the sums of
     covalent radii), within 1.25 of that sum, and its old bond is longer than 1.15 of its own: the rule by
-    which relaxations are judged. It must hold for ``hold_frames`` frames, so that a hydrogen that swings
+    which relaxations are checked. It must hold for ``hold_frames`` frames, so that a hydrogen that swings
     between two atoms is not counted at every swing.
 
     Parameters
@@ -217,7 +217,7 @@ def barrier(
     after: Calculation,
     transfer: tuple[int, int, int],
 ) -> Barrier:
-    """Judge a path that a hydrogen was walked along, whichever way it was found."""
+    """Return the barrier along a relaxed band or a constrained scan, or why it is refused."""
     if isinstance(path, ReactionPath):
         return _band_barrier(before, path, after, transfer)
     return _scan_barrier(before, path, after, transfer)
@@ -226,7 +226,6 @@ def barrier(
 def _band_barrier(
     before: Calculation, band: ReactionPath, after: Calculation, transfer: tuple[int, int, int]
 ) -> Barrier:
-    """Judge a relaxed band: its summit is the barrier where the band rests between two minima."""
     energies_ev = [e - band.energies_ev[0] for e in band.energies_ev]
     distances_ang = [float(s.get_distance(transfer[1], transfer[2])) for s in band.structures]
     refusal = _band_refusal(before, band, after, energies_ev)
@@ -269,7 +268,7 @@ def _band_refusal(
 
 
 def _summit_refusal(energies_ev: Sequence[float], allowed_dip_ev: float) -> str | None:
-    """Say why the highest point of a path between two minima is no barrier; ``None`` where it is one."""
+    """Return why the highest point of a path between two minima is no barrier; ``None`` where it is one."""
     summit = max(range(len(energies_ev)), key=energies_ev.__getitem__)
     # What lies behind the summit does not move a barrier that is counted from before it.
     lowest_ev = min(energies_ev[: summit + 1])
@@ -289,7 +288,7 @@ def _summit_refusal(energies_ev: Sequence[float], allowed_dip_ev: float) -> str 
 def _scan_barrier(
     before: Calculation, images: Sequence[Calculation], after: Calculation, transfer: tuple[int, int, int]
 ) -> Barrier:
-    """Judge a constrained scan.
+    """Return the barrier of a constrained scan.
 
     The highest image is an estimate of the barrier along this path, good to the spacing of the images; a
     lower way may exist, so it bounds the true barrier from above; hence it is counted from the lowest point

@@ -73,7 +73,7 @@ def lowest_slab(slabs: Sequence[Calculation]) -> int:
 
 
 def rebuilt_pose(record: AdsorptionEnergy) -> str | None:
-    """Return the lowest pose under which nothing but the surface changed, if it lies below every sound one.
+    """Return the lowest pose under which nothing but the surface changed, if it lies below every valid one.
 
     Its slab may be a lower clean surface than the one that was relaxed, which a relaxation without
     the molecule decides.
@@ -93,7 +93,7 @@ def _energy_ev(pose: PoseOutcome) -> float:
 
 
 def adsorption_energy_ev(adslab: Calculation, slab: Calculation, molecule: Calculation) -> float:
-    """Return ``E(adslab) - E(slab) - E(molecule)`` in eV, without any judgement."""
+    """Return ``E(adslab) - E(slab) - E(molecule)`` in eV, unchecked."""
     return adslab.energy_ev - slab.energy_ev - molecule.energy_ev
 
 
@@ -127,14 +127,14 @@ def certify(
     if not relaxed:
         message = "certify needs at least one relaxed pose"
         raise ValueError(message)
-    judged = sorted((_judge(pose, slab, molecule) for pose in relaxed), key=lambda j: j.outcome().rank())
-    valid = [j for j in judged if not j.refusals and not j.disqualifying]
-    best = judged[0]  # valid, if any is
+    checked = sorted((_check(pose, slab, molecule) for pose in relaxed), key=lambda j: j.outcome().rank())
+    valid = [j for j in checked if not j.refusals and not j.disqualifying]
+    best = checked[0]  # valid, if any is
     refusals = [*leg_refusals("slab", slab), *leg_refusals("molecule", molecule)]
     if valid:
-        refusals += [_lower_pose(j) for j in judged if j.unconverged and j.energy_ev < best.energy_ev]
+        refusals += [_lower_pose(j) for j in checked if j.unconverged and j.energy_ev < best.energy_ev]
     else:
-        for j in judged:
+        for j in checked:
             refusals += j.refusals
             refusals += [
                 Refusal(code=RefusalCode.ANOMALY, subject=j.pose.label, what=a.what, remedy=a.remedy)
@@ -160,7 +160,7 @@ def certify(
         refusals=tuple(refusals),
         anomalies=best.anomalies,
         legs=legs,
-        poses=tuple([j.outcome() for j in judged] + [_placed_outcome(p, slab, molecule) for p in placed]),
+        poses=tuple([j.outcome() for j in checked] + [_placed_outcome(p, slab, molecule) for p in placed]),
         structure=adslab.structure,
         adsorbate_atoms=tuple(range(n_slab, len(adslab.structure))),
         closest_contact=contact_label,
@@ -229,7 +229,7 @@ def _slab_leg(record: AdsorptionEnergy) -> Leg:
 
 
 @dataclass(frozen=True)
-class _Judged:
+class _Checked:
     pose: ComputedPose
     energy_ev: float
     refusals: tuple[Refusal, ...]
@@ -267,9 +267,9 @@ _OWN_REASONS = frozenset({RefusalCode.ELECTRONIC_NOT_CONVERGED, RefusalCode.FORC
 """Reasons after which an energy is uncertain, but still one that its neighbours may be compared with."""
 
 
-def _judge(pose: ComputedPose, slab: Calculation, molecule: Calculation) -> _Judged:
+def _check(pose: ComputedPose, slab: Calculation, molecule: Calculation) -> _Checked:
     adslab = pose.calculation
-    refusals = leg_refusals(pose.label, adslab) + _closure(pose.label, adslab, slab, molecule)
+    refusals = leg_refusals(pose.label, adslab) + _comparability(pose.label, adslab, slab, molecule)
     balanced = all(r.code not in (RefusalCode.ATOMS_NOT_BALANCED, RefusalCode.NOT_FINITE) for r in refusals)
     anomalies = (
         find_anomalies(
@@ -281,7 +281,7 @@ def _judge(pose: ComputedPose, slab: Calculation, molecule: Calculation) -> _Jud
         if balanced
         else ()
     )
-    return _Judged(pose, adsorption_energy_ev(adslab, slab, molecule), tuple(refusals), tuple(anomalies))
+    return _Checked(pose, adsorption_energy_ev(adslab, slab, molecule), tuple(refusals), tuple(anomalies))
 
 
 def leg_refusals(subject: str, leg: Calculation) -> list[Refusal]:
@@ -320,8 +320,9 @@ def leg_refusals(subject: str, leg: Calculation) -> list[Refusal]:
     return refusals
 
 
-def _closure(subject: str, adslab: Calculation, slab: Calculation, molecule: Calculation) -> list[Refusal]:
-    """Reasons why the three energies may not be subtracted from one another."""
+def _comparability(
+    subject: str, adslab: Calculation, slab: Calculation, molecule: Calculation
+) -> list[Refusal]:
     refusals = level_refusals(subject, adslab, slab, molecule)
     expected = slab.structure.composition + molecule.structure.composition
     if adslab.structure.composition.element_composition != expected.element_composition:
@@ -361,11 +362,11 @@ def _held(structure: Structure) -> list[tuple[bool, ...]]:
     return [_FREE if flags is None else tuple(map(bool, flags)) for flags in mask]
 
 
-def _lower_pose(judged: _Judged) -> Refusal:
+def _lower_pose(checked: _Checked) -> Refusal:
     return Refusal(
         code=RefusalCode.LOWER_POSE_NOT_CONVERGED,
-        subject=judged.pose.label,
-        what=f"pose {judged.pose.label} lies lower ({judged.energy_ev:.3f} eV) but is not converged",
+        subject=checked.pose.label,
+        what=f"pose {checked.pose.label} lies lower ({checked.energy_ev:.3f} eV) but is not converged",
         remedy="give it more steps (--set max_steps=800) and rerun",
     )
 

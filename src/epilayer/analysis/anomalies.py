@@ -1,18 +1,18 @@
-"""Tell an adsorbed molecule from one that left, broke, sank, lost a hydrogen, or rebuilt its surface.
+"""Detect a molecule that desorbed, broke, sank, lost a hydrogen, or rebuilt its surface.
 
 The first four findings are those of Open Catalyst 2020 (doi 10.1021/acscatal.0c04525), which compares
 neighbour lists at 1 x and 1.5 x the covalent radii. The rules here differ where ionic surfaces and
 molecules with hydrogen need it, and each threshold says why:
 
-* *Desorbed* is judged by the gap between van der Waals spheres, not by bond lengths: a ring that lies
+* *Desorbed* is decided by the gap between van der Waals spheres, not by bond lengths: a ring that lies
   flat on anions at 3.3 A is adsorbed.
 * A bond is broken only when it is clearly longer than a bond; a broken bond of a ring that stays in
   one piece is an opened ring, not a dissociation.
 * A hydrogen that changes its partner is named as such, with both partners. A neighbour list alone sees
   it only when it goes far.
-* *Intercalated* is judged by what lies above an atom, not by which slab atoms it touches: in the trough
+* *Intercalated* is decided by what lies above an atom, not by which slab atoms it touches: in the trough
   of a rough facet a ligand touches atoms below the top layer, and is outside.
-* Slab bonds are judged without a fixed cushion, because P-O at 2.2 A is broken though V-O at 2.2 A is
+* Slab bonds are compared without a fixed tolerance, because P-O at 2.2 A is broken though V-O at 2.2 A is
   not; and alkali ions sit in soft windows: one that moves by less than 1 A is where it was.
 """
 
@@ -78,7 +78,7 @@ def find_anomalies(
     molecule: Molecule | Structure,
     bonds: Collection[Bond] | None = None,
 ) -> tuple[Anomaly, ...]:
-    """Compare a relaxed adslab with what it should still be.
+    """Find what a relaxation changed in molecule and slab.
 
     Parameters
     ----------
@@ -190,7 +190,7 @@ def _hydrogens_transferred(case: Case) -> list[Anomaly]:
         ratios = case.end[h, heavy] / (case.radii[h] + case.radii[heavy])
         new = int(heavy[np.argmin(ratios)])
         reach = TRANSFERRED_SCALE * float(case.radii[h] + case.radii[new])
-        in_slab = h < case.n_slab and new < case.n_slab  # a hydroxyl's own business
+        in_slab = h < case.n_slab and new < case.n_slab
         if new == old or in_slab or case.end[h, new] > reach or case.ratio((h, old)) < FORMED_SCALE:
             continue
         found.append(

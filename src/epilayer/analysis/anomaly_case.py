@@ -1,4 +1,4 @@
-"""One relaxed pose beside what it should still be: the distances and displacements that rules judge."""
+"""One relaxed pose next to its start and its references: the distances and displacements that rules check."""
 
 from __future__ import annotations
 
@@ -99,12 +99,12 @@ def compared(
     """
     symbols = tuple(site.specie.symbol for site in initial)
     n_slab, n_molecule = len(clean), len(reference)
-    for what, given, wanted in (
+    for what, found, wanted in (
         ("final adslab", final, symbols),
         ("clean slab", clean, symbols[:n_slab]),
         ("free molecule", reference, symbols[n_slab:]),
     ):
-        if tuple(site.specie.symbol for site in given) != wanted:
+        if tuple(site.specie.symbol for site in found) != wanted:
             raise StructureError(
                 f"The {what} does not hold the same atoms in the same order as the initial adslab.",
                 "Pass structures of one calculation, unsorted.",

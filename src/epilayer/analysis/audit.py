@@ -66,7 +66,7 @@ def audit_methods(
 
 
 def merged(found: Iterable[AuditFinding]) -> list[AuditFinding]:
-    """Return findings that say the same as one, with all their places; errors first."""
+    """Merge equal findings into one with all their places; errors first."""
     out: dict[tuple[str, str, str], AuditFinding] = {}
     for one in found:
         key = (one.code.value, one.what, one.severity.value)

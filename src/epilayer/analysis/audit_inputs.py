@@ -127,7 +127,7 @@ def _charge(facts: InputFacts) -> Iterator[AuditFinding]:
         what = f"the cell has a charge of {facts.charge_e:+g} e"
         yield finding(Code.CHARGED_CELL, what, facts.where, severity=severity)
     elif facts.charge_e is None and facts.electrons_forced:
-        what = "NELECT is set by hand; without the POTCARs its charge cannot be told"
+        what = "NELECT is set by hand; without the POTCARs its charge is unknown"
         yield finding(Code.CHARGED_CELL, what, facts.where, severity=AuditSeverity.WARNING)
 
 
@@ -182,7 +182,7 @@ _RULES: tuple[Callable[[InputFacts], Iterator[AuditFinding]], ...] = (
 
 
 def _by_choice(facts: InputFacts, topic: str, code: Code, what: str) -> AuditFinding:
-    """Return a finding, less grave where the level of theory leaves the thing out by a stated choice."""
+    """Return a finding, less severe where the level of theory leaves the thing out by a stated choice."""
     if topic not in facts.level_leaves_out:
         return finding(code, what, facts.where)
     remedy = (
@@ -194,13 +194,13 @@ def _by_choice(facts: InputFacts, topic: str, code: Code, what: str) -> AuditFin
 
 def _mixed(calculations: Sequence[InputFacts]) -> Iterator[AuditFinding]:
     """Return settings that calculations which belong together must share, and do not."""
-    tellers: tuple[tuple[Code, str, Callable[[InputFacts], str | None]], ...] = (
+    settings: tuple[tuple[Code, str, Callable[[InputFacts], str | None]], ...] = (
         (Code.MIXED_FUNCTIONAL, "functional", lambda f: f.functional),
         (Code.MIXED_CUTOFF, "ENCUT", lambda f: None if f.cutoff_ev is None else f"{f.cutoff_ev:g} eV"),
         (Code.MIXED_DISPERSION, "dispersion", lambda f: f.dispersion),
     )
-    for code, name, tell in tellers:
-        yield from _several(code, name, [(f.where, tell(f)) for f in calculations])
+    for code, name, read in settings:
+        yield from _several(code, name, [(f.where, read(f)) for f in calculations])
     for element in sorted({e for f in calculations for e in f.atoms} & set(OPEN_SHELL)):
         stated = [
             (f.where, f"{f.hubbard_u_ev.get(element, 0.0):g} eV")

@@ -11,7 +11,7 @@ from epilayer.model.audit import AuditSeverity as Severity
 
 
 class Text(NamedTuple):
-    """What stands behind a code."""
+    """Severity, reason and remedy of a code."""
 
     severity: Severity
     why: str
@@ -68,7 +68,7 @@ TEXTS: dict[Code, Text] = {
     Code.MISSING_DISPERSION: Text(
         _WARNING,
         "Dispersion is as large as the adsorption energies in question (0.3 to 0.6 eV for azoles).",
-        "Add a correction (D3(BJ): IVDW = 12), or report both and say so.",
+        "Add a correction (D3(BJ): IVDW = 12), or report both and state it.",
     ),
     Code.MIXED_DISPERSION: Text(
         _ERROR,
@@ -141,12 +141,12 @@ TEXTS: dict[Code, Text] = {
     Code.TIME_STEP_TOO_LONG: Text(
         _ERROR,
         "A C-H or O-H stretch of 10 fs period is not integrated; the run heats or is held together by the thermostat.",
-        "Use 0.5 to 1 fs, or heavier hydrogen and say so.",
+        "Use 0.5 to 1 fs, or heavier hydrogen and state it.",
     ),
     Code.EQUILIBRATION_TOO_SHORT: Text(
         _ERROR,
         "Nothing has forgotten its start: what is analysed is the relaxation of the built structure.",
-        "Correct the unit if ps was meant; else equilibrate for picoseconds, and state how that was judged.",
+        "Correct the unit if ps was meant; else equilibrate for picoseconds, and state how that was checked.",
     ),
     Code.EQUILIBRATION_NOT_STATED: Text(
         _WARNING, "The start of a run is no equilibrium.", "State what was left out of the analysis, and why."
@@ -168,7 +168,7 @@ TEXTS: dict[Code, Text] = {
     Code.FROZEN_FRAMEWORK: Text(
         _WARNING,
         "A frozen framework cannot breathe: windows near the size of the ion open and close by tenths of an A.",
-        "Free the framework, at least in a check, and say what was held.",
+        "Free the framework, at least in a check, and state what was held.",
     ),
     Code.POLYMER_IS_ANOTHER: Text(
         _ERROR,
@@ -188,7 +188,7 @@ TEXTS: dict[Code, Text] = {
     Code.TERMINATION_NOT_STATED: Text(
         _WARNING,
         "Two cuts of one facet expose other ions; the adsorption energy may differ by half an eV.",
-        "State the cut, its polarity and its surface energy beside the others.",
+        "State the cut, its polarity and its surface energy next to the others.",
     ),
     Code.THICKNESS_NOT_STATED: Text(
         _WARNING,

@@ -1,4 +1,4 @@
-"""A scan of orientations judged: every bond beside itself before adsorption, and the hydrogen's transfer."""
+"""Assessment of a scan of orientations: every bond before and after adsorption, and the hydrogen transfer."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class References:
 
 @dataclass(frozen=True)
 class ScannedOrientation:
-    """One orientation: where it began, what was relaxed, and how strong its bonds are."""
+    """One orientation: its start, its relaxation and its bond strengths."""
 
     label: str
     turn_deg: Deg
@@ -81,8 +81,8 @@ def most_stable_whole(
         )
         return longest_ratio < _WHOLE_RATIO
 
-    sound = [k for k, one in enumerate(relaxed) if one.ionic_converged and is_whole(one)]
-    return min(sound, key=lambda k: relaxed[k].energy_ev, default=None)
+    valid = [k for k, one in enumerate(relaxed) if one.ionic_converged and is_whole(one)]
+    return min(valid, key=lambda k: relaxed[k].energy_ev, default=None)
 
 
 def title(labels: Mapping[str, str]) -> str:
@@ -92,7 +92,7 @@ def title(labels: Mapping[str, str]) -> str:
     return f"{labels['molecule']} on {labels['cathode']}, {labels['state']} ({labels['facet']})"
 
 
-def judge_scan(
+def assess_scan(
     labels: Mapping[str, str],
     bonds: Sequence[Bond],
     references: References,
@@ -100,7 +100,7 @@ def judge_scan(
     transfer: HydrogenTransfer,
     parameters: Mapping[str, str],
 ) -> BondStudy:
-    """Compare every bond with itself, orientation by orientation, and judge the abstraction.
+    """Compare every bond with itself, orientation by orientation, and assess the abstraction.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def judge_scan(
         code_version=__version__,
         parameters={
             **parameters,
-            # A band's record and a scan's stand beside each other, and beside one without a barrier.
+            # Records of a band, of a scan and without a barrier are three records.
             **({"barrier": taken.barrier_method.value} if taken.barrier_method else {}),
         },
     )

@@ -1,4 +1,4 @@
-"""The same bond before and after adsorption: changes, the weakest, and what orientation has to do with it."""
+"""The same bond before and after adsorption: changes, the weakest, and their dependence on orientation."""
 
 from __future__ import annotations
 
@@ -189,12 +189,12 @@ def abstraction(
     path: Sequence[Calculation] | ReactionPath | None = None,
     asked: BarrierMethod | None = None,
 ) -> HydrogenAbstraction:
-    """Judge a computed transfer of a hydrogen to the surface.
+    """Assess a computed transfer of a hydrogen to the surface.
 
     Parameters
     ----------
     orientations
-        Of the scan; their anomalies say where a hydrogen went by itself.
+        Of the scan; their anomalies say where a hydrogen moved spontaneously.
     adsorbed, after
         The most stable orientation, and the relaxation that started from the transferred hydrogen.
     transfer

@@ -1,4 +1,4 @@
-"""What a change of the bond strength index is in LOBSTER's -ICOHP, as far as imported runs tell."""
+"""Calibration of the bond strength index against LOBSTER's -ICOHP of imported runs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ def calibrate(
         different functions in different runs.
     """
     if not pairs:
-        raise InputError("There is no bond to calibrate by.", "Import LOBSTER runs beside their CONTCAR.")
+        raise InputError(
+            "There is no bond to calibrate by.", "Import LOBSTER runs with their CONTCAR in the same folder."
+        )
     kinds = sorted({"-".join(sorted(pair.elements)) for pair in pairs})
     if len(kinds) > 1:
         raise InputError(

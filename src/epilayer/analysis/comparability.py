@@ -1,6 +1,6 @@
-"""The law of closure: three energies may be subtracted only if everything that moves them was the same.
+"""Comparability: energies may be subtracted only if all settings that change them were the same.
 
-Judged by what was executed, as each calculation's record states it, never by what was asked for.
+Checked are the settings as executed, which each calculation's record states, never those that were asked for.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _EDIFF_SLACK = 1.0 + 1e-6
 def level_refusals(
     subject: str, adslab: Calculation, slab: Calculation, molecule: Calculation
 ) -> list[Refusal]:
-    """Return every reason why the levels of three legs do not close, each naming the setting.
+    """Return every reason why the levels of three legs are not comparable, each naming the setting.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def level_refusals(
 
 
 def bulk_refusals(subject: str, slab: Calculation, bulk: Calculation) -> list[Refusal]:
-    """Return every reason why a slab's energy does not close with its bulk's.
+    """Return every reason why a slab's energy is not comparable with its bulk's.
 
     Their k-meshes and dipole corrections differ by design; each must be what its level declares.
     """
@@ -81,7 +81,7 @@ def _elements(leg: Calculation, other: Calculation) -> Iterator[str]:
 
 
 def _system(slab: Calculation, adslab: Calculation) -> Iterator[str]:
-    """Return what slab and adslab share beside the level (smearing: where it is no part of the level)."""
+    """Compare what slab and adslab share besides the level (smearing: if it is no part of the level)."""
     for key in ("k_mesh", "dipole", "smearing"):
         mine, theirs = slab.level.system.get(key), adslab.level.system.get(key)
         if mine != theirs:
@@ -119,7 +119,7 @@ def _as_declared(leg: Calculation) -> Iterator[str]:
 
 def _fits(key: str, found: object, wanted: object) -> bool:
     numbers = isinstance(found, int | float) and isinstance(wanted, int | float)
-    if key == "ediff_ev":  # tighter is fine: custodian mends a line search so
+    if key == "ediff_ev":  # tighter is fine: custodian corrects a line search so
         return numbers and 0 < float(found) <= float(wanted) * _EDIFF_SLACK  # type: ignore[arg-type]
     if key == "charge_e":
         return numbers and math.isclose(float(found), float(wanted), abs_tol=_CHARGE_E)  # type: ignore[arg-type]

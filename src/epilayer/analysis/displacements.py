@@ -1,7 +1,4 @@
-"""From stored coordinates to tracks that never jump: unwrapping, drift, molecules and their centres.
-
-Unwrapping works on arrays alone, hence it stands here and not beside the readers.
-"""
+"""From stored coordinates to tracks that never jump: unwrapping, drift, molecules and their centres."""
 
 from __future__ import annotations
 
@@ -80,7 +77,7 @@ def _finite(positions: NDArray[np.float64]) -> None:
         frame = int(np.flatnonzero(~np.isfinite(positions).all(axis=(1, 2)))[0])
         raise InputError(
             f"Frame {frame + 1} has a coordinate that is not finite.",
-            "The run has exploded: use the frames before it.",
+            "The run is unstable from there on: use the frames before it.",
         )
 
 

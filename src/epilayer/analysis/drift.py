@@ -1,4 +1,4 @@
-"""Did the simulation hold still: temperature and energy of every segment of a run."""
+"""Stability of a simulation: temperature and energy drift of every segment of a run."""
 
 from __future__ import annotations
 

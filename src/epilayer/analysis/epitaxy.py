@@ -23,7 +23,7 @@ MAX_STRAIN: Final = 0.05
 
 
 class EpitaxySystem(Frozen):
-    """Which match is judged."""
+    """The match that is computed."""
 
     cathode: str
     mof: str

@@ -16,7 +16,7 @@ _POLYMER_REPEATS = 3
 
 @dataclass(frozen=True)
 class Formula:
-    """A formula that was understood.
+    """A parsed formula.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ def parse_formula(text: str) -> Formula | None:
 
 
 class _Reading:
-    """A formula on its way through: each level of parentheses has its own counts."""
+    """The state of a parser: each level of parentheses has its own counts."""
 
     def __init__(self, body: str) -> None:
         self.body, self.at = body, 0
@@ -88,7 +88,7 @@ class _Reading:
         self.repeats: int | None = None
 
     def step(self) -> bool:
-        """Take in one part; say whether it was understood."""
+        """Read one part; return whether it is valid."""
         part = _PART.match(self.body, self.at)
         if part is None:
             return False

@@ -20,14 +20,14 @@ def growth_verdict(
     *,
     parameters: Mapping[str, Scalar] | None = None,
 ) -> GrowthVerdict:
-    """Say on which facets the ligand holds, over all levels of theory that were computed.
+    """Decide on which facets the ligand binds, over all levels of theory that were computed.
 
     One facet alone decides no growth mode.
 
     A facet binds if the whole interval over levels, with and without dispersion, lies below
     ``threshold_ev``, does not bind if all of it lies above, and is undecided otherwise or where any value
     was refused. Several terminations of one facet are several values of it: their spread widens its
-    interval, stands in the verdict, and leaves it undecided where the ligand holds on one and not on another.
+    interval, is part of the verdict, and leaves it undecided if the ligand binds on one but not on another.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def _binding(facet: str, records: Sequence[AdsorptionEnergy], threshold_ev: floa
 
 
 def _binds(values_ev: Sequence[float | None], threshold_ev: float) -> bool | None:
-    """Say whether all values hold, none does, or it is undecided; a refused value leaves it open."""
+    """Return whether all values bind or none does; ``None`` if undecided or if a value was refused."""
     known = [v for v in values_ev if v is not None]
     if not known or len(known) < len(values_ev):
         return None

@@ -1,4 +1,4 @@
-"""Adsorption energies from calculations that somebody else ran: which three belong together, and whether."""
+"""Adsorption energies from calculations that somebody else ran: which three belong together."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def triples(legs: Sequence[Leg]) -> list[Triple]:
 def imported_adsorption(
     slab: Leg, molecule: Leg, adsorbed: Leg, open_points: Sequence[str] = ()
 ) -> ImportedAdsorption:
-    """Certify or refuse the adsorption energy of three imported calculations by the closure law.
+    """Certify or refuse the adsorption energy of three imported calculations.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def imported_adsorption(
     refusals: list[Refusal] = []
     if _atoms(slab[1]) + _atoms(molecule[1]) == _atoms(adsorbed[1]):
         ordered = adsorbed[1].model_copy(update={"structure": _slab_first(slab[1], adsorbed[1])})
-        energy_ev, refusals = _judged(slab[1], molecule[1], ordered)
+        energy_ev, refusals = _certified(slab[1], molecule[1], ordered)
     else:
         energy_ev = None
         formulas = [leg.structure.composition.formula for _, leg in (adsorbed, slab, molecule)]
@@ -111,12 +111,12 @@ def imported_adsorption(
     )
 
 
-def _judged(
+def _certified(
     slab: Calculation, molecule: Calculation, adsorbed: Calculation
 ) -> tuple[float | None, list[Refusal]]:
     names = (leg.structure.composition.reduced_formula for leg in (slab, molecule))
     system = System(cathode=next(names), facet="imported", termination="imported", ligand=next(names))
-    # Where it was placed is not known: what is judged is how it ended.
+    # Its start is not known: only its end is checked.
     pose = ComputedPose(
         label=adsorbed.label, anchor="", site="", start=adsorbed.structure, calculation=adsorbed
     )

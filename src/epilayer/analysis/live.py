@@ -1,4 +1,4 @@
-"""A look at a trajectory that still grows: how far it is, how it does, and what should worry its owner."""
+"""Progress, mobility and warnings of a trajectory that is still being written."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PERSISTS = 0.5
 
 @dataclass(frozen=True)
 class Warned:
-    """Something to worry about.
+    """A warning about a running trajectory.
 
     Parameters
     ----------

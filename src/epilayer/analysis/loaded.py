@@ -126,7 +126,7 @@ def transport_of(
 
 
 def tracks_of(loaded: Loaded, runs: Sequence[Run], names: Sequence[str]) -> dict[str, NDArray[np.float64]]:
-    """Return the paths of the molecules' centres, those of all replicas beside each other.
+    """Return the paths of the molecules' centres, all replicas side by side.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def _furthest_ang(cell_ang: NDArray[np.float64]) -> float:
 
 
 def solvation_of(loaded: Loaded, runs: Sequence[Run]) -> Solvation:
-    """Return who surrounds the cation: pair distributions, shell census, residence times."""
+    """Return the solvation of the cation: pair distributions, shell census, residence times."""
     groups = donor_groups(loaded)
     centre = np.concatenate(loaded.members(loaded.cation))
     cell, positions = runs[0].cell_ang, _positions_frac(runs)

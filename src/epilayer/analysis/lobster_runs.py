@@ -1,4 +1,4 @@
-"""LOBSTER directories of any origin: the verdict on a run, and the same bond in two of them."""
+"""LOBSTER directories of any origin: the status of a run, and the same bond in two of them."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def bonding_of(record: ImportedCalculation) -> BondingImport:
         worst = min(stops, key=lambda r: r.severity is not Severity.FATAL, default=None)
         what = worst.what.rstrip(".") if worst else "it holds no LOBSTER run"
         remedy = worst.remedy if worst else "Give the directory in which LOBSTER ran."
-        # What a file is called stands in the message already where the reader knew it.
+        # The message may name the file already.
         named = what if record.path in what else f"{record.path}: {what}"
         raise InputError(f"{named}.", remedy)
     return record.bonding
 
 
-def judge_run(
+def assess_run(
     record: ImportedCalculation, chosen: Sequence[BondIntegral], structure_checked: str | None
 ) -> RunReport:
     """Return the report on chosen bonds of a run that :func:`bonding_of` accepts."""
@@ -148,7 +148,7 @@ def check_same(ran: Structure, relaxed: Structure, name: str) -> None:
     if [str(s.specie.symbol) for s in ran] != [str(s.specie.symbol) for s in relaxed]:
         raise InputError(
             f"LOBSTER ran on {ran.composition.formula}, {name} is {relaxed.composition.formula}, "
-            "or their atoms stand in another order.",
+            "or the order of their atoms differs.",
             remedy,
         )
     cells_ang = float(np.abs(np.asarray(ran.lattice.matrix) - relaxed.lattice.matrix).max())
@@ -208,7 +208,7 @@ def compare_runs(
 ) -> MappedChanges:
     """Compare bonds of a free molecule with the same, atom-mapped, bonds in a structure that holds it.
 
-    A bond that another one fits as well is named, and the others are compared.
+    A bond that maps equally well to another one is named, and the others are compared.
 
     Parameters
     ----------
@@ -229,7 +229,7 @@ def compare_runs(
     if free.verdict is RunVerdict.REFUSED:
         raise InputError(
             f"{free.directory} is refused: {'; '.join(r.what for r in free.reasons)}.",
-            "A change needs a free molecule that counts; run LOBSTER with a better basis.",
+            "A change needs a valid run of the free molecule; run LOBSTER with a better basis.",
         )
     for element, functions in free.basis.items():
         other = adsorbed.basis.get(element, functions)
@@ -261,7 +261,7 @@ def compare_runs(
         changes.append(_change(bond, (i, j), there_pair, adsorbed, adsorbed_structure, listed))
     if not changes and open_bonds:
         raise StructureError(
-            f"No bond of {free.directory} can be told from others in {adsorbed.directory}: "
+            f"No bond of {free.directory} can be distinguished from others in {adsorbed.directory}: "
             f"{', '.join(b.name for b in open_bonds)}.",
             "Give both structures with the atoms in one order, or an earlier frame of the relaxation.",
         )

@@ -2,7 +2,7 @@
 
 The bond graphs are matched with as few broken or formed bonds as possible; hydrogens follow the atom
 they are bonded to. What the graphs leave open, the geometry decides, and what the geometry leaves open
-too is either a symmetry of the free molecule (then every choice is the same bond) or said to be open.
+too is either a symmetry of the free molecule (then every choice is the same bond) or reported as ambiguous.
 """
 
 from __future__ import annotations
@@ -212,7 +212,7 @@ def _choose(
     ranked = sorted({atoms: misfit_ang(atoms) for atoms in maps}.items(), key=lambda item: (item[1], item[0]))
     best, lowest_ang = ranked[0]
     rivals = [rival for rival, rival_ang in ranked[1:] if are_as_good(rival_ang, lowest_ang)]
-    # Hydrogens were put down atom by atom of the skeleton; one that parted tells little of its own.
+    # Hydrogens were put down atom by atom of the skeleton; the place of one that left is not significant.
     present = {tuple(sorted(bond)) for bond in after}
     kept = [(i, j) for i, j in before if tuple(sorted((best[i], best[j]))) in present]
     for hydrogens in _hydrogens_alike(free, kept):

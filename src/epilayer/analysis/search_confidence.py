@@ -1,4 +1,4 @@
-"""When a search for the lowest minimum may stop, and what chance is left that it missed it.
+"""Confidence of a search for the lowest minimum: the probability that it was missed.
 
 A search from many starts is a sample of minima: each start falls into one, with a probability that is
 the share of the starting space that leads there. How often minima were hit again says how many there
@@ -21,7 +21,7 @@ def missed_probability(starts: int, minima: int) -> float:
     With the prior of Boender and Rinnooy Kan (doi 10.1007/BF02591684), every number of minima equally
     likely and every division of the starting space among them, the posterior after ``N`` starts and
     ``W`` distinct minima has E[W / K] = (N - W - 1) / (N - 1), where K is the true number. Each minimum
-    being as likely the lowest as any other, whatever the size of its basin, the lowest is unseen with
+    being as likely the lowest as any other, independent of the size of its basin, the lowest is unseen with
     the probability 1 - E[W / K]. Low minima tend to have wide basins, and starts that are spread on
     purpose find more minima than random ones: both make the estimate cautious.
 
@@ -38,7 +38,7 @@ def missed_probability(starts: int, minima: int) -> float:
     1.0
     """
     _check(starts, minima)
-    return 1.0 if starts < 2 else min(1.0, minima / (starts - 1))  # noqa: PLR2004  (one start tells nothing)
+    return 1.0 if starts < 2 else min(1.0, minima / (starts - 1))  # noqa: PLR2004  (one start is no statistics)
 
 
 def unseen_probability(hits: Sequence[int]) -> float:
@@ -63,7 +63,7 @@ def stale_batches(lowest_ev: Sequence[float], tolerance_ev: float) -> int:
     Parameters
     ----------
     lowest_ev
-        Lowest energy within each batch, eV; infinite where a batch found nothing sound.
+        Lowest energy within each batch, eV; infinite where a batch found no valid minimum.
     tolerance_ev
         A smaller improvement is none.
     """

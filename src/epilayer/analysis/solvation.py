@@ -1,4 +1,4 @@
-"""Who surrounds an ion, and for how long: RDF, running coordination, shell census, residence times."""
+"""Solvation of an ion: RDF, running coordination, shell census, residence times."""
 
 from __future__ import annotations
 
@@ -258,7 +258,7 @@ def _distances(
     """Yield (distances (frames, centres, partners), cells) in blocks; infinite to an atom itself.
 
     Any vector shorter than half the smallest height of the cell has fractional components of at most a
-    half, so rounding finds it whatever the cell's angles.
+    half, so rounding finds it for any cell angles.
     """
     cells = np.broadcast_to(np.asarray(cells_ang, np.float64), (len(positions_frac), 3, 3))
     heights = 1.0 / np.linalg.norm(np.linalg.inv(cells), axis=1)

@@ -5,8 +5,8 @@ for relaxed faces, so a slab is held in its centre or not at all. Where one face
 crystal, its energy is the one of the unrelaxed slab and is taken off:
 ``gamma = (E(slab) - n E(bulk)) / A - (E(unrelaxed slab) - n E(bulk)) / (2 A)``.
 
-The bulk is computed by itself, in the same cell; a slope over thicknesses (Fiorentini and Methfessel,
-doi 10.1088/0953-8984/8/36/005) is what its disagreement would show in, which a second thickness tells.
+The bulk is computed separately, in the same cell; a slope over thicknesses (Fiorentini and Methfessel,
+doi 10.1088/0953-8984/8/36/005) would show a bulk that does not fit; here a second thickness does.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def certify_surface(
 
 
 def surface_energy_j_per_m2(slab: Calculation, bulk: Calculation) -> tuple[float, float]:
-    """Return the surface energy of the relaxed and of the unrelaxed slab in J/m^2, without any judgement."""
+    """Return the surface energy of the relaxed and of the unrelaxed slab in J/m^2, unchecked."""
     parts = len(slab.structure) / len(bulk.structure)
     area_ang2 = shapes.area_ang2(slab.structure)
     scale = J_PER_M2_PER_EV_PER_ANG2 / (2 * area_ang2)
@@ -283,7 +283,7 @@ def _negative(system: SurfaceSystem, energy: float) -> Refusal:
     return Refusal(
         code=RefusalCode.NEGATIVE_SURFACE_ENERGY,
         subject=system.termination,
-        what=f"the surface energy is negative ({energy:.3f} J/m2): the crystal would cleave by itself",
+        what=f"the surface energy is negative ({energy:.3f} J/m2): the crystal would cleave spontaneously",
         remedy="look for a lower bulk (another ordering), or for a level that keeps it",
     )
 

@@ -432,7 +432,7 @@ def _onsager_draws(charged: Sequence[_Known], step_ps: float) -> NDArray[np.floa
         currents.append(sine_projections(np.asarray(track), step_ps, tapers).ravel())
     pair = np.array(currents)
     samples = pair.shape[1]
-    if samples <= 3:  # noqa: PLR2004  (the inverse Wishart has no spread to speak of below)
+    if samples <= 3:  # noqa: PLR2004  (the inverse Wishart has no finite spread below)
         return None
     scatter = pair @ pair.T
     if np.linalg.det(scatter) <= 0:

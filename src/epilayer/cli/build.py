@@ -213,7 +213,9 @@ def _print_terminations(every: Sequence[Termination]) -> None:
 
 
 def _print_admissible(choices: Sequence[SlabCut], chosen: SlabCut, facet: Facet) -> None:
-    title = f"\nadmissible slabs of ({facet.label}): stoichiometric, non-polar, polyanions whole (m: mended)"
+    title = (
+        f"\nadmissible slabs of ({facet.label}): stoichiometric, non-polar, polyanions whole (m: compensated)"
+    )
     headings = (
         "", "termination", "Tasker", "atoms", "thick, A", "cell, A", "faces", "cost, eV/A2", "broken per nm2",
     )  # fmt: skip
@@ -267,7 +269,7 @@ def _ligand_json(molecule: Ligand) -> dict[str, Any]:
 def _facts(cut: SlabCut, reason: str) -> dict[str, str]:
     return {
         "Composition": str(cut.structure.composition.remove_charges().formula),
-        "Termination": f"{cut.termination}, Tasker {cut.tasker}{', mended' if cut.mended else ''}",
+        "Termination": f"{cut.termination}, Tasker {cut.tasker}{', compensated' if cut.compensated else ''}",
         "Size": f"{cut.area_ang2:.2f} Å², {cut.thickness_ang:.1f} Å thick, {cut.vacuum_ang:.1f} Å of vacuum",
         "Bonds broken per nm²": ", ".join(f"{b.pair} {b.per_nm2:.1f}" for b in cut.broken_bonds) or "none",
         "Why this one": reason,

@@ -20,7 +20,7 @@ from epilayer.analysis.bond_study import (
     HydrogenTransfer,
     References,
     ScannedOrientation,
-    judge_scan,
+    assess_scan,
     most_stable_whole,
     title,
 )
@@ -340,7 +340,7 @@ def judge_bonds(
         ScannedOrientation(one.label, one.turn_deg, one.tilt_deg, one.site, one.structure, made, found)
         for one, made, found in zip(placed, relaxed, measured, strict=True)
     ]
-    return judge_scan(
+    return assess_scan(
         labels,
         bonds,
         References(slab, molecule, free),

@@ -56,7 +56,7 @@ def contact_limit_ang(first: str, second: str, scale_factor: float = 1.0) -> flo
 
     A guest cation may touch a donor at the sum of their covalent radii (Na...O 2.32 A); every other
     pair keeps the distance of :func:`~epilayer.structures.sites.contact_target_ang`, scaled, but never
-    much less than what the judge of the finished pore asks for.
+    much less than what the checks of the finished pore ask for.
 
     >>> round(contact_limit_ang("Na", "O"), 2), round(contact_limit_ang("Zn", "O"), 2)
     (2.32, 2.35)
@@ -178,13 +178,13 @@ def topological_distances(count: int, pairs: frozenset[tuple[int, int]]) -> NDAr
 
 @dataclass(frozen=True)
 class Grown:
-    """What became of growing molecules.
+    """The result of growing molecules.
 
     Attributes
     ----------
     coords
-        Complete sets of molecules, A, shape (found, atoms of all, 3), unwrapped; empty where none got
-        through.
+        Complete sets of molecules, A, shape (found, atoms of all, 3), unwrapped; empty where none was
+        completed.
     placed
         Atoms of the set that got furthest.
     """
@@ -196,7 +196,7 @@ class Grown:
 def grow(
     guests: Sequence[Guest], field: DistanceField, rng: np.random.Generator, *, scale_factor: float
 ) -> Grown:
-    """Grow molecules, one after another, beside the atoms that a field holds.
+    """Grow molecules, one after another, next to the atoms that a field holds.
 
     One population carries all of them, so that a first chain that leaves no room for the second dies out.
 
@@ -320,7 +320,7 @@ class _Growth:
     def _among_themselves(
         self, children: Floats, before: Population, step: _Root | _Step
     ) -> tuple[NDArray[np.bool_], NDArray[np.int_]]:
-        """Tell which touch nothing grown before, and count the atoms they lie close to."""
+        """Return which touch nothing grown before, and the number of atoms they lie close to."""
         clear = np.ones(len(children), dtype=bool)
         contacts = np.zeros(len(children), dtype=int)
         for column, atom in enumerate(step.children):

@@ -90,7 +90,7 @@ def framework(mof: Mof) -> Structure:
 
 
 def expand(crystal: Crystal, name: str) -> Structure:
-    """Expand a crystal, whichever way it is given, without judging it."""
+    """Expand a crystal from its CIF or Wyckoff table, unchecked."""
     return from_cif(crystal.cif, name) if crystal.cif else from_wyckoff(crystal, name)
 
 
@@ -178,7 +178,7 @@ def hall_number(symbol: str, setting: str | None, name: str) -> int:
 
 
 def with_charges(structure: Structure, charges: Mapping[str, float], name: str) -> Structure:
-    """Decorate every site with its oxidation state; guess the states only when none are given."""
+    """Decorate every site with its oxidation state; guess the states only when none are stated."""
     elements = sorted({e.symbol for e in structure.composition.elements})
     if not charges:
         charges = _guess(structure, name)
@@ -221,7 +221,7 @@ def check(structure: Structure, name: str, *, ordered: bool = False) -> None:
 
 
 def has_charges(structure: Structure) -> bool:
-    """Say whether every species has an oxidation state."""
+    """Return whether every species has an oxidation state."""
     return all(getattr(sp, "oxi_state", None) is not None for site in structure for sp in site.species)
 
 
@@ -320,7 +320,7 @@ def _refuse_other_formula(structure: Structure, formula: str, name: str) -> None
 
 
 def refuse_overlap(structure: Structure, name: str) -> None:
-    """Refuse atoms that stand in each other's place; sites that cannot be full at once are none."""
+    """Refuse overlapping atoms; partly occupied sites that exclude each other do not count."""
     radii = [max(covalent_radius_ang(e) for e in _symbols(site.species)) for site in structure]
     reach = 2 * max(radii) * OVERLAP_FRACTION
     first, second, _, distance = structure.get_neighbor_list(reach, exclude_self=True)
@@ -337,13 +337,13 @@ def refuse_overlap(structure: Structure, name: str) -> None:
         )
 
 
-def _lattice(given: LatticeParameters, rotations: NDArray[np.int32], name: str) -> Lattice:
+def _lattice(stated: LatticeParameters, rotations: NDArray[np.int32], name: str) -> Lattice:
     """Complete the cell by the symmetry of the space group, and refuse one that it forbids."""
     swaps = {(i, j) for r in rotations for i in range(3) for j in range(3) if r[i][j] and i != j}
-    a = given.a_ang
-    b = given.b_ang or (a if (0, 1) in swaps else None)
-    c = given.c_ang or (a if (0, 2) in swaps else None)
-    gamma = given.gamma_deg
+    a = stated.a_ang
+    b = stated.b_ang or (a if (0, 1) in swaps else None)
+    c = stated.c_ang or (a if (0, 2) in swaps else None)
+    gamma = stated.gamma_deg
     hexagonal = any(r[0][0] * r[0][1] != 0 or r[1][0] * r[1][1] != 0 for r in rotations)
     if hexagonal and gamma == 90.0:  # noqa: PLR2004  (the default)
         gamma = 120.0
@@ -352,7 +352,7 @@ def _lattice(given: LatticeParameters, rotations: NDArray[np.int32], name: str) 
             f"{name}: the lattice lacks {'b_ang' if b is None else 'c_ang'}.",
             "State it; symmetry does not fix it.",
         )
-    lattice = Lattice.from_parameters(a, b, c, given.alpha_deg, given.beta_deg, gamma)
+    lattice = Lattice.from_parameters(a, b, c, stated.alpha_deg, stated.beta_deg, gamma)
     metric = lattice.matrix @ lattice.matrix.T
     if any(np.abs(r.T @ metric @ r - metric).max() > 1e-3 * metric.max() for r in rotations):
         raise StructureError(

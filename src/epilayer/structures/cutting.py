@@ -1,8 +1,7 @@
 """The geometry of a cut: an oriented cell, its bonds, the units no cut may sever, and slabs as sets of sites.
 
 A slab is kept as a set of integer positions (atom, i, j, k) until the very end, so that moving an
-ion from one face to the other, or counting the bonds a cut breaks, is exact bookkeeping: nothing
-is recognised again by comparing coordinates, and no atom can be lost between two tolerances.
+ion from one face to the other, or counting the bonds a cut breaks, is exact integer arithmetic.
 """
 
 from __future__ import annotations
@@ -217,7 +216,7 @@ def spread(
 ) -> frozenset[Position]:
     """Repeat positions over an in-plane supercell, (2, 2) rows of integers.
 
-    ``of`` is the cell in which ``positions`` are given (the oriented cell when unset); the supercell
+    ``of`` is the cell in which ``positions`` are stated (the oriented cell when unset); the supercell
     must be a multiple of it, and only its own translations repeat the positions.
     """
     cell = np.eye(2, dtype=np.int64) if of is None else of
@@ -274,14 +273,14 @@ def as_structure(
 def equal_faces(
     oriented: Oriented, positions: Iterable[Position], multiple: NDArray[np.int64], tolerance_ang: float
 ) -> bool:
-    """Say whether symmetry relates the two faces of positions, without building a structure for it."""
+    """Return whether symmetry relates the two faces of positions."""
     listed = sorted(positions)
     matrix, fractional = _placed(oriented, listed, multiple, 20.0)
     return turns_over((matrix, fractional, [oriented.kinds[p[0]] for p in listed]), tolerance_ang)
 
 
 def turns_over(cell: tuple[Any, Any, list[int]], tolerance_ang: float) -> bool:
-    """Say whether an operation of a slab's symmetry reverses c; the cell is as spglib wants it."""
+    """Return whether an operation of a slab's symmetry reverses c; the cell is as spglib wants it."""
     symmetry = spglib.get_symmetry(cell, symprec=tolerance_ang)
     return symmetry is not None and any(r[2][2] == -1 for r in symmetry["rotations"])
 

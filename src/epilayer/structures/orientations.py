@@ -61,9 +61,9 @@ def scan(
 ) -> list[Orientation]:
     """Place a molecule over the most open cation of a slab in every combination of turn and tilt.
 
-    The hetero atom nearest to the molecule's middle stands over the cation, the long axis along the
-    direction of the cell in which the molecule's images leave it most room; each orientation is let
-    down until the first pair of atoms touches.
+    The hetero atom nearest to the molecule's middle is placed over the cation, the long axis along the
+    direction of the cell in which the molecule's images leave it most room; each orientation is lowered
+    until the first pair of atoms touches.
 
     Parameters
     ----------
@@ -88,7 +88,9 @@ def scan(
             "Choose another termination of this facet.",
         )
     # What is most undercoordinated binds an ether hardest; among equals, the one that is most exposed.
-    site = max(cations, key=lambda s: (_hardness(s.element), s.missing, s.exposed_ang2, -(s.index or 0)))
+    site = max(
+        cations, key=lambda s: (_is_redox_active(s.element), s.missing, s.exposed_ang2, -(s.index or 0))
+    )
     spot = surface.coords[site.index or 0]
     body = _standard_frame(molecule)
     middle = body[_middle_donor(molecule, body)]
@@ -122,8 +124,7 @@ def _is_cation(element: str) -> bool:
     return bool(Element(element).is_metal)
 
 
-def _hardness(element: str) -> bool:
-    """Tell whether the cation is of the kind that takes part in redox, before one that only moves."""
+def _is_redox_active(element: str) -> bool:
     from pymatgen.core.periodic_table import Element
 
     return bool(Element(element).is_transition_metal)

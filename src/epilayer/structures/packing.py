@@ -3,8 +3,8 @@
 This cleans a start; its energy is not a result. Within a molecule MMFF94s (UFF where MMFF has no
 parameters) keeps bonds, angles and torsions. Between molecules, and between guest and host, atoms only
 repel, from the sum of their van der Waals radii inwards; a guest cation is drawn to O, N and F by a well
-at the sum of covalent radii, which would press its donors together: so every pair that the judge of the
-finished pore measures, those of one molecule included, meets a stiff spring just outside the judge's bar.
+at the sum of covalent radii, which would press its donors together: so every pair that the checks of the
+finished pore measure, those of one molecule included, meets a stiff spring just outside their limit.
 So nothing can react, and the host stays where it is.
 """
 
@@ -41,7 +41,7 @@ _WALL_SCALE: Final = 1 / 0.85
 #: A cation's wall towards anything but a donor, as a multiple of its contact.
 _CATION_WALL_SCALE: Final = 1.1
 _WELL_REACH_ANG: Final = 5.0
-#: The spring begins so far outside what the judge of the finished pore asks for.
+#: The spring begins so far outside the limit of the pore checks.
 _MARGIN_ANG: Final = 0.2
 _SPRING_EV_PER_ANG2: Final = 5.0
 _SKIN_ANG: Final = 1.0

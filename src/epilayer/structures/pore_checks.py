@@ -1,11 +1,11 @@
-"""The judge of a loaded pore: what was built is measured anew from the coordinates alone.
+"""Checks of a loaded pore, measured from the coordinates alone.
 
-It does not care who placed the atoms. Distances are to the nearest image. What counts as a contact:
+Distances are to the nearest image. What counts as a contact:
 
 - every pair of a guest atom with a host atom, with an atom of another guest, or with an atom of its own
   molecule more than three bonds away (1-5 and beyond);
 - not: bonds of the host with itself, and a guest cation with a donor (N, O, F, S, Cl), which is its
-  coordination (Na...O 2.3 to 2.5 A) and is judged by a floor and a reach of its own.
+  coordination (Na...O 2.3 to 2.5 A) and has limits of its own.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _HOST_MOVE_ANG: Final = 1e-6
 
 
 class Check(Frozen):
-    """One item of the verdict: what was asked, what was found."""
+    """One check: what was asked, what was found."""
 
     name: str
     asked: str
@@ -80,8 +80,8 @@ class _Measured:
     first_guest: int
 
 
-def judge(structure: Structure, host: Structure, guests: Sequence[Guest]) -> tuple[Check, ...]:
-    """Judge a loaded pore.
+def check_pore(structure: Structure, host: Structure, guests: Sequence[Guest]) -> tuple[Check, ...]:
+    """Check a loaded pore.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def judge(structure: Structure, host: Structure, guests: Sequence[Guest]) -> tup
 
 
 def closest_contacts(structure: Structure, host_atoms: int, guests: Sequence[Guest]) -> tuple[Contact, ...]:
-    """Return the closest heavy-heavy, H-heavy and H-H contact (as the judge counts them)."""
+    """Return the closest heavy-heavy, H-heavy and H-H contact (as the checks count them)."""
     return tuple(c for c, _ in _closest(_measure(structure, host_atoms, guests)) if c is not None)
 
 

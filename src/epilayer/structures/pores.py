@@ -1,4 +1,4 @@
-"""Loaded pores: a framework with salt and polymer chains inside, judged item by item."""
+"""Loaded pores: a framework with salt and polymer chains inside, checked item by item."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from epilayer.model.units import Ang, EvPerAng, Fraction
 from epilayer.structures.chain_growth import Guest, contact_limit_ang, grow
 from epilayer.structures.molecules import chain
 from epilayer.structures.packing import relax
-from epilayer.structures.pore_checks import Check, Contact, Donor, closest_contacts, donors_near, judge
+from epilayer.structures.pore_checks import Check, Contact, Donor, check_pore, closest_contacts, donors_near
 from epilayer.structures.sites import ACCEPTORS
 from epilayer.structures.void import REACH_ANG, DistanceField, Voids, analyse, free_fraction, widths_ang
 
@@ -192,14 +192,14 @@ def parse_chain(text: str) -> Load:
     return Load(ligand=chain(match["repeat"].lower(), units), count=_count(match["count"], text), units=units)
 
 
-def _count(given: str | None, text: str) -> int:
-    if given is None:
+def _count(number: str | None, text: str) -> int:
+    if number is None:
         return 1
-    if not given.isascii() or not given.isdigit() or int(given) == 0:
+    if not number.isascii() or not number.isdigit() or int(number) == 0:
         raise InputError(
-            f"{text!r}: {given!r} is no number of molecules.", "Give a whole number from 1 on, such as :2."
+            f"{text!r}: {number!r} is no number of molecules.", "Give a whole number from 1 on, such as :2."
         )
-    return int(given)
+    return int(number)
 
 
 class Framework:
@@ -241,12 +241,12 @@ def load(
     attempts: int = _ATTEMPTS,
     report_attempt: Report = lambda _: None,
 ) -> LoadedPore:
-    """Load a framework: salt first, each cation beside its anion, then the chains, longest first.
+    """Load a framework: salt first, each cation next to its anion, then the chains, longest first.
 
-    Each guest is grown by its torsions beside what is there already
+    Each guest is grown by its torsions next to what is there already
     (:mod:`~epilayer.structures.chain_growth`), all are relaxed together in the fixed host
-    (:mod:`~epilayer.structures.packing`), and what comes out is judged
-    (:func:`~epilayer.structures.pore_checks.judge`). An attempt that does not fit, or is judged invalid, is
+    (:mod:`~epilayer.structures.packing`), and the result is checked
+    (:func:`~epilayer.structures.pore_checks.check_pore`). An attempt that does not fit, or is invalid, is
     made again with other random numbers, up to ``attempts`` times, later ones packed more tightly.
 
     Parameters
@@ -283,7 +283,7 @@ def load(
             continue
         relaxed = relax(host, listed, placed)
         structure = _assembled(host, listed, relaxed.coords, framework.name)
-        checks = judge(structure, host, listed)
+        checks = check_pore(structure, host, listed)
         search.outcome = "; ".join(f"{c.name}: {c.found}" for c in checks if not c.holds)
         report_attempt(f"attempt {number}: {search.outcome or 'valid'}")
         if not search.outcome:
@@ -447,7 +447,6 @@ class _Search:
         return int((entry.units or 0) * reached / sum(entry.ligand.composition.values()))
 
     def refusal(self, attempts: int) -> StructureError:
-        """Say what does not fit, and how much did."""
         asked = ", ".join(f"{entry.count} {entry.ligand.name}" for entry in self.loads)
         fitted = ", ".join(f"{n} {name}" for name, n in self.best.items()) or "nothing"
         if self.stuck.units:

@@ -117,8 +117,8 @@ def generate(
     """Place a molecule on the top face of a slab in up to ``count`` different ways.
 
     Every combination of anchor and kind of site is sampled (donor atoms over cations, hydrogens over
-    anions, planes flat over cations and between atoms, random orientations), each molecule is let
-    down until the first pair touches at its target distance (:func:`contact_target_ang`), and the
+    anions, planes flat over cations and between atoms, random orientations), each molecule is lowered
+    until the first pair touches at its target distance (:func:`contact_target_ang`), and the
     poses kept cover the combinations first, then the widest spread within them. Poses that the
     surface's symmetry or the molecule's own maps onto each other are one pose.
 
@@ -159,7 +159,7 @@ def generate(
     automorphisms = comparison.automorphisms(molecule)
     candidates = _candidates(surface, molecule, _distinct(anchors, automorphisms), rng, max_tilt_deg)
     candidates = _clear_of_images(candidates, surface, molecule)
-    _let_down(candidates, surface, molecule)
+    _lower(candidates, surface, molecule)
     candidates = [c for c in candidates if c.gap <= _ANCHOR_SLACK_ANG and c.closest >= CLASH_SCALE]
     if not candidates:
         raise StructureError(
@@ -229,7 +229,6 @@ def _rotation_onto(start: Floats, end: Floats) -> Rotation:
 
 
 def _suits(kind: AnchorKind, element: str) -> bool:
-    """Tell whether an anchor of this kind belongs over this element."""
     if kind in {AnchorKind.DONOR_H, AnchorKind.FREE}:
         return kind is AnchorKind.DONOR_H and element in ACCEPTORS
     return bool(Element(element).is_metal) or (kind is AnchorKind.LONE_PAIR and element == "H")
@@ -358,7 +357,7 @@ def _image_distance_ang(coords: Floats, shifts: Floats) -> float:
     return min(float(np.sqrt((((pairs + shift) ** 2).sum(axis=2)).min())) for shift in shifts)
 
 
-def _let_down(candidates: Sequence[_Candidate], surface: Surface, molecule: Molecule) -> None:
+def _lower(candidates: Sequence[_Candidate], surface: Surface, molecule: Molecule) -> None:
     """Move each candidate along the normal until its first pair touches, and score the result."""
     symbols = [site.specie.symbol for site in molecule]
     polar = polar_hydrogens(molecule)
@@ -413,7 +412,7 @@ def _choose(
             if first_round:
                 pick = max(free, key=lambda k: candidates[k].score)
             else:
-                # The better half by score, then the farthest: spread must not mean the silly ones.
+                # The better half by score, then the farthest: spread must not prefer poor ones.
                 better = sorted(free, key=lambda k: -candidates[k].score)[: max(len(free) // 2, 1)]
                 pick = max(better, key=lambda k: (distance[k], candidates[k].score))
             chosen.append(pick)
@@ -462,7 +461,7 @@ def _check_clearance(chosen: Sequence[_Candidate], surface: Surface) -> None:
 def _pose(candidate: _Candidate, number: int, surface: Surface, molecule: Molecule, seed: int) -> Pose:
     slab, n_slab = surface.slab, len(surface.slab)
     structure = Structure(
-        Lattice(slab.lattice.matrix),  # periodic along c too, whatever a surface builder said
+        Lattice(slab.lattice.matrix),  # periodic along c too, whichever periodicity a surface builder set
         [site.specie.symbol for site in slab] + [site.specie.symbol for site in molecule],
         np.vstack([slab.frac_coords, surface.fractional(candidate.coords)]),
         charge=float(molecule.charge) or None,

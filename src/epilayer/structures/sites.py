@@ -123,7 +123,7 @@ class Surface:
         return area / float(np.linalg.norm(self.cell[1])), area / float(np.linalg.norm(self.cell[0]))
 
     def fractional(self, coords: Floats) -> Floats:
-        """Fractional coordinates in the given slab's cell."""
+        """Fractional coordinates in the slab's cell."""
         result = np.asarray(coords @ np.linalg.inv(self.cell))
         result[..., 2] += self.bottom_fraction
         return result
@@ -169,7 +169,7 @@ def check_overlap(structure: Structure, adsorbate_indices: Iterable[int]) -> Non
     slab = [index for index in range(len(structure)) if index not in set(adsorbate)]
     if not adsorbate or not slab:
         raise StructureError(
-            "An adsorbate and a slab are both needed to judge an overlap.",
+            "An adsorbate and a slab are both needed to check an overlap.",
             f"Name between 1 and {len(structure) - 1} adsorbate atoms.",
         )
     if adsorbate[0] < 0 or adsorbate[-1] >= len(structure):
@@ -178,7 +178,9 @@ def check_overlap(structure: Structure, adsorbate_indices: Iterable[int]) -> Non
             f"Name atoms 0 to {len(structure) - 1}.",
         )
     symbols = [site.specie.symbol for site in structure]
-    lattice = Lattice(structure.lattice.matrix)  # periodic along c too, whatever a surface builder said
+    lattice = Lattice(
+        structure.lattice.matrix
+    )  # periodic along c too, whichever periodicity a surface builder set
     fractional = np.asarray(structure.frac_coords)
     polar = polar_hydrogens(Structure(lattice, [symbols[i] for i in adsorbate], fractional[adsorbate]))
     target = targets_ang(
@@ -197,7 +199,7 @@ def check_overlap(structure: Structure, adsorbate_indices: Iterable[int]) -> Non
 
 
 def polar_hydrogens(sites: Molecule | Structure) -> NDArray[np.bool_]:
-    """Tell which sites are hydrogens bonded to N, O or F, shape (n,)."""
+    """Return which sites are hydrogens bonded to N, O or F, shape (n,)."""
     symbols = [site.specie.symbol for site in sites]
     polar = np.zeros(len(symbols), dtype=bool)
     if "H" not in symbols:

@@ -80,7 +80,7 @@ class SlabCut:
     miller
         The plane, in the conventional cell of the crystal.
     termination
-        Label, such as ``100-t0.25``; ``m`` marks a mended polar cut.
+        Label, such as ``100-t0.25``; ``m`` marks a compensated polar cut.
     ordering
         Label of the ordering that was cut.
     thickness_ang
@@ -92,7 +92,7 @@ class SlabCut:
     dipole_e_ang
         Dipole of the formal charges along the normal.
     tasker
-        Type of the cut before any mending.
+        Type of the cut before any compensation.
     faces_equivalent
         Whether symmetry relates the two faces.
     broken_bonds
@@ -135,6 +135,6 @@ class SlabCut:
     frame: tuple[tuple[float, float, float], ...]
 
     @property
-    def mended(self) -> bool:
+    def compensated(self) -> bool:
         """Whether ions were moved from one face to the other."""
         return bool(self.moved)

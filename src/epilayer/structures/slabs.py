@@ -1,4 +1,4 @@
-"""Slabs of any crystal and plane: every termination judged, the admissible built, one chosen."""
+"""Slabs of any crystal and plane: every termination checked, the admissible built, one chosen."""
 
 from __future__ import annotations
 
@@ -223,12 +223,12 @@ def hold_bottom(
 
 
 def faces_equivalent(slab: Structure, tolerance_ang: float = FACE_TOLERANCE_ANG) -> bool:
-    """Say whether an operation of the slab's symmetry turns its top face into its bottom face."""
+    """Return whether an operation of the slab's symmetry turns its top face into its bottom face."""
     return cutting.turns_over(crystals.spglib_cell(slab), tolerance_ang)
 
 
 def is_polar(dipole_e_ang: float, area_ang2: float) -> bool:
-    """Say whether a slab of this dipole and area is polar."""
+    """Return whether a slab of this dipole and area is polar."""
     return abs(dipole_e_ang) / area_ang2 > POLAR_E_PER_ANG
 
 
@@ -316,7 +316,7 @@ class _Draft:
 
 
 def _drafts(oriented: Oriented, bottom: Cut, whole: Sequence[Cut], facet: Facet) -> list[_Draft]:
-    """Draft the slabs that start at one cut: of whole repeats, mended if polar, or ending at another cut."""
+    """Draft the slabs from one cut upward: whole repeats, compensated if polar, or up to another cut."""
     label = _label(oriented, bottom)
     layers = max(1, ceil((facet.thickness_ang - _THICKNESS_SLACK) / oriented.repeat_ang))
     dipole = cutting.dipole_e_ang(oriented, cutting.stack(bottom, 1))
@@ -326,29 +326,30 @@ def _drafts(oriented: Oriented, bottom: Cut, whole: Sequence[Cut], facet: Facet)
         why = f"{label} is Tasker {kind}: neutral and without dipole as cut"
         thickness_ang = layers * oriented.repeat_ang
         return [_Draft(label, cutting.stack(bottom, layers), _ONE, thickness_ang, kind, why), *others]
-    mended = tasker.mend(
+    compensated = tasker.compensate(
         oriented,
         bottom,
         layers,
         lambda p, m: cutting.equal_faces(oriented, p, m, FACE_TOLERANCE_ANG),
     )
-    if mended is None:
+    if compensated is None:
         return others
-    ions = " and ".join(f"{n} {e}" for e, n in mended.moved.items())
-    per = abs(round(np.linalg.det(mended.multiple)))
+    ions = " and ".join(f"{n} {e}" for e, n in compensated.moved.items())
+    per = abs(round(np.linalg.det(compensated.multiple)))
     why = (
         f"{label} is Tasker III ({dipole:.1f} e.A per repeat): half of the outer ions ({ions} in "
         f"{per} in-plane cell{'s' if per > 1 else ''}) moved to the other face, the arrangement of lowest "
-        f"electrostatic energy{' with equivalent faces' if mended.equivalent else ''} among {mended.tried}"
+        f"electrostatic energy{' with equivalent faces' if compensated.equivalent else ''} "
+        f"among {compensated.tried}"
     )
     draft = _Draft(
         f"{label}m",
-        mended.positions,
-        mended.multiple,
+        compensated.positions,
+        compensated.multiple,
         layers * oriented.repeat_ang,
         kind,
         why,
-        tuple(mended.moved.items()),
+        tuple(compensated.moved.items()),
     )
     return [draft, *others]
 
@@ -526,7 +527,7 @@ def _refusal(
         f"{_label(oriented, c)} {cutting.dipole_e_ang(oriented, cutting.stack(c, 1)):+.1f}" for c in whole
     )
     return StructureError(
-        f"No ({index}) cut of {name} is non-polar, and moving half of the outer ions mends none "
+        f"No ({index}) cut of {name} is non-polar, and moving half of the outer ions compensates none "
         f"(dipoles in e.A per repeat: {dipoles}).",
         "Choose another ordering or Miller index.",
     )

@@ -27,9 +27,9 @@ def as_in_bulk(
     crystal: Structure,
     relaxed: Structure,
 ) -> Structure:
-    """Return a slab whose atoms stand where those of the relaxed crystal do.
+    """Return a slab whose atoms have the places of those in the relaxed crystal.
 
-    Moved atom by atom instead of cut anew, so that the termination stays the one that was judged.
+    Moved atom by atom instead of cut anew, so that the termination stays the same.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def ordering_of(cathode: Cathode, label: str) -> Ordering:
 def point_group(crystal: Structure) -> tuple[str, NDArray[np.int64]]:
     """Return the point group of a crystal, partial occupancies respected: symbol and rotations.
 
-    The rotations stand in the basis of the crystal's own cell, (operations, 3, 3).
+    The rotations are in the basis of the crystal's own cell, (operations, 3, 3).
     """
     found = spglib.get_symmetry_dataset(
         crystals.spglib_cell(crystal), symprec=crystals.SYMMETRY_TOLERANCE_ANG

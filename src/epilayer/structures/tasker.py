@@ -1,4 +1,4 @@
-"""Mending of polar cuts: half of the outer ions go to the other face.
+"""Compensation of polar cuts: half of the outer ions go to the other face.
 
 After Tasker, J. Phys. C 12, 4977 (1979), doi 10.1088/0022-3719/12/22/036.
 """
@@ -30,7 +30,7 @@ CHARGE_TOLERANCE_E = 1e-3
 
 
 @dataclass(frozen=True)
-class Mended:
+class Compensated:
     """A slab whose dipole was removed by moving ions from one face to the other.
 
     Parameters
@@ -54,12 +54,12 @@ class Mended:
     equivalent: bool
 
 
-def mend(
+def compensate(
     oriented: Oriented,
     cut: Cut,
     layers: int,
     equivalent: Callable[[frozenset[Position], NDArray[np.int64]], bool],
-) -> Mended | None:
+) -> Compensated | None:
     """Move half of the outermost ions across the slab, or return ``None`` when halves do not do it.
 
     A neutral repeat of height d and dipole p grows a slab whose dipole grows with its thickness. It
@@ -100,7 +100,7 @@ def mend(
             chosen, symmetric = arrangements[int(rank)], True
             break
     moved = Counter(oriented.symbols[p[0]] for unit in chosen for p in unit)
-    return Mended(
+    return Compensated(
         positions=_moved(base, chosen, multiple, layers),
         multiple=multiple,
         moved=dict(sorted(moved.items())),

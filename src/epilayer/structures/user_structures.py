@@ -1,4 +1,4 @@
-"""What a user gives: their own crystal or slab, as the text of a file, and words of the command line."""
+"""A user's own crystal or slab, from the text of a file, and the options that describe it."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ MIN_GAP_ANG: Final = 8.0
 
 
 @dataclass(frozen=True)
-class GivenFile:
-    """A user's crystal or slab as it was given.
+class UserFile:
+    """The text of a user's crystal or slab.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class GivenFile:
 
 
 def cathode(
-    given: GivenFile,
+    file: UserFile,
     *,
     oxidation_states: Mapping[str, float] | None = None,
     keep: tuple[KeepBond, ...] | None = None,
@@ -60,7 +60,7 @@ def cathode(
 
     Parameters
     ----------
-    given
+    file
         A CIF or POSCAR.
     oxidation_states
         By element; unset takes those of the CIF, and guesses them where it states none.
@@ -73,12 +73,12 @@ def cathode(
         For text that is no crystal, partly occupied or overlapping sites, states that cannot be
         guessed or are not neutral, or a kept bond that is not in the crystal.
     """
-    structure, name = ordered(given), given.name
+    structure, name = ordered(file), file.name
     charges = dict(oxidation_states or _stated(structure))
     strangers = sorted(set(charges) - {e.symbol for e in structure.composition.elements})
     if strangers:
         raise StructureError(
-            f"{name} holds no {', '.join(strangers)}, and an oxidation state is given for it.",
+            f"{name} holds no {', '.join(strangers)}, and an oxidation state is stated for it.",
             f"Its elements are {', '.join(sorted(e.symbol for e in structure.composition.elements))}.",
         )
     decorated = crystals.with_charges(structure, charges, name)
@@ -110,9 +110,9 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9_-]+", "-", stem).strip("-_") or "crystal"
 
 
-def ordered(given: GivenFile) -> Structure:
+def ordered(file: UserFile) -> Structure:
     """Return a user's crystal; refuse partly occupied and overlapping sites."""
-    structure, name = crystal(given), given.name
+    structure, name = crystal(file), file.name
     if not structure.is_ordered:
         partial = sorted({str(s.species.remove_charges()) for s in structure if not s.is_ordered})
         raise StructureError(
@@ -124,12 +124,12 @@ def ordered(given: GivenFile) -> Structure:
     return structure
 
 
-def crystal(given: GivenFile) -> Structure:
-    """Parse the text of a crystal, and say what is wrong with one that does not parse."""
-    text, name = given.text, given.name
-    if given.form == "poscar":
-        return read_poscar(text, name, given.species)
-    structure, notes = read_cif(text, name, given.block)
+def crystal(file: UserFile) -> Structure:
+    """Parse the text of a crystal, or name its defect."""
+    text, name = file.text, file.name
+    if file.form == "poscar":
+        return read_poscar(text, name, file.species)
+    structure, notes = read_cif(text, name, file.block)
     for note in notes:
         warnings.warn(f"{name}: {note}.", InputWarning, stacklevel=2)
     if not len(structure):
@@ -137,7 +137,7 @@ def crystal(given: GivenFile) -> Structure:
     return structure
 
 
-def slab(given: GivenFile) -> Structure:
+def slab(file: UserFile) -> Structure:
     """Return a user's slab: ordered, with vacuum along c, c along the normal, in one piece.
 
     Raises
@@ -145,7 +145,7 @@ def slab(given: GivenFile) -> Structure:
     StructureError
         For text that is no slab.
     """
-    structure, name = crystal(given), given.name
+    structure, name = crystal(file), file.name
     if not structure.is_ordered:
         raise StructureError(
             f"{name} is disordered, and an ordered slab is needed.", "Choose one atom for every site."
@@ -196,7 +196,7 @@ def oxidation_states(text: str) -> dict[str, float]:
         if match is None or not Element.is_valid_symbol(match.group(1)):
             raise InputError(f"{part!r} is no oxidation state.", "Write them as Na=1,V=4,P=5,O=-2.")
         if match.group(1) in found:
-            raise InputError(f"{match.group(1)} is given two oxidation states.", "Keep one of the two.")
+            raise InputError(f"{match.group(1)} has two oxidation states.", "Keep one of the two.")
         found[match.group(1)] = float(match.group(2))
     return found
 

@@ -229,7 +229,7 @@ def _bracket(clearance: Floats, low_ang: float, high_ang: float, tolerance_ang: 
 
 
 def percolates(is_open: NDArray[np.bool_]) -> bool:
-    """Tell whether a periodic region joins some point with its own image in another cell.
+    """Return whether a periodic region joins some point with its own image in another cell.
 
     Regions inside one cell are joined across its faces; a region that is met again with another
     lattice offset runs through the crystal.

@@ -57,7 +57,7 @@ def read_run(directory: Path, names: Sequence[str], pairs: Sequence[str], relaxe
     InputError
         If there is not one run, a bond is not listed, or it ran on another structure than ``relaxed``.
     """
-    from epilayer.analysis.lobster_runs import between, bonding_of, check_lengths, check_same, judge_run
+    from epilayer.analysis.lobster_runs import assess_run, between, bonding_of, check_lengths, check_same
     from epilayer.model.imported import Code
     from epilayer.outputs.discover import find_calculations
     from epilayer.outputs.lobster.directory import find_bonds, import_lobster
@@ -98,7 +98,7 @@ def read_run(directory: Path, names: Sequence[str], pairs: Sequence[str], relaxe
         if ran is not None:
             check_same(ran[1], target, str(relaxed))
     picked = tuple(chosen.values()) if names or pairs else listed
-    report = judge_run(record, picked, None if relaxed is None else str(relaxed))
+    report = assess_run(record, picked, None if relaxed is None else str(relaxed))
     return LobsterRun(found[0], report, picked, listed, None if ran is None else ran[1])
 
 

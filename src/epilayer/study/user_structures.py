@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from epilayer.model.cathode import Cathode, Facet
     from epilayer.model.ligand import Ligand
     from epilayer.model.mof import Mof
-    from epilayer.structures.user_structures import GivenFile
+    from epilayer.structures.user_structures import UserFile
     from epilayer.study.config import Catalogue
 
 
@@ -149,10 +149,10 @@ def ligand_of(
         ) from error
 
 
-def given_file(source: str, species: str | None = None, block: str | None = None) -> GivenFile:
+def given_file(source: str, species: str | None = None, block: str | None = None) -> UserFile:
     """Read a CIF or POSCAR; elements that a POSCAR does not name are those of ``species`` or its POTCAR."""
     from epilayer.outputs.vasp import poscar
-    from epilayer.structures.user_structures import GivenFile
+    from epilayer.structures.user_structures import UserFile
 
     text = _text(source)
     if plain_name(source).lower().endswith((".cif", ".mcif")):
@@ -161,7 +161,7 @@ def given_file(source: str, species: str | None = None, block: str | None = None
                 f"--species is for a POSCAR that names no elements; {source} is a CIF.",
                 "Leave --species out.",
             )
-        return GivenFile(text, source, block=block)
+        return UserFile(text, source, block=block)
     if block:
         raise InputError(f"--block is for a CIF; {source} is a POSCAR.", "Leave --block out.")
     if species:
@@ -169,7 +169,7 @@ def given_file(source: str, species: str | None = None, block: str | None = None
     else:
         stated = poscar.read_header(text.splitlines(), source).elements
         elements = () if stated else poscar.elements_beside(Path(source))
-    return GivenFile(text, source, "poscar", elements)
+    return UserFile(text, source, "poscar", elements)
 
 
 def _text(source: str) -> str:

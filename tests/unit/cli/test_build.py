@@ -105,7 +105,7 @@ def test_a_crystal_of_ones_own_is_cut_drawn_and_written(run: Run, tmp_path: Path
     assert "Mg +2, O -2 (--oxidation)" in text
 
 
-def test_a_polar_plane_of_ones_own_crystal_is_mended_or_refused_with_its_dipoles(
+def test_a_polar_plane_of_ones_own_crystal_is_compensated_or_refused_with_its_dipoles(
     run: Run, tmp_path: Path
 ) -> None:
     crystal = Structure.from_spacegroup("F-43m", Lattice.cubic(5.41), ["Zn", "S"], [[0, 0, 0], [0.25] * 3])

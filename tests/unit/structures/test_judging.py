@@ -32,13 +32,13 @@ def built(guests: tuple[Guest, ...] = GUESTS) -> tuple[list[str], np.ndarray]:
 
 def verdict(symbols: list[str], coords: np.ndarray, guests: tuple[Guest, ...] = GUESTS) -> set[str]:
     structure = Structure(HOST.lattice, symbols, coords, coords_are_cartesian=True)
-    return {c.name for c in pore_checks.judge(structure, HOST, guests) if not c.holds}
+    return {c.name for c in pore_checks.check_pore(structure, HOST, guests) if not c.holds}
 
 
 def test_a_sound_one_passes_every_item() -> None:
     symbols, coords = built()
     structure = Structure(HOST.lattice, symbols, coords, coords_are_cartesian=True)
-    checks = pore_checks.judge(structure, HOST, GUESTS)
+    checks = pore_checks.check_pore(structure, HOST, GUESTS)
     assert {c.name: c.holds for c in checks} == dict.fromkeys([c.name for c in checks], True)
     names = "formula;neutral;host unmoved;bonds kept;no new bonds;heavy-heavy;H-heavy;H-H;Na4 held"
     assert [c.name for c in checks] == names.split(";")
@@ -132,7 +132,7 @@ def test_a_chain_that_meets_its_own_image_is_found() -> None:
     coords = np.vstack([[0, 0, 0], line @ axes.T + [4.6, 8, 8]])
     structure = Structure(narrow.lattice, ["Zn", *guest.symbols], coords, coords_are_cartesian=True)
     length_ang = np.ptp(coords[1:, 0])
-    failed = {c.name for c in pore_checks.judge(structure, narrow, (guest,)) if not c.holds}
+    failed = {c.name for c in pore_checks.check_pore(structure, narrow, (guest,)) if not c.holds}
     assert bool(failed) == (length_ang > 9.2 - 2.0)
 
 

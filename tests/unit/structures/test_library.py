@@ -204,5 +204,5 @@ oxidation_states: {Na: 1, Cr: 3, O: -2}
     data = yaml.safe_load(text)
     data["crystal"]["cif"] = cif
     cathode = Cathode.model_validate(data)
-    assert not slabs.cut(cathode, (1, 0, 4)).mended
+    assert not slabs.cut(cathode, (1, 0, 4)).compensated
     assert dict(slabs.cut(cathode, (0, 0, 1)).moved) == {"Na": 1}

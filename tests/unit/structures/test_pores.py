@@ -12,7 +12,7 @@ from epilayer.model.errors import InputError, StructureError, UnknownNameError
 from epilayer.model.ligand import Ligand
 from epilayer.structures import crystals, pores
 from epilayer.structures.chain_growth import Guest
-from epilayer.structures.pore_checks import judge
+from epilayer.structures.pore_checks import check_pore
 from epilayer.study.config import Catalogue, shipped
 
 CATALOGUE = Catalogue((shipped("configs"),))
@@ -32,7 +32,7 @@ def paper(met6: pores.Framework) -> pores.LoadedPore:
 
 def judged(loaded: pores.LoadedPore, host: Structure, loads: list[pores.Load]) -> set[str]:
     guests = [Guest(entry.ligand) for entry in loads for _ in range(entry.count)]
-    return {c.name for c in judge(loaded.structure, host, guests) if not c.holds}
+    return {c.name for c in check_pore(loaded.structure, host, guests) if not c.holds}
 
 
 def test_the_papers_pore_has_506_atoms_and_holds(met6: pores.Framework, paper: pores.LoadedPore) -> None:

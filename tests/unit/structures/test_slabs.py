@@ -64,12 +64,12 @@ def polyhedra(structure: Structure) -> Counter[int]:
     )
 
 
-def test_001_is_mended_in_the_root_two_cell(nvopf: Cathode) -> None:
+def test_001_is_compensated_in_the_root_two_cell(nvopf: Cathode) -> None:
     slab = slabs.cut(nvopf, (0, 0, 1))
     assert len(slab.structure) == 72
     assert slab.structure.lattice.abc[:2] == pytest.approx((9.024, 9.024), abs=1e-3)
     assert slab.tasker == "III"
-    assert slab.mended
+    assert slab.compensated
     assert slab.faces_equivalent
     assert dipole(slab.structure) == pytest.approx(0, abs=1e-6)
     assert slab.thickness_ang == pytest.approx(10.62)
@@ -92,7 +92,7 @@ def test_100_is_cut_between_the_neutral_layers(nvopf: Cathode) -> None:
         assert slab.structure.lattice.abc[:2] == pytest.approx((12.7622, 10.62))
         assert slab.repeats == (2, 1)
         assert slab.faces_equivalent
-        assert not slab.mended
+        assert not slab.compensated
         assert dipole(slab.structure) == pytest.approx(0, abs=1e-6)
         broken = {b.pair: b.per_nm2 for b in slab.broken_bonds}
         assert broken["O-V"] == pytest.approx(4 / 0.677673, rel=1e-4)
@@ -218,7 +218,7 @@ def test_textbook_surfaces_have_their_tasker_type(
 
 def test_the_111_octopole_free_mend_of_rock_salt_halves_the_outer_layer() -> None:
     slab = slabs.admissible_of(rock_salt(), Facet(miller=(1, 1, 1), thickness_ang=12))[0]
-    assert slab.mended
+    assert slab.compensated
     assert dipole(slab.structure) == pytest.approx(0, abs=1e-6)
     heights = np.round(slab.structure.cart_coords[:, 2], 2)
     layers = Counter(heights.tolist())
@@ -226,10 +226,10 @@ def test_the_111_octopole_free_mend_of_rock_salt_halves_the_outer_layer() -> Non
     assert layers[second] == 2 * layers[lowest]
 
 
-def test_100_of_zinc_blende_is_mended() -> None:
+def test_100_of_zinc_blende_is_compensated() -> None:
     """S4 symmetry relates Zn above to S below: no operation makes two equal faces, but the dipole goes."""
     slab = slabs.admissible_of(zinc_blende(), Facet(miller=(1, 0, 0), thickness_ang=10))[0]
-    assert slab.mended
+    assert slab.compensated
     assert dipole(slab.structure) == pytest.approx(0, abs=1e-6)
 
 
@@ -254,7 +254,7 @@ def test_a_crystal_that_is_polar_along_the_normal_is_refused_with_its_dipoles() 
         ),
         {"Zn": 2, "O": -2},
     )
-    with pytest.raises(StructureError, match=r"No \(0 0 1\) cut .* mends none .*dipoles in e.A"):
+    with pytest.raises(StructureError, match=r"No \(0 0 1\) cut .* compensates none .*dipoles in e.A"):
         slabs.admissible_of(wurtzite, Facet(miller=(0, 0, 1)))
     assert slabs.admissible_of(wurtzite, Facet(miller=(1, 0, 0)))[0].tasker == "I"
 
