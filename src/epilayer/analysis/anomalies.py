@@ -32,7 +32,7 @@ from epilayer.model.anomaly import Anomaly, AnomalyKind
 from epilayer.model.elements import ALKALI
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from pymatgen.core.structure import Molecule, Structure
 
@@ -76,7 +76,6 @@ def find_anomalies(
     *,
     clean_slab: Structure,
     molecule: Molecule | Structure,
-    bonds: Collection[Bond] | None = None,
 ) -> tuple[Anomaly, ...]:
     """Find what a relaxation changed in molecule and slab.
 
@@ -88,10 +87,7 @@ def find_anomalies(
         The relaxed clean slab, same atoms in the same order as in the pose. With an unrelaxed one the
         ordinary relaxation of a fresh cut may be called a change.
     molecule
-        The relaxed free molecule, its atoms in the order of the pose.
-    bonds
-        Bonds of the intact molecule, as index pairs within it; by default those of ``molecule`` within
-        1.2 x the covalent sums.
+        The relaxed free molecule, its atoms in the order of the pose; bonded within 1.2 x the covalent sums.
 
     Returns
     -------
@@ -101,9 +97,9 @@ def find_anomalies(
     Raises
     ------
     StructureError
-        If the structures do not hold the same atoms in the same order, or ``bonds`` names others.
+        If the structures do not hold the same atoms in the same order.
     """
-    case = compared(initial, final, clean_slab, molecule, bonds)
+    case = compared(initial, final, clean_slab, molecule)
     transfers = _hydrogens_transferred(case)
     moved = frozenset(anomaly.atoms[0] for anomaly in transfers)
     rings = shapes.find_rings(case.bonds)
@@ -208,7 +204,6 @@ def _hydrogens_transferred(case: Case) -> list[Anomaly]:
 
 
 def _dissociated(case: Case, moved: frozenset[int]) -> list[Anomaly]:
-    """Fragments of the molecule, transferred hydrogens left out."""
     broken = [bond for bond in case.bonds if _is_broken(case, bond) and not moved & set(bond)]
     atoms = [index for index in case.adsorbate if index not in moved]
     kept = [bond for bond in case.bonds if bond not in broken and not moved & set(bond)]
@@ -240,7 +235,6 @@ def _dissociated(case: Case, moved: frozenset[int]) -> list[Anomaly]:
 
 
 def _rearranged(case: Case) -> list[Anomaly]:
-    """Find new bonds between heavy atoms of the molecule."""
     known = set(case.bonds)
     heavy = [index for index in case.adsorbate if case.symbols[index] != "H"]
     pairs = [
@@ -360,7 +354,6 @@ def _intercalated(case: Case, moved: frozenset[int]) -> list[Anomaly]:
 
 
 def _slab_bonds_changed(case: Case) -> list[Anomaly]:
-    """Slab bonds broken and formed against the clean slab."""
     n = case.n_slab
     symbols = case.symbols[:n]
     anion = np.array([float(Element(symbol).X) >= _ANION_ELECTRONEGATIVITY for symbol in symbols])

@@ -12,8 +12,6 @@ from epilayer.analysis import shapes
 from epilayer.model.errors import StructureError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from numpy.typing import NDArray
     from pymatgen.core.structure import Molecule, Structure
 
@@ -88,17 +86,16 @@ def compared(
     final: Structure,
     clean: Structure,
     reference: Molecule | Structure,
-    bonds: Collection[Bond] | None,
 ) -> Case:
     """Return the case of one relaxation; the arguments are those of ``find_anomalies``.
 
     Raises
     ------
     StructureError
-        If the structures do not hold the same atoms in the same order, or ``bonds`` names others.
+        If the structures do not hold the same atoms in the same order.
     """
     symbols = tuple(site.specie.symbol for site in initial)
-    n_slab, n_molecule = len(clean), len(reference)
+    n_slab = len(clean)
     for what, found, wanted in (
         ("final adslab", final, symbols),
         ("clean slab", clean, symbols[:n_slab]),
@@ -109,14 +106,8 @@ def compared(
                 f"The {what} does not hold the same atoms in the same order as the initial adslab.",
                 "Pass structures of one calculation, unsorted.",
             )
-    if bonds is None:
-        bonds = shapes.bonds_of(reference)
-    wrong = [bond for bond in bonds if not (min(bond) >= 0 and max(bond) < n_molecule)]
-    if wrong:
-        raise StructureError(
-            f"Bond {wrong[0]} is not within the molecule of {n_molecule} atoms.", "Count its atoms from 0."
-        )
-    own_bonds = tuple(sorted((min(b) + n_slab, max(b) + n_slab) for b in bonds))
+    bonds = shapes.bonds_of(reference)
+    own_bonds = tuple((i + n_slab, j + n_slab) for i, j in bonds)
     slab_fractional = np.asarray(clean.frac_coords)
     end_fractional = np.asarray(final.frac_coords)
     shift = end_fractional[:n_slab] - slab_fractional

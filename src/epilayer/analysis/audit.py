@@ -171,7 +171,6 @@ def _meshes(facts: MethodsFacts) -> Iterator[AuditFinding]:
 
 
 def _computed(facts: MethodsFacts) -> set[SystemKind]:
-    """Return the kinds of system that were computed by density functional theory."""
     out = set(facts.systems)
     if facts.adsorption:
         out |= {SystemKind.SLAB, SystemKind.MOLECULE}

@@ -237,7 +237,6 @@ def _share_with_anion_and_chain(loaded: Loaded, census: ShellCensus) -> float | 
 def _residence(
     runs: Sequence[Run], centre: NDArray[np.intp], partner: str, atoms: NDArray[np.intp], cutoff_ang: float
 ) -> Residence:
-    """Return how long a donor stays in the shell, over all replicas."""
     cell = runs[0].cell_ang
     inverse = np.linalg.inv(cell)
     frames = min(len(run.positions_ang) for run in runs)

@@ -37,6 +37,7 @@ _SATURATION_ANG: Final = 1.0
 #: Tighter than elsewhere: atoms across an angle, as the sulfurs of FSI, are no new bond.
 _BOND_SCALE: Final = 1.15
 _MOST_MAPS: Final = 5000
+_MOST_CHANGES: Final = 2
 
 
 @dataclass(frozen=True)
@@ -77,20 +78,18 @@ class AtomMap:
         return pair if all({rival[first], rival[second]} == set(pair) for rival in rivals) else None
 
 
-def map_molecule(free: Molecule, adsorbed: Molecule, *, most_changes: int = 2) -> AtomMap:
+def map_molecule(free: Molecule, adsorbed: Molecule) -> AtomMap:
     """Map the atoms of a free molecule to those of the same molecule after adsorption.
 
     Parameters
     ----------
     free, adsorbed
         Both in one piece, without the surface, in any order, place and orientation.
-    most_changes
-        Bonds that may have broken or formed, together.
 
     Raises
     ------
     StructureError
-        If the elements differ, or more bonds changed than that.
+        If the elements differ, or more than two bonds broke or formed.
     """
     if sorted(_symbols(free)) != sorted(_symbols(adsorbed)):
         raise StructureError(
@@ -98,7 +97,7 @@ def map_molecule(free: Molecule, adsorbed: Molecule, *, most_changes: int = 2) -
             "Give the same molecule twice, without atoms of the surface.",
         )
     before, after = bonds_of(free, _BOND_SCALE), bonds_of(adsorbed, _BOND_SCALE)
-    for changes in range(abs(len(before) - len(after)), most_changes + 1, 2):
+    for changes in range(abs(len(before) - len(after)), _MOST_CHANGES + 1, 2):
         found = list(islice(_maps(free, adsorbed, before, after, changes), _MOST_MAPS + 1))
         if len(found) > _MOST_MAPS:
             raise StructureError(
@@ -108,7 +107,7 @@ def map_molecule(free: Molecule, adsorbed: Molecule, *, most_changes: int = 2) -
         if found:
             return _choose(free, adsorbed, before, after, found)
     raise StructureError(
-        f"The adsorbed {free.formula} cannot be mapped: more than {most_changes} bonds broke or formed.",
+        f"The adsorbed {free.formula} cannot be mapped: more than {_MOST_CHANGES} bonds broke or formed.",
         "The molecule reacted; follow it through the frames of the relaxation instead.",
     )
 

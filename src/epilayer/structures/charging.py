@@ -213,6 +213,5 @@ def _energies_ev(
 
 
 def _gap_ev(energies: NDArray[np.float64]) -> float:
-    """Return how far the second distinct energy lies above the lowest."""
     levels = np.unique(np.round(energies, 3))
     return float(levels[1] - levels[0]) if len(levels) > 1 else 0.0

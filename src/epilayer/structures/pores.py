@@ -425,7 +425,6 @@ class _Search:
         return np.asarray(points[clear][:, None])
 
     def _note(self, growing: Sequence[int], placed: Mapping[int, Floats], reached: int) -> None:
-        """Remember what did not fit, and how much of it did."""
         done, index = list(placed), growing[0]
         for index in growing:
             size = len(self.listed[index].symbols)

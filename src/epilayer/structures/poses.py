@@ -217,7 +217,6 @@ def _anchor_frame(anchor: AnchorSite, molecule: Molecule) -> tuple[Floats, Float
 
 
 def _rotation_onto(start: Floats, end: Floats) -> Rotation:
-    """Rotation that takes one unit vector onto another."""
     axis = np.cross(start, end)
     if np.linalg.norm(axis) < 1e-9:  # noqa: PLR2004  (parallel or opposite)
         if float(start @ end) > 0:

@@ -36,11 +36,7 @@ def cut(
     cathode: Cathode,
     facet: Facet | Miller,
     *,
-    ordering: Ordering | None = None,
     termination: str | None = None,
-    variant: str | None = None,
-    state: str | None = None,
-    repeats: tuple[int, int] | None = None,
 ) -> SlabCut:
     """Cut one slab: the best admissible termination of the best ordering, or the one that is named.
 
@@ -50,21 +46,15 @@ def cut(
         The cathode as data.
     facet
         A Miller index (thickness, vacuum and width as the cathode configures them) or a facet.
-    ordering
-        Cut this ordering only; unset lets the rule choose among those of the ordering rule.
     termination
         Label of an admissible termination; unset takes the best.
-    variant, state
-        As in :func:`epilayer.structures.crystals.build`.
-    repeats
-        In-plane repeats along a and b; unset repeats up to the facet's ``min_width_ang``.
 
     Raises
     ------
     StructureError
         When no termination is admissible, saying why each class of them fails, or the label is unknown.
     """
-    found = admissible(cathode, facet, ordering=ordering, variant=variant, state=state, repeats=repeats)
+    found = admissible(cathode, facet)
     if termination is None:
         return found[0]
     named = {slab.termination: slab for slab in found}
@@ -81,16 +71,24 @@ def admissible(
     facet: Facet | Miller,
     *,
     ordering: Ordering | None = None,
-    variant: str | None = None,
     state: str | None = None,
     repeats: tuple[int, int] | None = None,
 ) -> tuple[SlabCut, ...]:
     """Return every admissible termination of a facet, best first, all of one ordering.
 
     One ordering, so that their energies can be compared: the one whose best slab is best.
+
+    Parameters
+    ----------
+    ordering
+        Cut this ordering only; unset lets the rule choose among those of the ordering rule.
+    state
+        As in :func:`epilayer.structures.crystals.build`.
+    repeats
+        In-plane repeats along a and b; unset repeats up to the facet's ``min_width_ang``.
     """
     wanted = cathode.facet(facet) if isinstance(facet, tuple) else facet
-    choices = (ordering,) if ordering else _orderings(cathode, variant, state)
+    choices = (ordering,) if ordering else _orderings(cathode, state)
     found, refusals = [], []
     for choice in choices:
         plane = np.array(choice.cell) @ np.array(wanted.miller)
@@ -166,7 +164,7 @@ def admissible_of(
 def terminations_of(cathode: Cathode, facet: Facet | Miller, ordering: str) -> tuple[Termination, ...]:
     """Report every cut of a facet in one ordering of a cathode, named by its label, admissible or not."""
     wanted = cathode.facet(facet) if isinstance(facet, tuple) else facet
-    chosen = next(o for o in _orderings(cathode, None, None) if o.label == ordering)
+    chosen = next(o for o in _orderings(cathode) if o.label == ordering)
     plane = np.array(chosen.cell) @ np.array(wanted.miller)
     return terminations(
         chosen.structure, wanted.miller, keep=cathode.keep_bonds, plane=plane, name=cathode.name
@@ -232,12 +230,12 @@ def is_polar(dipole_e_ang: float, area_ang2: float) -> bool:
     return abs(dipole_e_ang) / area_ang2 > POLAR_E_PER_ANG
 
 
-def _orderings(cathode: Cathode, variant: str | None, state: str | None) -> tuple[Ordering, ...]:
-    rule = crystals.crystal_of(cathode, variant).ordering
+def _orderings(cathode: Cathode, state: str | None = None) -> tuple[Ordering, ...]:
+    rule = cathode.crystal.ordering
     cells: Sequence[object] = rule.cells if rule else (None,)
     found: dict[tuple[str, float], Ordering] = {}
     for cell in cells:
-        for o in orderings.orderings(cathode, cell, variant=variant, state=state):  # type: ignore[arg-type]
+        for o in orderings.orderings(cathode, cell, state=state):  # type: ignore[arg-type]
             # The same ordering written in a larger cell is not another one.
             found.setdefault((o.space_group, round(o.electrostatic_ev_per_atom, 6)), o)
     return tuple(found.values())

@@ -85,7 +85,7 @@ def lowest_termination(cathode: Cathode, facet: Facet) -> str | None:
 
 def ordering_of(cathode: Cathode, label: str) -> Ordering:
     """Return the ordering of a label that a cut names."""
-    rule = crystals.crystal_of(cathode, None).ordering
+    rule = cathode.crystal.ordering
     for cell in rule.cells if rule else (None,):
         for ordering in orderings.orderings(cathode, cell):
             if ordering.label == label:

@@ -237,7 +237,6 @@ def _stated(structure: Structure) -> dict[str, float]:
 
 
 def _mean_charge(structure: Structure, element: str) -> float:
-    """Return the mean oxidation state of an element."""
     states = [crystals.site_charge(s.species) for s in structure if s.specie.symbol == element]
     return sum(states) / len(states)
 
