@@ -9,21 +9,12 @@ from pydantic import Field
 
 from epilayer.model.base import Frozen
 
-
-class AnomalyKind(StrEnum):
-    """What happened to a pose."""
-
-    DESORBED = "desorbed"
-    DISSOCIATED = "dissociated"
-    REARRANGED = "rearranged"
-    SURFACE_CHANGED = "surface_changed"
-    INTERCALATED = "intercalated"
-    HYDROGEN_TRANSFERRED = "hydrogen_transferred"
-    RING_OPENED = "ring_opened"
-    RING_FLATTENED = "ring_flattened"
-    RING_PUCKERED = "ring_puckered"
-    RING_LAID_DOWN = "ring_laid_down"
-    LIGAND_ION_REPULSION = "ligand_ion_repulsion"
+AnomalyKind = StrEnum(
+    "AnomalyKind",
+    "DESORBED DISSOCIATED REARRANGED SURFACE_CHANGED INTERCALATED HYDROGEN_TRANSFERRED RING_OPENED "
+    "RING_FLATTENED RING_PUCKERED RING_LAID_DOWN LIGAND_ION_REPULSION",
+)
+"""What happened to a pose."""
 
 
 #: Findings after which the pose still is the molecule, adsorbed on the surface it started on. They are

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from epilayer.model.base import Frozen
 from epilayer.model.imported import Charge
-from epilayer.model.units import Ang, Ev, Fs, Kelvin, Unit
+from epilayer.model.units import Ang, Ev, Fs, Kelvin, Ps
 from epilayer.model.vasp import SystemKind
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 Mesh = tuple[int, int, int]
-Ps = Annotated[float, Unit("ps")]
 Lengths = tuple[Ang, Ang, Ang]
 
 

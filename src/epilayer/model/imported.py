@@ -30,16 +30,11 @@ class Code(StrEnum):
     UNKNOWN = "unknown"
 
 
-class CalculationKind(StrEnum):
-    """What kind of calculation it was."""
-
-    STATIC = "static"
-    RELAX = "relax"
-    MD = "md"
-    RESPONSE = "response"
-    EXCITED = "excited"
-    BONDING = "bonding"
-    UNKNOWN = "unknown"
+CalculationKind = StrEnum(
+    "CalculationKind",
+    "STATIC RELAX MD RESPONSE EXCITED BONDING UNKNOWN",
+)
+"""What kind of calculation it was."""
 
 
 class ImportStatus(StrEnum):

@@ -10,8 +10,8 @@ from epilayer.model.base import Frozen
 from epilayer.model.dynamics import DynamicsSettings, FileReference, SegmentEnd
 from epilayer.model.kind import FINGERPRINT, LEVEL_NAME, STAND_IN, Column, Number, RecordKind, columns, picked
 from epilayer.model.level import LevelOfTheory, Scalar
-from epilayer.model.transport import DiffusionEstimate, Ps, RatioEstimate, TransportReport, Verdict
-from epilayer.model.units import Ang, Dimensionless, Ev, EvPerAng, Fraction, Kelvin, Seconds, Unit
+from epilayer.model.transport import DiffusionEstimate, RatioEstimate, TransportReport, Verdict
+from epilayer.model.units import Ang, Dimensionless, Ev, EvPerAng, Fraction, Kelvin, Ps, Seconds, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,11 +8,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from epilayer.model.base import Frozen
-from epilayer.model.units import Ang, Dimensionless, Fraction, Kelvin, Unit
+from epilayer.model.units import Ang, Dimensionless, Fraction, Kelvin, Ps, Unit
 
 Cm2PerS = Annotated[float, Unit("cm^2/s")]
 MsPerCm = Annotated[float, Unit("mS/cm")]
-Ps = Annotated[float, Unit("ps")]
 Frame = Literal["as simulated", "framework at rest", "centre of mass at rest"]
 
 

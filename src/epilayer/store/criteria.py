@@ -76,9 +76,7 @@ def doubtful_at(field: str) -> tuple[str, ...]:
 
 def translate(criteria: Mapping[str, Any]) -> Sql | None:
     """Return criteria as one SQL condition, or None when any part has no exact translation."""
-    parts = [_conjunct(name, wanted) for name, wanted in criteria.items()]
-    known = [part for part in parts if part is not None]
-    return _joined(known, " AND ", _ALWAYS) if len(known) == len(parts) else None
+    return _joined_if_all([_conjunct(name, wanted) for name, wanted in criteria.items()], " AND ", _ALWAYS)
 
 
 def superset(criteria: Mapping[str, Any]) -> Sql:
@@ -119,6 +117,11 @@ def _joined(parts: Sequence[Sql], glue: str, empty: str) -> Sql:
     )
 
 
+def _joined_if_all(parts: Sequence[Sql | None], glue: str, empty: str) -> Sql | None:
+    known = [part for part in parts if part is not None]
+    return _joined(known, glue, empty) if len(known) == len(parts) else None
+
+
 def _conjunct(name: str, wanted: Any) -> Sql | None:  # noqa: ANN401
     if name in {"$and", "$or", "$nor"}:
         return _logical(name, wanted)
@@ -132,13 +135,10 @@ def _conjunct(name: str, wanted: Any) -> Sql | None:  # noqa: ANN401
 def _logical(name: str, wanted: Any) -> Sql | None:  # noqa: ANN401
     if not isinstance(wanted, list | tuple) or not wanted:
         return None
-    parts = [translate(inner) for inner in wanted]
-    known = [part for part in parts if part is not None]
-    if len(known) != len(parts):
-        return None
-    if name == "$nor":
-        return _negated(_joined(known, " OR ", _NEVER))
-    return _joined(known, " AND " if name == "$and" else " OR ", _NEVER)
+    joined = _joined_if_all(
+        [translate(inner) for inner in wanted], " AND " if name == "$and" else " OR ", _NEVER
+    )
+    return _negated(joined) if name == "$nor" else joined
 
 
 def _negated(part: Sql | None) -> Sql | None:
@@ -156,8 +156,7 @@ def _operators(field: str, wanted: Mapping[str, Any]) -> Sql | None:
         parts.append(
             _compare(field, operator, value) if operator in _COMPARISONS else build and build(field, value)
         )
-    known = [part for part in parts if part is not None]
-    return _joined(known, " AND ", _ALWAYS) if len(known) == len(parts) else None
+    return _joined_if_all(parts, " AND ", _ALWAYS)
 
 
 def _equal(field: str, value: Any) -> Sql | None:  # noqa: ANN401

@@ -10,7 +10,7 @@ table ``field`` says which column holds which field, with unit and meaning.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
@@ -124,7 +124,7 @@ class KindTable:
         """
         declared = {column.name: column for column in KINDS[self.kind].columns} if self.kind in KINDS else {}
         if not self.fields:
-            self.name = _free(self.kind, _column(self._connection, "SELECT name FROM sqlite_master"))
+            self.name = _free(self.kind, first_column(self._connection, "SELECT name FROM sqlite_master"))
             self._connection.execute(
                 f"CREATE TABLE {self.sql} (pk INTEGER PRIMARY KEY, id TEXT NOT NULL, created TEXT NOT NULL)"
             )
@@ -224,7 +224,7 @@ class KindTable:
 
 def add_declared_columns(connection: sqlite3.Connection) -> None:
     """Add to each table of a file the columns that its kind gained."""
-    for kind in _column(connection, "SELECT DISTINCT kind FROM field"):
+    for kind in first_column(connection, "SELECT DISTINCT kind FROM field"):
         KindTable(connection, kind).grow({})
 
 
@@ -247,7 +247,7 @@ def migrate_from_facets(connection: sqlite3.Connection) -> None:
         " in_column TEXT NOT NULL, type TEXT NOT NULL, unit TEXT NOT NULL, about TEXT NOT NULL,"
         " PRIMARY KEY (kind, name))"
     )
-    for kind in _column(connection, "SELECT DISTINCT kind FROM record"):
+    for kind in first_column(connection, "SELECT DISTINCT kind FROM record"):
         rows = [
             (pk, identity, {**orjson.loads(fields), CREATED: created})
             for pk, identity, created, fields in connection.execute(
@@ -300,5 +300,6 @@ def _quoted(name: str) -> str:
     return f'"{name}"'
 
 
-def _column(connection: sqlite3.Connection, sql: str) -> list[str]:
-    return [row[0] for row in connection.execute(sql)]
+def first_column(connection: sqlite3.Connection, sql: str, parameters: Sequence[Stored] = ()) -> list[Any]:
+    """Return the first column of what a statement selects."""
+    return [row[0] for row in connection.execute(sql, parameters)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
@@ -23,6 +23,7 @@ from epilayer.store.kind_tables import (
     SCHEMA,
     KindTable,
     add_declared_columns,
+    first_column,
     lacks_declared_columns,
     migrate_from_facets,
     values_by_field,
@@ -140,7 +141,7 @@ class SqliteResults:
             if sort is not None:
                 column = table.fields[sort.removeprefix("-")].column
                 order = f"{column} {'DESC' if sort.startswith('-') else 'ASC'} NULLS LAST, id"
-            pks = _values(
+            pks = first_column(
                 connection,
                 f"SELECT pk FROM {table.sql} WHERE {among.sql} ORDER BY {order} LIMIT ? OFFSET ?",
                 (*among.parameters, -1 if limit is None else limit, offset),
@@ -176,7 +177,7 @@ class SqliteResults:
                     SELECT (SELECT min({held.column}) FROM {table.sql} WHERE {held.column} > step.value)
                     FROM step WHERE step.value IS NOT NULL)
                 SELECT value FROM step WHERE value IS NOT NULL"""
-            return [held.read(value) for value in _values(connection, statement, ())]
+            return [held.read(value) for value in first_column(connection, statement)]
 
     def tally(
         self, kind: str, fields: Sequence[str], where: Sequence[Filter] = ()
@@ -220,7 +221,7 @@ class SqliteResults:
         """
         found, rows = [], 0
         with self._database.reading() as connection:
-            kinds = _values(connection, "SELECT DISTINCT kind FROM field", ())
+            kinds = first_column(connection, "SELECT DISTINCT kind FROM field")
             tables = {kind: KindTable(connection, kind) for kind in kinds}
             records = connection.execute(
                 "SELECT sha256, pk, id, kind, created, schema_version, fields, body, beyond"
@@ -325,7 +326,7 @@ def _table(connection: sqlite3.Connection, kind: str) -> KindTable | None:
     """Return the table of a kind; ``None`` while the file is empty, else an unknown kind is an error."""
     table = KindTable(connection, kind)
     if not table.fields:
-        kinds = _values(connection, "SELECT DISTINCT kind FROM field", ())
+        kinds = first_column(connection, "SELECT DISTINCT kind FROM field")
         if kinds:
             raise UnknownNameError("kind of result", kind, kinds)
         return None
@@ -380,9 +381,3 @@ def _size(connection: sqlite3.Connection, table: KindTable, *parts: _Part) -> in
 def _same(first: Scalar, second: Scalar) -> bool:
     """Tell whether two values are one: true is not 1."""
     return first == second and isinstance(first, bool) == isinstance(second, bool)
-
-
-def _values(
-    connection: sqlite3.Connection, sql: str, parameters: Sequence[str | float | bytes | None]
-) -> list[Any]:
-    return [row[0] for row in connection.execute(sql, tuple(parameters))]
