@@ -1,4 +1,4 @@
-"""The table "Add something" of CONTRIBUTING.md is complete: a dummy is added by exactly the files that a row names."""
+"""The table of what to add in CONTRIBUTING.md is complete: a dummy needs exactly the files that its row names."""
 
 from __future__ import annotations
 
@@ -8,18 +8,23 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pages import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PROGRAM = [sys.executable, "-c", "from epilayer.cli import main; main()"]
 COPIED = ("src", "configs", "workflows", "slurm")
 ROWS = {
     re.sub(r" \(\*tested\*\)", "", what).strip(): (re.findall(r"`([\w./-]+)`", files), "tested" in what)
     for what, files in re.findall(
-        r"^\| ((?:a|an) [^|]+) \| ([^|]+) \|", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE
+        r"^\| ((?:a|an) [^|]+) \| ([^|]+) \|",
+        (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
     )
 }
 
@@ -122,3 +127,91 @@ def test_a_ligand_and_a_workflow(checkout: Checkout) -> None:
     assert "dummy-azole" in checkout.run("-C", "study", "list", "ligands")
     checkout.run("-C", "study", "run", "dummy_workflow", "--level", "toy", "--quick")
     assert "dummy-azole" in checkout.run("-C", "study", "query", "adsorption", "--format", "csv")
+
+
+def test_an_engine_of_another_kind(checkout: Checkout) -> None:
+    checkout.write(
+        "src/epilayer/engines/dummy/__init__.py",
+        '"""A dummy engine: the toy potential under another name."""\n\n'
+        "from epilayer.engines.mlip.engine import MlipEngine\n\n\n"
+        'class DummyEngine(MlipEngine):\n    """An engine of its own class."""\n',
+    )
+    checkout.insert(
+        "src/epilayer/study/config.py",
+        '    "dft": "epilayer.engines.vasp.engine.VaspEngine",\n',
+        '    "dummy": "epilayer.engines.dummy.DummyEngine",\n',
+    )
+    checkout.write(
+        "configs/engines/dummy.yaml",
+        "name: dummy\ntitle: dummy\nkind: toy\nmethod: dummy (a stand-in; no number of it is a result)\n"
+        "source: a test\n",
+    )
+    checkout.write(
+        "configs/levels/dummy.yaml", "name: dummy\ntitle: dummy\nengine: dummy\nparent: toy\nsource: a test\n"
+    )
+    assert_exactly(checkout, "an engine of another kind", "dummy")
+    checkout.run("init", "study")
+    assert "dummy" in checkout.run("-C", "study", "list", "levels")
+    asked = ("--set", "ligands=water", "--set", "facets=100")
+    checkout.run("-C", "study", "run", "paper_adsorption", "--level", "dummy", "--quick", *asked)
+    assert ",dummy," in checkout.run("-C", "study", "query", "adsorption", "--format", "csv")
+    assert checkout.python(
+        "from epilayer import Study; print(type(Study.open('study').catalogue.engine('dummy')).__name__)"
+    ) == "DummyEngine\n"  # fmt: skip
+
+
+RECORD_KIND = '''"""The work function of a facet."""
+
+from typing import Literal
+
+from epilayer.model.base import Frozen
+from epilayer.model.kind import Column, Number, RecordKind, numbers, picked, texts
+from epilayer.model.units import Ev
+
+
+class WorkFunction(Frozen):
+    """The work function of one facet."""
+
+    kind: Literal["work_function"] = "work_function"
+    facet: str
+    work_function_ev: Ev
+
+
+WORK_FUNCTION = RecordKind(
+    name="work_function",
+    record=WorkFunction,
+    about="the energy that removes an electron",
+    asked=lambda r: picked(r, "facet"),
+    columns=(*texts("facet"), *numbers("work_function_ev")),
+    shown=("facet", "work_function_ev"),
+    title="Work function of ({facet})",
+    number=Number("work_function_ev", "eV"),
+)
+'''
+
+
+def test_a_record_kind(checkout: Checkout) -> None:
+    checkout.write("src/epilayer/model/work_function.py", RECORD_KIND.replace("Column, ", ""))
+    path = checkout.folder / "src/epilayer/model/kinds.py"
+    text = path.read_text(encoding="utf-8")
+    text = text.replace("    surface,\n)", "    surface,\n    work_function,\n)")
+    path.write_text(
+        text.replace(
+            "        records.ADSORPTION,", "        work_function.WORK_FUNCTION,\n        records.ADSORPTION,"
+        )
+    )
+    assert_exactly(checkout, "a record kind", "work_function")
+    checkout.run("init", "study")
+    made = (
+        "from epilayer import Study\n"
+        "from epilayer.model.work_function import WorkFunction\n"
+        "from epilayer.store.records import document_of\n"
+        "from epilayer.store.results import open_results\n"
+        "study = Study.open('study')\n"
+        "store = open_results(study.workspace.results if hasattr(study, 'workspace') else study.results)\n"
+        "store.put([document_of(WorkFunction(facet='001', work_function_ev=4.5), created='2025-01-01')])\n"
+        "store.close()\n"
+        "print(study.query('work_function')['work_function_ev'].tolist())\n"
+    )
+    assert checkout.python(made) == "[4.5]\n"
+    assert "4.5" in checkout.run("-C", "study", "query", "work_function")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Hashable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -111,6 +112,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise InputError(f"{path}: expected a mapping of keys to values.", "See the files in configs/.")
     return data
+
+
+ENGINES = {
+    "dft": "epilayer.engines.vasp.engine.VaspEngine",
+    "mlip": "epilayer.engines.mlip.engine.MlipEngine",
+    "toy": "epilayer.engines.mlip.engine.MlipEngine",
+}
+"""The class of an engine, by the name of the engine or else by its kind; to add one, write its line here."""
 
 
 class Catalogue:
@@ -242,7 +251,7 @@ class Catalogue:
         convergence
             Replaces single settings of the level's convergence, e.g. ``max_steps=800``.
         """
-        from epilayer.model.level import Convergence, EngineKind
+        from epilayer.model.level import Convergence
 
         level = self.level(level_name)
         if convergence:
@@ -250,13 +259,9 @@ class Catalogue:
             checked = parse(Convergence, asked, f"the convergence of level {level_name!r}")
             level = level.model_copy(update={"convergence": checked})
         spec = self.engine_spec(level.engine)
-        if spec.kind is EngineKind.DFT:
-            from epilayer.engines.vasp.engine import VaspEngine
-
-            return VaspEngine.for_cathode(spec, level, cathode)
-        from epilayer.engines.mlip.engine import MlipEngine
-
-        return MlipEngine(spec, level)
+        module, name = ENGINES.get(spec.name, ENGINES[spec.kind.value]).rsplit(".", 1)
+        engine: Engine = getattr(import_module(module), name).for_cathode(spec, level, cathode)
+        return engine
 
     def _load(
         self,

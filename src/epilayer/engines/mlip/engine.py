@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from jobflow import Maker, job
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from epilayer.engines.base import FrameStore
+    from epilayer.model.cathode import Cathode
     from epilayer.model.dynamics import DynamicsSettings
 
 _TRAJECTORY = "relaxation.extxyz"
@@ -53,6 +54,11 @@ class MlipEngine(MSONable):  # type: ignore[misc]  # monty is untyped
 
     spec: EngineSpec
     level: Level
+
+    @classmethod
+    def for_cathode(cls, spec: EngineSpec, level: Level, _cathode: Cathode | None = None) -> Self:
+        """Return the engine; a potential needs nothing of the cathode."""
+        return cls(spec, level)
 
     @property
     def stand_in(self) -> bool:
