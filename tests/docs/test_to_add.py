@@ -1,4 +1,4 @@
-"""The table of what to add in CONTRIBUTING.md is complete: a dummy needs exactly the files that its row names."""
+"""The table of what to add in CONTRIBUTING.md is complete: a dummy needs exactly the files that it names."""
 
 from __future__ import annotations
 
