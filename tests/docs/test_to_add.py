@@ -165,7 +165,7 @@ RECORD_KIND = '''"""The work function of a facet."""
 from typing import Literal
 
 from epilayer.model.base import Frozen
-from epilayer.model.kind import Column, Number, RecordKind, numbers, picked, texts
+from epilayer.model.kind import Number, RecordKind, columns, picked
 from epilayer.model.units import Ev
 
 
@@ -182,7 +182,7 @@ WORK_FUNCTION = RecordKind(
     record=WorkFunction,
     about="the energy that removes an electron",
     asked=lambda r: picked(r, "facet"),
-    columns=(*texts("facet"), *numbers("work_function_ev")),
+    columns=columns("facet work_function_ev"),
     shown=("facet", "work_function_ev"),
     title="Work function of ({facet})",
     number=Number("work_function_ev", "eV"),
@@ -191,7 +191,7 @@ WORK_FUNCTION = RecordKind(
 
 
 def test_a_record_kind(checkout: Checkout) -> None:
-    checkout.write("src/epilayer/model/work_function.py", RECORD_KIND.replace("Column, ", ""))
+    checkout.write("src/epilayer/model/work_function.py", RECORD_KIND)
     path = checkout.folder / "src/epilayer/model/kinds.py"
     text = path.read_text(encoding="utf-8")
     text = text.replace("    surface,\n)", "    surface,\n    work_function,\n)")
@@ -206,9 +206,9 @@ def test_a_record_kind(checkout: Checkout) -> None:
         "from epilayer import Study\n"
         "from epilayer.model.work_function import WorkFunction\n"
         "from epilayer.store.records import document_of\n"
-        "from epilayer.store.results import open_results\n"
         "study = Study.open('study')\n"
-        "store = open_results(study.workspace.results if hasattr(study, 'workspace') else study.results)\n"
+        "store = study.results()
+"
         "store.put([document_of(WorkFunction(facet='001', work_function_ev=4.5), created='2025-01-01')])\n"
         "store.close()\n"
         "print(study.query('work_function')['work_function_ev'].tolist())\n"
