@@ -18,6 +18,9 @@ all_exist, ensure_index  # maggma's Store
 formatwarning  # the module warnings, for warnings about input in one line
 randomSeed, useRandomCoords  # RDKit's embedding parameters
 
-# What a value says beside what we use of it.
+# Copied field by field into the record of the same fields.
+activation_energy_ev, lower_ev, upper_ev, prefactor_cm2_per_s
+
+# What a value holds in addition to what we use of it.
 first_atom, lattices_ang
 conserved_ev  # an integrator's; only a test can watch its conservation

@@ -207,8 +207,7 @@ def test_a_record_kind(checkout: Checkout) -> None:
         "from epilayer.model.work_function import WorkFunction\n"
         "from epilayer.store.records import document_of\n"
         "study = Study.open('study')\n"
-        "store = study.results()
-"
+        "store = study.results()\n"
         "store.put([document_of(WorkFunction(facet='001', work_function_ev=4.5), created='2025-01-01')])\n"
         "store.close()\n"
         "print(study.query('work_function')['work_function_ev'].tolist())\n"

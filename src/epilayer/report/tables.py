@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pydantic_core import to_jsonable_python
+from pydantic import TypeAdapter
 
 from epilayer.model.level import EngineKind
 from epilayer.model.records import GrowthMode, Status
@@ -206,7 +206,7 @@ def agreement(row: GrowthRow) -> str:
 
 def to_json(comparison: Comparison) -> dict[str, Any]:
     """Return the comparison as a JSON-ready value."""
-    return {"unit": "eV", **to_jsonable_python(comparison)}
+    return {"unit": "eV", **TypeAdapter(Comparison).dump_python(comparison, mode="json")}
 
 
 def search_words(sure: SearchConfidence) -> str:
