@@ -34,7 +34,7 @@ class Case:
 
     def __init__(self, root: Path, patch: pytest.MonkeyPatch) -> None:
         catalogue = Catalogue((shipped("configs"),))
-        self.maker: VaspMaker = catalogue.engine("paper", max_steps=300).relax("molecule")
+        self.maker: VaspMaker = catalogue.engine("paper", max_steps=1000).relax("molecule")
         self.box: Structure = molecules.in_box(
             molecules.build(catalogue.ligand("triazole"), 0), vacuum_ang=15.0
         )

@@ -11,6 +11,7 @@ from epilayer.engines.vasp import inputs as vasp_inputs
 from epilayer.engines.vasp import setup as vasp_setup
 from epilayer.flows.adsorption import facet_slab
 from epilayer.model.errors import EngineError, InputError, StructureError, UnknownNameError
+from epilayer.model.failure import FailedRunError
 from epilayer.model.vasp import SystemKind
 from epilayer.structures import molecules
 from epilayer.study.config import Catalogue, shipped
@@ -157,5 +158,6 @@ def test_the_stand_in_refuses_what_vasp_would_not_read(
     maker = known.engine("paper").relax("water")
     maker.input_set_generator.user_incar_settings = {"ENCTU": 500}
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(EngineError, match=r"does not know: .'ENCTU'"):
+    with pytest.raises(FailedRunError) as refused:
         maker.make.original(maker, box)
+    assert any("does not know: ['ENCTU'" in line for _, line in refused.value.failure.telling)

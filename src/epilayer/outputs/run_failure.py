@@ -71,6 +71,8 @@ def failure_of(label: str, record: ImportedCalculation, telling: Iterable[tuple[
 def telling_lines(directory: Path) -> tuple[tuple[str, str], ...]:
     """Return the last lines of a run's logs that name an error, and the last one of standard error.
 
+    Where none names an error, the last line that the program printed.
+
     Returns
     -------
     tuple
@@ -85,6 +87,8 @@ def telling_lines(directory: Path) -> tuple[tuple[str, str], ...]:
             named = [*named[-_MOST_LINES:], lines[-1]]
         for line in named[-_MOST_LINES:]:
             found.setdefault(shortened(line), name)
+        if not found and lines:  # an error without a name: the last that the program printed
+            found[shortened(lines[-1])] = name
     return tuple((name, line) for line, name in list(found.items())[:_MOST_LINES])
 
 

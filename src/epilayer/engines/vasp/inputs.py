@@ -282,12 +282,15 @@ def _hubbard(u_ev: Mapping[str, float], structure: Structure) -> dict[str, Any]:
 
 
 def _centre(structure: Structure) -> NDArray[Any]:
-    """Middle of the material in fractional coordinates: half way round from the middle of each gap."""
-    frac = structure.frac_coords % 1.0
+    """Middle of the material in fractional coordinates: half way round from the middle of each gap.
+
+    Rounded, so that of gaps that symmetry makes equal it is the first on every machine.
+    """
+    frac = np.round(structure.frac_coords, 6) % 1.0
     centre = []
     for axis in range(3):
         ordered = np.sort(frac[:, axis])
-        gaps = np.diff(np.append(ordered, ordered[0] + 1.0))
+        gaps = np.round(np.diff(np.append(ordered, ordered[0] + 1.0)), 5)
         k = int(gaps.argmax())
         centre.append((ordered[k] + gaps[k] / 2 + 0.5) % 1.0)
     return np.array(centre)
