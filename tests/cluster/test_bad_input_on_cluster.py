@@ -139,7 +139,15 @@ def test_a_quota_of_the_group_on_jobs_is_named_with_what_to_lower(study: Cluster
 
 def _limit(jobs: str) -> None:
     command = ["sacctmgr", "-i", "modify", "user", "root", "set", f"MaxSubmitJobs={jobs}"]
+    shown = ["scontrol", "show", "assoc_mgr", "flags=assoc", "users=root"]
+
     subprocess.run(command, check=True, capture_output=True)
+
+    def known_to_the_controller() -> bool:
+        told = subprocess.run(shown, check=True, capture_output=True, text=True).stdout
+        return ("MaxSubmitJobs=0" in told) == (jobs == "0")
+
+    until(known_to_the_controller, "the controller did not take the limit")  # else the next job is refused
 
 
 @pytest.mark.parametrize("name", ["slab (001) of a very long study", "x" * 300, "-n 7; rm *\n#SBATCH -N 9 ü"])
