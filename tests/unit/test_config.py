@@ -10,7 +10,8 @@ import pytest
 
 from epilayer import Study
 from epilayer.model.errors import EngineError, InputError, UnknownNameError
-from epilayer.study.config import STUDY_FILE, Catalogue, Settings, read_yaml, shipped
+from epilayer.study.config import Catalogue, Settings, read_yaml, shipped
+from epilayer.study.names import STUDY_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

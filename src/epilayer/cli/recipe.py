@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from epilayer.cli.common import out, study
 from epilayer.model.errors import InputError
-from epilayer.study.recipe import Keeper
+from epilayer.study.names import Keeper
 
 _MOST_MIN = 59
 

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from epilayer.cli.common import JsonOption, err, out, plain_table, print_json, report_checks, study
-from epilayer.study.config import STUDY_FILE
+from epilayer.study.names import STUDY_FILE
 
 if TYPE_CHECKING:
     pass

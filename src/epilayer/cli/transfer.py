@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from epilayer.cli.common import JsonOption, out, print_json, study
-from epilayer.study.config import EMBEDDED, STUDY_FILE
+from epilayer.study.names import EMBEDDED, STUDY_FILE
 
 
 def transfer(

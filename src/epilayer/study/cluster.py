@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from epilayer.model.errors import EpilayerError, InputError
-from epilayer.study.config import EMBEDDED
+from epilayer.study.names import EMBEDDED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from epilayer.model.base import Frozen, parse
 from epilayer.model.errors import InputError, UnknownNameError
+from epilayer.study.names import EMBEDDED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from epilayer.model.mof import Mof
     from epilayer.model.reference import Reference
 
-STUDY_FILE = "epilayer.yaml"
-EMBEDDED = "embedded"
 
 FrozenT = TypeVar("FrozenT", bound=Frozen)
 

@@ -11,7 +11,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, NamedTuple
 
 from epilayer.model.errors import EpilayerError
-from epilayer.study.config import STUDY_FILE
+from epilayer.study.names import STUDY_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,11 +7,11 @@ import os
 import re
 import shlex
 import shutil
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
 from epilayer.study.cluster import profile_of, program_in
+from epilayer.study.names import Keeper
 
 if TYPE_CHECKING:
     from epilayer.study.workspace import Workspace
@@ -19,13 +19,6 @@ if TYPE_CHECKING:
 _SECRETS = "$HOME/.config/epilayer/environment"
 _HANDED_OVER = ("SLURM_CONF", "PYTHONPATH")
 """Variables without which the commands that work here would not work there; none may be a secret."""
-
-
-class Keeper(StrEnum):
-    """What starts the launcher."""
-
-    SYSTEMD = "systemd"
-    CRON = "cron"
 
 
 def launch_command(study: Workspace, pilot_on: str | None, pilots: int, workers: int) -> list[str]:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Self
 
 from epilayer.model.base import parse
 from epilayer.model.errors import InputError, UnknownNameError
-from epilayer.study.config import EMBEDDED, STUDY_FILE, Catalogue, Settings, filled_in, read_yaml, shipped
+from epilayer.study.config import Catalogue, Settings, filled_in, read_yaml, shipped
+from epilayer.study.names import EMBEDDED, STUDY_FILE
 
 if TYPE_CHECKING:
     from jobflow import JobStore
