@@ -122,7 +122,7 @@ IN_HELP = {
 ELSEWHERE = {
     "epilayer doctor --rehearse": "tests/vasp/test_doctor_vasp.py::test_a_campaign_is_rehearsed_end_to_end"
 }
-CODES = {"epilayer rerun --failed && epilayer run": 0}
+CODES = {"epilayer rerun --failed && epilayer run": 0, "epilayer audit facts.yaml --json": 1}
 """Exit codes other than 0."""
 
 

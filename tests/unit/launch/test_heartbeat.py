@@ -35,12 +35,12 @@ def test_a_worker_that_finds_its_job_taken_over_ends_itself_and_what_it_started(
     token = f"slurm-{os.getpid()}-sign"
     script = (
         "import os, pathlib, subprocess, sys, time\n"
-        "from epilayer.launch import processes, signs\n"
-        "signs.EVERY_S = 0.05\n"
+        "from epilayer.launch import heartbeat, processes\n"
+        "heartbeat.EVERY_S = 0.05\n"
         "runs, token = sys.argv[1:]\n"
         "os.environ[processes.MARK] = token\n"
         "program = subprocess.Popen(['/bin/sleep', '600'], start_new_session=True)\n"
-        "signs.Sign(pathlib.Path(runs), token).give()\n"
+        "heartbeat.Sign(pathlib.Path(runs), token).give()\n"
         "print(program.pid, flush=True)\n"
         "time.sleep(600)\n"
     )
