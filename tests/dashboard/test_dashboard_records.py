@@ -218,3 +218,14 @@ def test_trajectories_are_listed_and_shown_while_they_grow(study: Study, client:
     assert client.get("/trajectory/w/figure.svg").text.startswith("<svg")
     for name in ("x", "w%00", "%2e%2e%5cw"):
         assert client.get(f"/trajectory/{name}").status_code == 404, name
+
+
+def test_a_damaged_trajectory_stands_among_the_others(study: Study, client: TestClient) -> None:
+    for name in ("whole", "damaged"):
+        made.walkers(study.root / "trajectories" / name, frames=20)
+    file = study.root / "trajectories" / "damaged" / "trajectory.h5"
+    file.write_bytes(file.read_bytes()[:200])
+    listed = client.get("/trajectories").text
+    assert 'href="/trajectory/whole"' in listed
+    assert 'href="/trajectory/damaged"' in listed
+    assert listed.count(">damaged</span>") == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from epilayer.model.errors import InputError, StoreError
@@ -63,6 +63,8 @@ class Progress:
         Computed, including what a program has not handed in yet, and wanted.
     written_s
         When a step was last written, in seconds since the epoch.
+    damage
+        Why the file cannot be read; empty where it can.
     """
 
     file: Path
@@ -72,6 +74,7 @@ class Progress:
     step: int
     time_step_fs: float | None
     written_s: float
+    damage: str = ""
 
     @property
     def folder(self) -> Path:
@@ -246,6 +249,14 @@ def progress_of(file: Path) -> Progress:
         return _progress(file, _about(file), stored)
 
 
+def _listed(file: Path, about: Mapping[str, Any]) -> Progress:
+    """Return how far one trajectory of many is; a damaged one stands among them without frames."""
+    try:
+        return progress_of(file)
+    except StoreError as error:
+        return replace(_progress(file, about, None), damage=error.what)
+
+
 def _progress(file: Path, about: Mapping[str, Any], stored: Trajectory | None) -> Progress:
     from epilayer.engines.dynamics.progress import computed_step
     from epilayer.trajectory.tail import tail_path
@@ -267,14 +278,11 @@ def _progress(file: Path, about: Mapping[str, Any], stored: Trajectory | None) -
 
 def newest(root: Path, most: int = 100) -> list[Progress]:
     """Return how far the trajectories below a study's folder are, the one that grew last first."""
-    return [progress_of(file) for file in files(root)[::-1][:most]]
+    return [_listed(file, _about(file)) for file in files(root)[::-1][:most]]
 
 
 def in_progress(root: Path) -> list[Progress]:
-    """Return the trajectories that a study computes itself, the unfinished ones first.
-
-    A damaged one is listed without frames: :func:`observe` says how it is damaged.
-    """
+    """Return the trajectories that a study computes itself, the unfinished ones first."""
     from epilayer.model.dynamics import ABOUT  # late: it brings pymatgen
     from epilayer.trajectory.log import TRAJECTORY
 
@@ -284,10 +292,7 @@ def in_progress(root: Path) -> list[Progress]:
         about = _about(file)
         if not about.get("runs") or not {"steps", "time_step_fs"} <= set(about.get("settings", {})):
             continue
-        try:
-            found.append(progress_of(file))
-        except StoreError:
-            found.append(_progress(file, about, None))
+        found.append(_listed(file, about))
     return sorted(found, key=lambda one: (one.complete, one.title))
 
 
