@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from epilayer.model.base import Frozen, fingerprint
+from epilayer.model.gpaw import GpawSettings
 from epilayer.model.units import PositiveAng, PositiveEvPerAng
 from epilayer.model.vasp import VaspSettings
 
@@ -71,15 +72,22 @@ class EngineSpec(Frozen):
 
 
 class Dispersion(Frozen):
-    """A dispersion correction added to an engine's energy and forces."""
+    """A dispersion correction added to an engine's energy and forces.
 
-    method: Literal["d3bj"] = "d3bj"
+    Attributes
+    ----------
+    method
+        D3 with rational (Becke-Johnson) damping, doi 10.1002/jcc.21759, or zero damping, doi 10.1063/1.3382344.
+    """
+
+    method: Literal["d3bj", "d3zero"] = "d3bj"
     functional: str = "pbe"
 
     @property
     def label(self) -> str:
         """The correction in the field's notation."""
-        return f"D3(BJ), {self.functional.upper()} parameters"
+        damping = {"d3bj": "BJ", "d3zero": "0"}[self.method]
+        return f"D3({damping}), {self.functional.upper()} parameters"
 
 
 class Convergence(Frozen):
@@ -104,8 +112,8 @@ class Level(Frozen):
         alone; a child does not inherit them.
     dispersion
         A correction added by this package; VASP's own is a tag of ``vasp.incar``.
-    vasp
-        Settings of a VASP level; unset for the embedded engines.
+    vasp, gpaw
+        Settings of a VASP or a GPAW level; unset for the embedded engines.
     """
 
     name: str
@@ -119,6 +127,13 @@ class Level(Frozen):
     convergence: Convergence
     molecule_vacuum_ang: PositiveAng = 15.0
     vasp: VaspSettings | None = None
+    gpaw: GpawSettings | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_before_gpaw(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave an unset ``gpaw`` out: jobs of other engines keep the identity that they had without it."""
+        data: dict[str, Any] = handler(self)
+        return data if self.gpaw is not None else {k: v for k, v in data.items() if k != "gpaw"}
 
 
 class LevelOfTheory(Frozen):

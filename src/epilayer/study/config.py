@@ -115,6 +115,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 ENGINES = {
     "dft": "epilayer.engines.vasp.engine.VaspEngine",
+    "gpaw": "epilayer.engines.gpaw.engine.GpawEngine",
     "mlip": "epilayer.engines.mlip.engine.MlipEngine",
     "toy": "epilayer.engines.mlip.engine.MlipEngine",
 }

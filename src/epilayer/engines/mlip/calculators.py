@@ -41,13 +41,14 @@ def load(spec: dict[str, Any], dispersion: dict[str, Any] | None = None) -> Calc
 
 
 def dispersion_calculator(dispersion: Dispersion) -> Calculator:
-    """Return the D3(BJ) calculator (Grimme 2011, doi 10.1002/jcc.21759)."""
+    """Return the calculator of a D3 correction."""
     dftd3 = _import("dftd3.ase", "dftd3")
+    damping = {"d3bj": "RationalDampingParam", "d3zero": "ZeroDampingParam"}[dispersion.method]
     try:
-        _import("dftd3.interface", "dftd3").RationalDampingParam(method=dispersion.functional)
+        getattr(_import("dftd3.interface", "dftd3"), damping)(method=dispersion.functional)
     except RuntimeError as error:
         raise SetupError(
-            f"There are no D3(BJ) parameters for the functional {dispersion.functional!r}.",
+            f"There are no {dispersion.damping} parameters for the functional {dispersion.functional!r}.",
             "Correct dispersion.functional in the level's YAML (pbe, rpbe, pbesol ...).",
         ) from error
     return dftd3.DFTD3(method=dispersion.functional, damping=dispersion.method)

@@ -90,15 +90,8 @@ class VaspEngine(MSONable):  # type: ignore[misc]  # monty is untyped
                 f"The level {level.name!r} uses the engine {spec.name!r} and has no vasp block.",
                 "Give it one, or parent: paper.",
             )
-        hubbard = level.vasp.hubbard
-        if isinstance(hubbard, dict):
-            u_ev = {element: term.u_ev for element, term in hubbard.items()}
-        elif hubbard == "cathode" and cathode is not None:
-            u_ev = {element: term.u_ev for element, term in cathode.hubbard_u.items()}
-        else:
-            u_ev = {}
-        moments = {} if cathode is None else _moments_by_element(cathode)
-        return cls(spec, level, u_ev, moments)
+        u_ev = vasp_inputs.resolved_u_ev(level.vasp.hubbard, cathode)
+        return cls(spec, level, u_ev, vasp_inputs.moments_by_element(cathode))
 
     @property
     def settings(self) -> VaspSettings:
@@ -406,14 +399,3 @@ def _trajectory_handlers(wall_time_s: float | None) -> Iterator[Any]:
     yield handlers.WalltimeHandler()
     if wall_time_s is not None:
         yield SegmentTimeHandler(wall_time_s)
-
-
-def _moments_by_element(cathode: Cathode) -> dict[str, float]:
-    """Start moments by species and, through the cathode's oxidation states, by bare element (mu_B)."""
-    moments = dict(cathode.moments)
-    for element, charge in cathode.oxidation_states.items():
-        sign = "+" if charge > 0 else "-"
-        species = f"{element}{abs(charge):g}{sign}"
-        if species in cathode.moments:
-            moments[element] = cathode.moments[species]
-    return moments

@@ -6,7 +6,7 @@ configuration that holds the level's tags alone, so that nothing comes in unseen
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pymatgen.core import Structure
 
+    from epilayer.model.cathode import Cathode
     from epilayer.model.dynamics import DynamicsSettings
+    from epilayer.model.gpaw import GpawSettings
     from epilayer.model.level import Convergence
-    from epilayer.model.vasp import KPoints, Tag, Task, VaspSettings
+    from epilayer.model.vasp import HubbardTerm, KPoints, Tag, Task, VaspSettings
 
 KIND, MULTIPLICITY = "system", "multiplicity"
 """Structure properties that state what is otherwise read off the geometry."""
@@ -159,7 +161,7 @@ def incar(
         **settings.tasks.get(task, {}),
     }
     if tags.get("LDIPOL"):
-        tags["DIPOL"] = [round(float(x), 4) for x in _centre(structure)]
+        tags["DIPOL"] = [round(float(x), 4) for x in centre(structure)]
     if tags.get("ISPIN") == 2:  # noqa: PLR2004  (spin-polarised)
         tags["MAGMOM"] = {}  # pymatgen takes them from the sites, see start_moments
         if kind is SystemKind.MOLECULE:
@@ -236,7 +238,31 @@ def _task_tags(
     return vasp_md.tags(dynamics, elements, steps=dynamics.steps, seed=dynamics.seed)
 
 
-def start_moments(settings: VaspSettings, moments: Mapping[str, float], structure: Structure) -> list[float]:
+def resolved_u_ev(
+    hubbard: Literal["none", "cathode"] | Mapping[str, HubbardTerm], cathode: Cathode | None
+) -> dict[str, float]:
+    """Return U by element (eV): the level's own values, or the cathode's where the level leaves it to it."""
+    if isinstance(hubbard, str):
+        own = cathode.hubbard_u if hubbard == "cathode" and cathode is not None else {}
+        return {element: term.u_ev for element, term in own.items()}
+    return {element: term.u_ev for element, term in hubbard.items()}
+
+
+def moments_by_element(cathode: Cathode | None) -> dict[str, float]:
+    """Start moments by species and, through the cathode's oxidation states, by bare element (mu_B)."""
+    if cathode is None:
+        return {}
+    moments = dict(cathode.moments)
+    for element, charge in cathode.oxidation_states.items():
+        species = f"{element}{abs(charge):g}{'+' if charge > 0 else '-'}"
+        if species in cathode.moments:
+            moments[element] = cathode.moments[species]
+    return moments
+
+
+def start_moments(
+    settings: VaspSettings | GpawSettings, moments: Mapping[str, float], structure: Structure
+) -> list[float]:
     """Return the start moments (mu_B) per atom: the site's own, its species', its element's, the default."""
     if system_kind(structure) is SystemKind.MOLECULE:
         return _molecule_moments(structure)
@@ -281,7 +307,7 @@ def _hubbard(u_ev: Mapping[str, float], structure: Structure) -> dict[str, Any]:
     }
 
 
-def _centre(structure: Structure) -> NDArray[Any]:
+def centre(structure: Structure) -> NDArray[Any]:
     """Middle of the material in fractional coordinates: half way round from the middle of each gap.
 
     Rounded, so that of gaps that symmetry makes equal it is the first on every machine.

@@ -1,0 +1,324 @@
+"""The engine for density-functional theory without a licence: GPAW, in a process of its own.
+
+The optimiser, the dispersion correction and the judgement are here; GPAW answers geometries
+(:mod:`epilayer.engines.gpaw.process`). Every answer is on disk before the next geometry is asked for, so an
+attempt that was killed goes on from its last ionic step, with the density of that step.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from ase.calculators.calculator import Calculator, all_changes
+from jobflow import Maker, job
+from monty.json import MSONable
+
+from epilayer.engines.gpaw import inputs
+from epilayer.engines.gpaw.process import (
+    CHECKPOINT,
+    JOURNAL,
+    LOG,
+    GpawProcess,
+    IonicStep,
+    record,
+    same_positions,
+    steps_in,
+)
+from epilayer.engines.mlip import calculators
+from epilayer.engines.provenance import provenance
+from epilayer.engines.vasp.inputs import moments_by_element, resolved_u_ev, start_moments
+from epilayer.model.errors import InputError, StructureError
+from epilayer.model.files import write_atomic
+from epilayer.model.level import Convergence, EngineKind, EngineSpec, Level, LevelOfTheory
+from epilayer.model.records import Calculation
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from numpy.typing import NDArray
+    from pymatgen.core import Structure
+
+    from epilayer.model.cathode import Cathode
+    from epilayer.model.gpaw import GpawSettings
+
+_REQUEST = "gpaw_input.json"
+_TRAJECTORY = "relaxation.extxyz"
+_LBFGS_CURVATURE_EV_PER_ANG2 = 30.0
+
+
+@dataclass(frozen=True)
+class GpawEngine(MSONable):  # type: ignore[misc]  # monty is untyped
+    """Energies from GPAW; satisfies :class:`epilayer.engines.base.Engine`.
+
+    Parameters
+    ----------
+    spec
+        The engine as configured.
+    level
+        The level of theory that was asked for, with its ``gpaw`` block.
+    hubbard_u_ev
+        U by element (eV), resolved from the level or the cathode.
+    moments
+        Start moments (mu_B) by element or species, resolved from the cathode's oxidation states.
+    """
+
+    spec: EngineSpec
+    level: Level
+    hubbard_u_ev: dict[str, float] = field(default_factory=dict)
+    moments: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def for_cathode(cls, spec: EngineSpec, level: Level, cathode: Cathode | None) -> GpawEngine:
+        """Resolve what the level leaves to the cathode: U values, and start moments by oxidation state."""
+        if level.gpaw is None:
+            raise InputError(
+                f"The level {level.name!r} uses the engine {spec.name!r} and has no gpaw block.",
+                "Give it one, or parent: pbe.",
+            )
+        return cls(spec, level, resolved_u_ev(level.gpaw.hubbard, cathode), moments_by_element(cathode))
+
+    @property
+    def settings(self) -> GpawSettings:
+        """The level's ``gpaw`` block."""
+        assert self.level.gpaw is not None  # noqa: S101  (for_cathode refuses a level without one)
+        return self.level.gpaw
+
+    @property
+    def stand_in(self) -> bool:
+        """GPAW computes what it says."""
+        return False
+
+    @property
+    def sees_charge(self) -> bool:
+        """The number of electrons follows the charge of the cell."""
+        return True
+
+    def relax(self, label: str, convergence: Convergence | None = None) -> GpawMaker:
+        """Relax the positions in a fixed cell."""
+        return GpawMaker(
+            name=label, engine=self, task="relax", convergence=convergence or self.level.convergence
+        )
+
+    def static(self, label: str) -> GpawMaker:
+        """Compute energy and forces of the structure as it is."""
+        return GpawMaker(name=label, engine=self, task="static", convergence=self.level.convergence)
+
+    def executed(
+        self, structure: Structure, datasets: dict[str, str], versions: dict[str, str]
+    ) -> LevelOfTheory:
+        """Return the level of theory as it was executed for one structure."""
+        settings = self.settings
+        words = inputs.system_words(settings, structure)
+        dispersion = self.level.dispersion
+        return LevelOfTheory(
+            name=self.level.name,
+            kind=EngineKind.DFT,
+            method=f"{settings.functional}, GPAW",
+            dispersion=dispersion.label if dispersion else None,
+            numerics={
+                "functional": settings.functional,
+                "cutoff_ev": settings.cutoff_ev,
+                "smearing": f"Gaussian {settings.smearing_ev:g} eV, extrapolated to zero width",
+                "energy_tolerance_ev_per_electron": settings.energy_tolerance_ev_per_electron,
+                "gpaw": versions["gpaw"],
+                **({"dftd3": calculators.dispersion_version()} if dispersion else {}),
+            },
+            elements=inputs.element_words(settings, self.hubbard_u_ev, datasets),
+            system=words,
+            declared=words,
+        )
+
+
+@dataclass(kw_only=True)
+class GpawMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
+    """One relaxation or single point with GPAW."""
+
+    name: str = "calculation"
+    engine: GpawEngine
+    task: Literal["relax", "static"]
+    convergence: Convergence
+
+    @job  # type: ignore[untyped-decorator]
+    def make(self, structure: Structure) -> Calculation:
+        """Compute ``structure`` and return a :class:`epilayer.model.records.Calculation`."""
+        if not structure.is_ordered:
+            raise StructureError(
+                f"{self.name}: the structure is disordered ({structure.composition.reduced_formula}).",
+                "Choose an ordering first (epilayer.structures.orderings).",
+            )
+        return self.compute(structure, Path.cwd())
+
+    def compute(self, structure: Structure, directory: Path) -> Calculation:
+        """Compute ``structure`` in a directory, going on from an earlier attempt beside it."""
+        started = time.perf_counter()
+        forces = GpawForces(self, structure, directory)
+        atoms = structure.to_ase_atoms()
+        atoms.calc = forces
+        try:
+            if self.task == "relax":
+                self._optimiser(atoms).run(fmax=self.convergence.max_force_ev_per_ang, steps=self.convergence.max_steps)
+            else:
+                atoms.get_forces()
+        finally:
+            forces.end()
+        return self._outcome(structure, directory, atoms, forces, time.perf_counter() - started)
+
+    def _optimiser(self, atoms: Atoms) -> Any:  # noqa: ANN401  (one of ASE's optimisers)
+        from ase.optimize import BFGS, FIRE, LBFGS
+
+        kind = self.convergence.optimizer
+        if kind == "LBFGS":
+            return LBFGS(atoms, logfile=None, alpha=_LBFGS_CURVATURE_EV_PER_ANG2)
+        return {"BFGS": BFGS, "FIRE": FIRE}[kind](atoms, logfile=None)
+
+    def _outcome(
+        self, structure: Structure, directory: Path, atoms: Atoms, done: GpawForces, wall_time_s: float
+    ) -> Calculation:
+        energies = [step.energy_ev + extra for step, extra in zip(done.steps, done.dispersion_ev, strict=True)]
+        free = _free(structure)
+        largest = [float(np.linalg.norm(np.where(free, f, 0.0), axis=1).max()) for f in done.forces]
+        final = structure.copy()
+        for k, place in enumerate(atoms.get_scaled_positions(wrap=False)):
+            final[k].frac_coords = place
+        _write_trajectory(directory / _TRAJECTORY, structure, done)
+        return Calculation(
+            task=self.task,
+            label=self.name,
+            level=self.engine.executed(structure, done.steps[-1].datasets, done.versions),
+            structure=final,
+            energy_ev=energies[-1],
+            dispersion_energy_ev=done.dispersion_ev[-1] if self.engine.level.dispersion else None,
+            max_force_ev_per_ang=largest[-1],
+            force_target_ev_per_ang=self.convergence.max_force_ev_per_ang if self.task == "relax" else None,
+            ionic_converged=largest[-1] <= self.convergence.max_force_ev_per_ang,
+            electronic_converged=True,
+            energies_ev=tuple(energies),
+            max_forces_ev_per_ang=tuple(largest),
+            magnetic_moments_mu_b=done.steps[-1].moments_mu_b,
+            corrections=done.resumed,
+            wall_time_s=wall_time_s,
+            provenance=provenance(
+                directory, (_REQUEST, JOURNAL, LOG, _TRAJECTORY), ("jobflow", "pymatgen", "ase"), done.versions
+            ),
+        )
+
+
+class GpawForces(Calculator):  # type: ignore[misc]  # ASE is untyped
+    """Energy and forces by GPAW and D3, each geometry computed once in the life of a job.
+
+    Parameters
+    ----------
+    maker
+        What is computed, at which level.
+    structure
+        The first geometry.
+    directory
+        Where everything is written; earlier attempts of the same request are beside it.
+    """
+
+    implemented_properties: ClassVar[list[str]] = ["energy", "forces"]
+
+    def __init__(self, maker: GpawMaker, structure: Structure, directory: Path) -> None:
+        super().__init__()
+        engine = maker.engine
+        self._label, self._directory = maker.name, directory
+        self._request = inputs.request(engine.settings, engine.hubbard_u_ev, engine.moments, structure)
+        self.offset_ang = inputs.offset_ang(engine.settings, structure)
+        dispersion = engine.level.dispersion
+        self._dispersion = calculators.dispersion_calculator(dispersion) if dispersion else None
+        self._process: GpawProcess | None = None
+        self.steps: list[IonicStep] = []
+        self.forces: list[NDArray[np.float64]] = []
+        self.dispersion_ev: list[float] = []
+        self.resumed: tuple[str, ...] = ()
+        self.versions: dict[str, str] = {}
+        write_atomic(directory / _REQUEST, json.dumps(self._request))
+        self._recorded, self._restart = self._earlier()
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: list[str] | None = None,
+        system_changes: list[str] = all_changes,
+    ) -> None:
+        """Compute energy (eV) and forces (eV/A, shape (atoms, 3))."""
+        super().calculate(atoms, properties, system_changes)
+        step = self._step(self.atoms.positions + self.offset_ang)
+        inputs.check_order(self._label, self._request["moments_mu_b"], step.moments_mu_b)
+        forces = np.array(step.forces_ev_per_ang)
+        extra_ev = 0.0
+        if self._dispersion is not None:
+            again = self.atoms.copy()
+            again.set_constraint()
+            again.calc = self._dispersion
+            extra_ev = float(again.get_potential_energy())
+            forces += again.get_forces()
+        self.steps.append(step)
+        self.forces.append(forces)
+        self.dispersion_ev.append(extra_ev)
+        self.results = {"energy": step.energy_ev + extra_ev, "forces": forces}
+
+    def end(self) -> None:
+        """End GPAW."""
+        if self._process is not None:
+            self._process.close()
+
+    def _step(self, positions_ang: NDArray[np.float64]) -> IonicStep:
+        if self._recorded and same_positions(self._recorded[0], positions_ang):
+            step = self._recorded.pop(0)
+            record(step, self._directory)
+            self.versions = step.versions
+            return step
+        self._recorded = []
+        if self._process is None:
+            self._process = GpawProcess(self._request, self._directory, self._restart)
+        step = self._process.compute(positions_ang)
+        self.versions = step.versions
+        return step
+
+    def _earlier(self) -> tuple[list[IonicStep], Path | None]:
+        """Return the steps and the density of the attempt of this request that came furthest."""
+        mine = (self._directory / _REQUEST).read_bytes()
+        found = []
+        for attempt in sorted(self._directory.parent.glob("attempt-*")):
+            asked = attempt / _REQUEST
+            if attempt == self._directory or not asked.is_file() or asked.read_bytes() != mine:
+                continue
+            steps = steps_in(attempt / JOURNAL)
+            if steps:
+                found.append((len(steps), attempt, steps))
+        if not found:
+            return [], None
+        count, attempt, steps = max(found, key=lambda f: (f[0], f[1].stat().st_mtime))
+        density = attempt / CHECKPOINT
+        self.resumed = (f"resumed after {count} ionic steps of {attempt.name}",)
+        return steps, density if density.is_file() else None
+
+
+def _free(structure: Structure) -> NDArray[np.bool_]:
+    """Return which coordinates may move, shape (atoms, 3)."""
+    flags = structure.site_properties.get("selective_dynamics")
+    if flags is None:
+        return np.ones((len(structure), 3), dtype=bool)
+    return np.array([[True] * 3 if f is None else list(f) for f in flags], dtype=bool)
+
+
+def _write_trajectory(path: Path, start: Structure, done: GpawForces) -> None:
+    """Write every step as extended XYZ, with energies (eV) and forces (eV/A)."""
+    from ase.calculators.singlepoint import SinglePointCalculator
+    from ase.io import write
+
+    frames = []
+    for step, extra_ev, forces in zip(done.steps, done.dispersion_ev, done.forces, strict=True):
+        frame = start.to_ase_atoms()
+        frame.set_constraint()
+        frame.positions = np.array(step.positions_ang) - done.offset_ang
+        frame.calc = SinglePointCalculator(frame, energy=step.energy_ev + extra_ev, forces=forces)
+        frames.append(frame)
+    partial = path.with_suffix(".partial")
+    write(partial, frames, format="extxyz")
+    partial.replace(path)

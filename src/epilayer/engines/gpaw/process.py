@@ -1,0 +1,212 @@
+"""A running GPAW: geometries in, energies and forces out, every line kept in the run's directory."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import numpy as np
+
+from epilayer.engines.gpaw import setup
+from epilayer.model.base import Frozen
+from epilayer.model.errors import EngineError
+from epilayer.model.units import Ev, EvPerAng, MuB  # noqa: TC001  (pydantic reads them)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+JOURNAL: Final = "gpaw.jsonl"
+CHECKPOINT: Final = "density.gpw"
+LOG: Final = "gpaw.txt"
+ERRORS: Final = "gpaw.err"
+_SHOWN: Final = 200
+
+_REMEDIES: Final = {
+    "electronic_not_converged": "Look at the geometry for overlapping atoms; else raise gpaw.max_iterations "
+    "or give other start moments.",
+    "out_of_memory": "Give the job more memory, or more ranks: EPILAYER_GPAW='gpaw -P 4 python'.",
+    "disk_full": "Free space on the disk of the run's directory, then rerun the job.",
+    "dataset_missing": "Install the datasets into GPAW's environment: pip install gpaw-data.",
+    "gpaw_missing": setup.INSTALL,
+    "no_mpi": f"Install MPI and build GPAW again: {setup.PACKAGES}; or use one rank: EPILAYER_GPAW=.../bin/python",
+    "killed": "A scheduler or a person ended it; rerun the job: it goes on from its last ionic step.",
+    "other": f"Look into {LOG} and {ERRORS} of its directory; then rerun the job.",
+}
+
+
+class IonicStep(Frozen):
+    """What GPAW computed at one geometry, without dispersion.
+
+    Attributes
+    ----------
+    positions_ang, forces_ev_per_ang
+        Shape (atoms, 3).
+    moments_mu_b
+        Shape (atoms,), within the augmentation spheres.
+    datasets
+        File name and MD5 of the PAW dataset of each element.
+    versions
+        Of GPAW and its libraries.
+    """
+
+    iterations: int
+    positions_ang: tuple[tuple[float, float, float], ...]
+    energy_ev: Ev
+    forces_ev_per_ang: tuple[tuple[EvPerAng, EvPerAng, EvPerAng], ...]
+    moments_mu_b: tuple[MuB, ...]
+    total_moment_mu_b: MuB
+    datasets: dict[str, str]
+    versions: dict[str, str]
+
+
+class GpawProcess:
+    """One GPAW for one set of atoms.
+
+    Parameters
+    ----------
+    request
+        Parameters of the calculator, atoms, cell and start moments (see the driver).
+    directory
+        Where its log, its journal and its density go.
+    restart
+        Density of an earlier attempt to begin with.
+
+    Raises
+    ------
+    EngineError
+        Where GPAW does not start, with the line that installs what is missing.
+    """
+
+    def __init__(self, request: dict[str, Any], directory: Path, restart: Path | None = None) -> None:
+        self._directory = directory
+        self._journal = (directory / JOURNAL).open("a", encoding="utf-8")
+        environment = {"OMP_NUM_THREADS": "1", **os.environ}
+        environment.pop("PYTHONPATH", None)  # ours must not shadow the packages of GPAW's environment
+        with (directory / ERRORS).open("ab") as errors:
+            self._process = subprocess.Popen(  # noqa: S603  (the command is the user's own)
+                [*setup.command(), str(setup.DRIVER), str(os.getpid())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                cwd=directory,
+                env=environment,
+                text=True,
+                start_new_session=True,
+            )
+        files = {"log": LOG, "checkpoint": CHECKPOINT, "restart": str(restart) if restart else None}
+        self._ask({**request, **files})
+        self._answer("ready")
+
+    def compute(self, positions_ang: NDArray[np.float64]) -> IonicStep:
+        """Compute a geometry (positions in A, shape (atoms, 3)); its density is on disk when this returns."""
+        try:
+            self._ask({"positions_ang": positions_ang.tolist()})
+            step = self._answer("step")
+        except BaseException:  # also where the job is stopped: GPAW must not go on beside the next attempt
+            self._kill()
+            raise
+        return IonicStep.model_validate({key: step[key] for key in IonicStep.model_fields})
+
+    def close(self) -> None:
+        """End the program."""
+        if self._process.stdin is not None and not self._process.stdin.closed:
+            self._process.stdin.close()
+        self._process.wait()
+        self._journal.close()
+
+    def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _ask(self, content: dict[str, Any]) -> None:
+        assert self._process.stdin is not None  # noqa: S101  (opened as a pipe)
+        try:
+            self._process.stdin.write(json.dumps(content) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            self._failed()
+
+    def _answer(self, kind: str) -> dict[str, Any]:
+        """Return the next answer of a kind; all answers go into the journal."""
+        assert self._process.stdout is not None  # noqa: S101  (opened as a pipe)
+        for line in self._process.stdout:
+            if not line.startswith("{"):  # of a launcher
+                continue
+            answer: dict[str, Any] = json.loads(line)
+            self._journal.write(line)
+            self._journal.flush()
+            if answer["kind"] == "step":
+                os.fsync(self._journal.fileno())
+            if answer["kind"] == "failed":
+                raise failure(answer["cause"], answer["what"])
+            if answer["kind"] == kind:
+                return answer
+        self._failed()
+
+    def _failed(self) -> NoReturn:
+        """Raise why the program ended without an answer."""
+        code = self._process.wait()
+        text = (self._directory / ERRORS).read_text(encoding="utf-8", errors="replace")
+        raise failure(cause_of_end(code, text), _last_line(text) or f"it ended with code {code}")
+
+
+def failure(cause: str, what: str) -> EngineError:
+    """Return the error of a GPAW that failed, its cause named first."""
+    return EngineError(f"GPAW: {cause}: {' '.join(what.split())[:_SHOWN]}.", _REMEDIES[cause])
+
+
+def cause_of_end(code: int, errors: str) -> str:
+    """Return the class of failure of a program that gave no reason itself.
+
+    Parameters
+    ----------
+    code
+        Exit status; negative: the signal that ended it.
+    errors
+        What it wrote to its error output.
+    """
+    if "No module named 'gpaw'" in errors:
+        return "gpaw_missing"
+    if "mpiexec" in errors and ("not found" in errors or "No such file" in errors):
+        return "no_mpi"
+    if code in (-signal.SIGKILL, 128 + signal.SIGKILL) or "MemoryError" in errors:
+        return "out_of_memory"
+    if code in (-signal.SIGTERM, 128 + signal.SIGTERM):
+        return "killed"
+    return "other"
+
+
+def steps_in(journal: Path) -> list[IonicStep]:
+    """Return the whole ionic steps that an attempt recorded; a torn last line is left out."""
+    steps = []
+    for line in journal.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            answer = json.loads(line)
+        except ValueError:
+            break
+        if answer.get("kind") == "step":
+            steps.append(IonicStep.model_validate({key: answer[key] for key in IonicStep.model_fields}))
+    return steps
+
+
+def record(step: IonicStep, directory: Path) -> None:
+    """Write a step that an earlier attempt computed into the journal of this one."""
+    with (directory / JOURNAL).open("a", encoding="utf-8") as journal:
+        journal.write(json.dumps({"kind": "step", **step.model_dump()}) + "\n")
+
+
+def same_positions(step: IonicStep, positions_ang: Sequence[Sequence[float]] | NDArray[np.float64]) -> bool:
+    """Whether a recorded step is of exactly this geometry."""
+    return bool(np.array_equal(np.asarray(step.positions_ang), np.asarray(positions_ang)))
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""
