@@ -78,7 +78,8 @@ def imported_adsorption(
     legs = (("slab", slab), ("molecule", molecule), ("adsorbed", adsorbed))
     refusals: list[Refusal] = []
     if _atoms(slab[1]) + _atoms(molecule[1]) == _atoms(adsorbed[1]):
-        ordered = adsorbed[1].model_copy(update={"structure": _slab_first(slab[1], adsorbed[1])})
+        full = slab_first(slab[1].structure, adsorbed[1].structure, adsorbed[1].label)
+        ordered = adsorbed[1].model_copy(update={"structure": full})
         energy_ev, refusals = _certified(slab[1], molecule[1], ordered)
     else:
         energy_ev = None
@@ -148,9 +149,14 @@ def _caveats(
         yield "no dispersion in any leg"
 
 
-def _slab_first(slab: Calculation, adsorbed: Calculation) -> Structure:
-    """Return the slab with the molecule: the atoms in the order of the clean slab, then the molecule's."""
-    clean, full = slab.structure, adsorbed.structure
+def slab_first(clean: Structure, full: Structure, name: str) -> Structure:
+    """Return a slab with a molecule: the atoms in the order of the clean slab, then the molecule's.
+
+    Raises
+    ------
+    InputError
+        If ``full``, called ``name``, lacks atoms of the slab.
+    """
     taken: list[int] = []
     distances: NDArray[np.float64] = clean.lattice.get_all_distances(clean.frac_coords, full.frac_coords)
     distances = distances.copy()
@@ -160,7 +166,7 @@ def _slab_first(slab: Calculation, adsorbed: Calculation) -> Structure:
         ]
         if not allowed:
             raise InputError(
-                f"{adsorbed.label} lacks atoms of the slab {slab.label}.",
+                f"{name} lacks atoms of the slab.",
                 "Name the slab that belongs to it.",
             )
         taken.append(min(allowed, key=lambda j: float(row[j])))

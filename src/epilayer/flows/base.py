@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jobflow import Job
+    from pymatgen.core import Structure
 
     from epilayer.engines.base import Engine
     from epilayer.model.cathode import Cathode
@@ -32,6 +33,9 @@ class Inputs(Protocol):
 
     def mof(self, name: str) -> Mof:
         """Return a framework."""
+
+    def structure(self, file: str) -> Structure:
+        """Return the structure in a file."""
 
     def names(self, kind: str) -> Mapping[str, Path]:
         """Return the names of one kind."""

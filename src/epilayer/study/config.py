@@ -18,6 +18,8 @@ from epilayer.study.names import EMBEDDED
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from pymatgen.core import Structure
+
     from epilayer.engines.base import Engine
     from epilayer.model.cathode import Cathode
     from epilayer.model.cluster import Cluster
@@ -163,6 +165,26 @@ class Catalogue:
             return inline_files(data, lambda file: _read_beside(folder, file))
 
         return self._load(Ligand, "ligands", name, with_text)
+
+    def structure(self, file: str) -> Structure:
+        """Return the last structure in a file that ASE or pymatgen reads (extended XYZ, CIF, POSCAR ...).
+
+        Raises
+        ------
+        InputError
+            If the file cannot be read, or holds no cell.
+        """
+        from ase.io import read
+        from pymatgen.io.ase import AseAtomsAdaptor
+
+        try:
+            atoms = read(file)
+        except Exception as error:  # ASE's readers raise whatever their line of code raises
+            raise InputError(f"{file} cannot be read ({error}).", "Give extended XYZ, CIF or POSCAR.") from error
+        if not atoms.cell.rank == 3:  # noqa: PLR2004  (three lattice vectors)
+            raise InputError(f"{file} states no cell.", "Give it three lattice vectors (extended XYZ, CIF, POSCAR).")
+        structure: Structure = AseAtomsAdaptor.get_structure(atoms)
+        return structure
 
     def level(self, name: str) -> Level:
         """Return a level of theory, with what it inherits from its parents."""
