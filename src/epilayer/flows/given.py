@@ -45,7 +45,11 @@ def given_adsorption(
     InputError
         If a file is not named or cannot be read, or a pose lacks atoms of the slab.
     """
-    missing = [role for role, file in zip(("slab", "molecule", "adsorbed"), (slab, molecule, adsorbed), strict=True) if not file]
+    missing = [
+        role
+        for role, file in zip(("slab", "molecule", "adsorbed"), (slab, molecule, adsorbed), strict=True)
+        if not file
+    ]
     if missing:
         raise InputError(
             f"No file is named for {', '.join(missing)}.",

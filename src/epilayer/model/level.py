@@ -77,7 +77,8 @@ class Dispersion(Frozen):
     Attributes
     ----------
     method
-        D3 with rational (Becke-Johnson) damping, doi 10.1002/jcc.21759, or zero damping, doi 10.1063/1.3382344.
+        D3 with rational (Becke-Johnson) damping, doi 10.1002/jcc.21759, or with zero damping,
+        doi 10.1063/1.3382344.
     """
 
     method: Literal["d3bj", "d3zero"] = "d3bj"
@@ -86,8 +87,12 @@ class Dispersion(Frozen):
     @property
     def label(self) -> str:
         """The correction in the field's notation."""
-        damping = {"d3bj": "BJ", "d3zero": "0"}[self.method]
-        return f"D3({damping}), {self.functional.upper()} parameters"
+        return f"{self.damping}, {self.functional.upper()} parameters"
+
+    @property
+    def damping(self) -> str:
+        """The correction without its parameters."""
+        return {"d3bj": "D3(BJ)", "d3zero": "D3(0)"}[self.method]
 
 
 class Convergence(Frozen):

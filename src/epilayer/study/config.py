@@ -180,9 +180,13 @@ class Catalogue:
         try:
             atoms = read(file)
         except Exception as error:  # ASE's readers raise whatever their line of code raises
-            raise InputError(f"{file} cannot be read ({error}).", "Give extended XYZ, CIF or POSCAR.") from error
+            raise InputError(
+                f"{file} cannot be read ({error}).", "Give extended XYZ, CIF or POSCAR."
+            ) from error
         if not atoms.cell.rank == 3:  # noqa: PLR2004  (three lattice vectors)
-            raise InputError(f"{file} states no cell.", "Give it three lattice vectors (extended XYZ, CIF, POSCAR).")
+            raise InputError(
+                f"{file} states no cell.", "Give it three lattice vectors (extended XYZ, CIF, POSCAR)."
+            )
         structure: Structure = AseAtomsAdaptor.get_structure(atoms)
         return structure
 

@@ -65,7 +65,9 @@ def _engine_checks(study: Workspace, name: str) -> Iterator[Check]:
     try:
         spec = study.catalogue.engine_spec(name)
         if spec.kind is EngineKind.DFT:
-            yield from vasp_checks(study, name)
+            levels = map(study.catalogue.level, study.catalogue.names("levels"))
+            gpaw = any(level.gpaw is not None for level in levels if level.engine == name)
+            yield from _gpaw_checks(study, name) if gpaw else vasp_checks(study, name)
             return
         version = calculators.package_version(spec)
         calculators.weights_file(spec)
@@ -74,6 +76,22 @@ def _engine_checks(study: Workspace, name: str) -> Iterator[Check]:
         return
     found = f"{spec.package} {version}, weights verified" if version else spec.title
     yield Check(f"engine {name}", True, found, "")
+
+
+def _gpaw_checks(study: Workspace, name: str) -> Iterator[Check]:
+    """Compute a small molecule; where the study does not use GPAW, its absence is no fault."""
+    from epilayer.engines.gpaw import process, setup
+
+    title, level = f"engine {name}", study.settings.level
+    try:
+        setup.command()
+        yield Check(title, True, f"{process.check()}, H2 computed", "")
+    except EpilayerError as error:
+        needed = level is not None and study.catalogue.level(level).engine == name
+        if needed or os.environ.get(setup.COMMAND_VARIABLE):
+            yield Check(title, False, error.what, error.remedy)
+        else:
+            yield Check(title, True, f"not set up, and not needed here ({error.what})", "")
 
 
 def vasp_checks(study: Workspace, name: str) -> Iterator[Check]:

@@ -6,12 +6,19 @@ keep the density); every further line is a geometry, answered by one line of kin
 so does the end of the process that started it.
 """
 
+from __future__ import annotations
+
 import errno
 import json
 import os
 import sys
 import threading
 import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 POLL_S = 2.0
 FIXED_POTENTIAL_PASSES = 3
@@ -41,7 +48,7 @@ def main() -> None:
         raise
 
 
-def _next_line(world) -> str:
+def _next_line(world: Any) -> str:  # noqa: ANN401  (gpaw is not installed where this is checked)
     from gpaw.mpi import broadcast_string
 
     return broadcast_string(sys.stdin.readline() if world.rank == 0 else None, comm=world)
@@ -76,7 +83,7 @@ def cause_of(error: BaseException) -> str:
 class Computation:
     """One set of atoms, computed at one geometry after another."""
 
-    def __init__(self, request: dict, world, answer) -> None:
+    def __init__(self, request: dict[str, Any], world: Any, answer: Callable[..., None]) -> None:  # noqa: ANN401  (as above)
         import gpaw
         from ase import Atoms
         from gpaw.dft import Parameters
@@ -87,14 +94,17 @@ class Computation:
         self.params = Parameters(**request["parameters"])
         self.log = Logger(request["log"], world)
         self.atoms = Atoms(
-            request["symbols"], positions=request["positions_ang"], cell=request["cell_ang"], pbc=request["pbc"]
+            request["symbols"],
+            positions=request["positions_ang"],
+            cell=request["cell_ang"],
+            pbc=request["pbc"],
         )
         self.atoms.set_initial_magnetic_moments(request["moments_mu_b"])
         self.dft = None
         self.versions = {"gpaw": gpaw.__version__, "libxc": gpaw.get_libraries().get("libxc", "")}
         answer("ready", **self.versions, ranks=world.size)
 
-    def step(self, positions_ang: list) -> None:
+    def step(self, positions_ang: list[list[float]]) -> None:
         """Compute energy (eV), forces (eV/A) and moments (mu_B) at a geometry, and keep its density."""
         self.atoms.set_positions(positions_ang)
         if self.dft is not None:
@@ -131,13 +141,13 @@ class Computation:
         )
         self.done += 1
 
-    def _from_atoms(self):
+    def _from_atoms(self) -> Any:  # noqa: ANN401  (as above)
         from gpaw.new.calculation import DFT
 
         return DFT.from_parameters(self.atoms.copy(), self.params, self.log.comm, self.log, converge=False)
 
-    def _from_density(self, file: str):
-        """Begin with the density of another geometry of these atoms, and wave functions made in its potential."""
+    def _from_density(self, file: str) -> Any:  # noqa: ANN401  (as above)
+        """Begin with the density of another geometry, and wave functions made in its potential."""
         from gpaw.new.calculation import DFT
         from gpaw.new.gpw import read_gpw
 
@@ -168,11 +178,11 @@ class Computation:
         partial = f"{self.checkpoint}.partial"
         write_gpw(partial, self.dft, GPWFlags(False, False, "double"))
         if self.log.comm.rank == 0:
-            os.replace(partial, self.checkpoint)
+            Path(partial).replace(self.checkpoint)
 
-    def _datasets(self) -> dict:
+    def _datasets(self) -> dict[str, str]:
         return {
-            setup.symbol: f"{os.path.basename(str(setup.filename))}, md5 {setup.fingerprint}"
+            setup.symbol: f"{Path(str(setup.filename)).name}, md5 {setup.fingerprint}"
             for setup in self.dft.setups
         }
 

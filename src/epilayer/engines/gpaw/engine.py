@@ -31,7 +31,7 @@ from epilayer.engines.gpaw.process import (
 )
 from epilayer.engines.mlip import calculators
 from epilayer.engines.provenance import provenance
-from epilayer.engines.vasp.inputs import moments_by_element, resolved_u_ev, start_moments
+from epilayer.engines.vasp.inputs import moments_by_element, resolved_u_ev
 from epilayer.model.errors import InputError, StructureError
 from epilayer.model.files import write_atomic
 from epilayer.model.level import Convergence, EngineKind, EngineSpec, Level, LevelOfTheory
@@ -127,7 +127,7 @@ class GpawEngine(MSONable):  # type: ignore[misc]  # monty is untyped
                 "gpaw": versions["gpaw"],
                 **({"dftd3": calculators.dispersion_version()} if dispersion else {}),
             },
-            elements=inputs.element_words(settings, self.hubbard_u_ev, datasets),
+            elements=inputs.element_words(self.hubbard_u_ev, datasets),
             system=words,
             declared=words,
         )
@@ -160,7 +160,9 @@ class GpawMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
         atoms.calc = forces
         try:
             if self.task == "relax":
-                self._optimiser(atoms).run(fmax=self.convergence.max_force_ev_per_ang, steps=self.convergence.max_steps)
+                self._optimiser(atoms).run(
+                    fmax=self.convergence.max_force_ev_per_ang, steps=self.convergence.max_steps
+                )
             else:
                 atoms.get_forces()
         finally:
@@ -178,7 +180,9 @@ class GpawMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
     def _outcome(
         self, structure: Structure, directory: Path, atoms: Atoms, done: GpawForces, wall_time_s: float
     ) -> Calculation:
-        energies = [step.energy_ev + extra for step, extra in zip(done.steps, done.dispersion_ev, strict=True)]
+        energies = [
+            step.energy_ev + extra for step, extra in zip(done.steps, done.dispersion_ev, strict=True)
+        ]
         free = _free(structure)
         largest = [float(np.linalg.norm(np.where(free, f, 0.0), axis=1).max()) for f in done.forces]
         final = structure.copy()
@@ -202,7 +206,10 @@ class GpawMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
             corrections=done.resumed,
             wall_time_s=wall_time_s,
             provenance=provenance(
-                directory, (_REQUEST, JOURNAL, LOG, _TRAJECTORY), ("jobflow", "pymatgen", "ase"), done.versions
+                directory,
+                (_REQUEST, JOURNAL, LOG, _TRAJECTORY),
+                ("jobflow", "pymatgen", "ase"),
+                done.versions,
             ),
         )
 

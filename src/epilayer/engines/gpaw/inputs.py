@@ -65,7 +65,7 @@ def request(
     if rule.dipole:
         if vasp_inputs.vacuum_axis(structure) != 2:  # noqa: PLR2004  (the third lattice vector)
             raise StructureError(
-                "The level asks for a dipole layer along the third lattice vector, and the vacuum is not there.",
+                "The level asks for a dipole layer along the third lattice vector, where no vacuum is.",
                 "Turn the cell, or choose a level without a dipole layer.",
             )
         parameters["poissonsolver"] = {"dipolelayer": "xy"}
@@ -106,9 +106,7 @@ def system_words(settings: GpawSettings, structure: Structure) -> dict[str, Scal
     }
 
 
-def element_words(
-    settings: GpawSettings, hubbard_u_ev: Mapping[str, float], datasets: Mapping[str, str]
-) -> dict[str, str]:
+def element_words(hubbard_u_ev: Mapping[str, float], datasets: Mapping[str, str]) -> dict[str, str]:
     """Return per element which dataset and which U were computed with."""
     return {
         element: f"{dataset}; "

@@ -7,18 +7,19 @@ import json
 import os
 import signal
 import subprocess
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from epilayer.engines.gpaw import setup
 from epilayer.model.base import Frozen
 from epilayer.model.errors import EngineError
-from epilayer.model.units import Ev, EvPerAng, MuB  # noqa: TC001  (pydantic reads them)
+from epilayer.model.units import Ev, EvPerAng, MuB
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -27,6 +28,8 @@ CHECKPOINT: Final = "density.gpw"
 LOG: Final = "gpaw.txt"
 ERRORS: Final = "gpaw.err"
 _SHOWN: Final = 200
+_H2_EV: Final = -6.7216
+"""Of the molecule at 0.75 A in a cube of 6 A, PBE, 400 eV, counted from GPAW's reference atoms."""
 
 _REMEDIES: Final = {
     "electronic_not_converged": "Look at the geometry for overlapping atoms; else raise gpaw.max_iterations "
@@ -35,7 +38,7 @@ _REMEDIES: Final = {
     "disk_full": "Free space on the disk of the run's directory, then rerun the job.",
     "dataset_missing": "Install the datasets into GPAW's environment: pip install gpaw-data.",
     "gpaw_missing": setup.INSTALL,
-    "no_mpi": f"Install MPI and build GPAW again: {setup.PACKAGES}; or use one rank: EPILAYER_GPAW=.../bin/python",
+    "no_mpi": f"Install MPI and build GPAW again ({setup.PACKAGES}), or use one rank: EPILAYER_GPAW=.../python",
     "killed": "A scheduler or a person ended it; rerun the job: it goes on from its last ionic step.",
     "other": f"Look into {LOG} and {ERRORS} of its directory; then rerun the job.",
 }
@@ -131,7 +134,7 @@ class GpawProcess:
             self._process.stdin.write(json.dumps(content) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            self._failed()
+            raise self._ended() from None
 
     def _answer(self, kind: str) -> dict[str, Any]:
         """Return the next answer of a kind; all answers go into the journal."""
@@ -148,13 +151,44 @@ class GpawProcess:
                 raise failure(answer["cause"], answer["what"])
             if answer["kind"] == kind:
                 return answer
-        self._failed()
+        raise self._ended()
 
-    def _failed(self) -> NoReturn:
-        """Raise why the program ended without an answer."""
+    def _ended(self) -> EngineError:
+        """Return why the program ended without an answer."""
         code = self._process.wait()
         text = (self._directory / ERRORS).read_text(encoding="utf-8", errors="replace")
-        raise failure(cause_of_end(code, text), _last_line(text) or f"it ended with code {code}")
+        return failure(cause_of_end(code, text), _last_line(text) or f"it ended with code {code}")
+
+
+def check() -> str:
+    """Compute a hydrogen molecule, and return with which versions.
+
+    Raises
+    ------
+    EngineError
+        With the line that installs what is missing, or if the energy is not the known one.
+    """
+    place = np.array([[3.0, 3.0, 3.0], [3.0, 3.0, 3.75]])
+    request = {
+        "parameters": {
+            "mode": {"name": "pw", "ecut": 400.0},
+            "xc": "PBE",
+            "convergence": {"energy": 1e-6},
+            "symmetry": {"point_group": False},
+        },
+        "symbols": ["H", "H"],
+        "positions_ang": place.tolist(),
+        "cell_ang": np.diag([6.0, 6.0, 6.0]).tolist(),
+        "pbc": [True] * 3,
+        "moments_mu_b": [0.0, 0.0],
+    }
+    with TemporaryDirectory() as folder:
+        running = GpawProcess(request, Path(folder))
+        step = running.compute(place)
+        running.close()
+    if abs(step.energy_ev - _H2_EV) > 0.01:  # noqa: PLR2004  (eV; another dataset is further off)
+        raise failure("other", f"H2 has {step.energy_ev:.3f} eV, known is {_H2_EV:.3f} eV")
+    return ", ".join(f"{name} {version}" for name, version in step.versions.items())
 
 
 def failure(cause: str, what: str) -> EngineError:

@@ -15,8 +15,8 @@ PACKAGES = (
     "apt-get install gcc libxc-dev libopenblas-dev libfftw3-dev libopenmpi-dev libscalapack-openmpi-dev"
 )
 INSTALL = (
-    'python3 -m venv gpaw-env && gpaw-env/bin/pip install -U "setuptools>=77" numpy scipy "ase>=3.29" pybind11 '
-    "gpaw-data && GPAW_CONFIG=gpaw_siteconfig.py gpaw-env/bin/pip install --no-build-isolation gpaw"
+    'python3 -m venv gpaw-env && gpaw-env/bin/pip install -U "setuptools>=77" numpy scipy "ase>=3.29" '
+    "pybind11 gpaw-data && GPAW_CONFIG=gpaw_siteconfig.py gpaw-env/bin/pip install --no-build-isolation gpaw"
 )
 
 
