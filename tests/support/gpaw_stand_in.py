@@ -1,7 +1,7 @@
 """Speaks the driver's language and computes a spring: what it says is no density-functional theory.
 
-With ``DIE_AT=N`` it kills the process that started it, as ``kill -9`` would, once it has computed the step N of
-this attempt: before it answers, or after it where ``DIE_AFTER_ANSWER=1``.
+With ``DIE_AT=N`` it kills the process that started it, as ``kill -9`` would, once it has computed the step N
+of this attempt: before it answers, or after it where ``DIE_AFTER_ANSWER=1``.
 """
 
 import json
@@ -16,7 +16,8 @@ SPRING_EV_PER_ANG2, LENGTH_ANG = 15.0, 0.75
 
 
 def say(**answer: object) -> None:
-    print(json.dumps(answer), flush=True)
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
 
 
 parent = int(sys.argv[1])
@@ -30,7 +31,8 @@ for count, line in enumerate(sys.stdin):
     force = SPRING_EV_PER_ANG2 * stretch * (1 + 3 * stretch) * bond / np.linalg.norm(bond)
     say(kind="iteration", step=count, iteration=1, energy_ev=0.0, moment_mu_b=0.0)
     Path("density.gpw").write_text(f"density of step {count}\n", encoding="utf-8")
-    Path("computed").open("a", encoding="utf-8").write(f"{count}\n")
+    with Path("computed").open("a", encoding="utf-8") as computed:
+        computed.write(f"{count}\n")
     answer = {
         "kind": "step",
         "step": count,

@@ -1,0 +1,118 @@
+"""Single points at geometries from files, and the demonstration of density-functional theory as a flow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from ase.io import write
+from jobflow import run_locally
+from pymatgen.core import Lattice, Molecule, Structure
+
+from epilayer.flows.given import given_adsorption
+from epilayer.flows.studies import adsorption_study
+from epilayer.model.errors import InputError
+from epilayer.model.records import RefusalCode, Status
+from epilayer.study.config import Catalogue, shipped
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CATALOGUE = Catalogue((shipped("configs"),))
+CELL = Lattice.orthorhombic(8.424, 8.424, 18.0)
+WATER = Molecule(["O", "H", "H"], [[0.0, 0.0, 6.6], [0.757, 0.0, 7.187], [-0.757, 0.0, 7.187]])
+
+
+def slab() -> Structure:
+    half_ang = 2.106
+    places = [(i, j, k) for k in range(2) for i in range(4) for j in range(4)]
+    return Structure(
+        CELL,
+        ["Mg" if sum(place) % 2 == 0 else "O" for place in places],
+        [[half_ang * i, half_ang * j, 2.0 + half_ang * k] for i, j, k in places],
+        coords_are_cartesian=True,
+    )
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, str]:
+    """Three geometries that belong together, the molecule first in the third, as some write them."""
+    clean = slab()
+    free = Structure(CELL, WATER.species, WATER.cart_coords, coords_are_cartesian=True)
+    both = Structure.from_sites([*free, *clean])
+    found = {}
+    for name, structure in (("slab", clean), ("molecule", free), ("adsorbed", both)):
+        found[name] = str(tmp_path / f"{name}.extxyz")
+        write(found[name], structure.to_ase_atoms())
+    return found
+
+
+def study(files: dict[str, str], **changes: str) -> Any:  # noqa: ANN401  (a flow)
+    asked = files | changes
+    return given_adsorption(
+        CATALOGUE,
+        level="toy",
+        surface="MgO",
+        ligand="water",
+        slab=asked["slab"],
+        molecule=asked["molecule"],
+        adsorbed=(asked["adsorbed"],),
+    )
+
+
+def outcome(flow: Any, root: Path) -> Any:  # noqa: ANN401  (an adsorption energy)
+    done = run_locally(flow, create_folders=True, root_dir=root, ensure_success=True, log=False)
+    return done[flow.jobs[-1].uuid][1].output
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_given_geometries_become_one_certified_record(
+    files: dict[str, str], tmp_path: Path, *, changed: bool
+) -> None:
+    """The order of the atoms in the files is of no account."""
+    if changed:
+        whole = CATALOGUE.structure(files["adsorbed"])
+        write(files["adsorbed"], Structure.from_sites([*whole[20:], *whole[:20]]).to_ase_atoms())
+    record = outcome(study(files), tmp_path)
+    assert record.status is Status.CERTIFIED
+    assert record.parameters["geometries"] == "as given, not relaxed"
+    energies = [leg.energy_ev for leg in record.legs]
+    assert record.adsorption_energy_ev == pytest.approx(energies[2] - energies[0] - energies[1])
+    assert record.adsorption_energy_ev < 0
+    assert (record.cathode, record.ligand) == ("MgO", "water")
+
+
+def test_a_pose_of_other_atoms_is_refused(files: dict[str, str], tmp_path: Path) -> None:
+    whole = CATALOGUE.structure(files["adsorbed"])
+    whole.remove_sites([0])
+    write(files["adsorbed"], whole.to_ase_atoms())
+    record = outcome(study(files), tmp_path)
+    assert RefusalCode.ATOMS_NOT_BALANCED in {r.code for r in record.refusals}
+    assert record.adsorption_energy_ev is None
+
+
+def test_files_that_are_missing_unreadable_or_without_a_cell_are_named(
+    files: dict[str, str], tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="No file is named for slab, molecule, adsorbed"):
+        given_adsorption(CATALOGUE)
+    with pytest.raises(InputError, match=r"nowhere\.extxyz cannot be read"):
+        study(files, slab="nowhere.extxyz")
+    WATER.to(str(tmp_path / "free.xyz"))
+    with pytest.raises(InputError, match="states no cell"):
+        study(files, molecule=str(tmp_path / "free.xyz"))
+
+
+def test_the_demonstration_is_a_search_by_a_potential_and_a_relaxation_by_dft() -> None:
+    flow = adsorption_study(
+        CATALOGUE,
+        check_levels=("pbe-400+d3",),
+        cathode="mgo",
+        facets=("001",),
+        ligands=("ammonia",),
+        poses=3,
+        keep=1,
+    )
+    names = [made.name for made in flow.jobs]
+    assert "relax ammonia on mgo (001), pbe-400+d3" in names
+    assert "report ammonia on mgo (001), pbe-400+d3" in names
