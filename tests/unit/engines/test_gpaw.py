@@ -229,6 +229,25 @@ def test_a_killed_relaxation_ends_as_if_it_had_never_been(tmp_path: Path, step: 
 
 
 @pytest.mark.usefixtures("stand_in")
+def test_a_step_in_another_magnetic_order_is_computed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    structure = pair()
+    structure.add_site_property("magmom", [0.0, 1.0])
+    structure.properties["system"] = "bulk"
+    maker: Any = CATALOGUE.engine("pbe-400+d3").relax("pair")
+    attempts = [tmp_path / f"attempt-{k}" for k in (1, 2)]
+    for attempt, moments in zip(attempts, ("[0.0, 0.1]", "[0.0, 0.9]"), strict=True):
+        attempt.mkdir()
+        monkeypatch.setenv("MOMENTS", moments)
+        if attempt == attempts[0]:
+            with pytest.raises(EngineError, match="wrong_magnetic_state"):
+                maker.compute(structure, attempt)
+        else:
+            assert maker.compute(structure, attempt).corrections == ()
+
+
+@pytest.mark.usefixtures("stand_in")
 def test_an_attempt_at_another_level_is_not_gone_on_with(tmp_path: Path) -> None:
     relaxed(tmp_path / "attempt-1", "pbe-400+d3")
     other = relaxed(tmp_path / "attempt-2", "pbe+d3")

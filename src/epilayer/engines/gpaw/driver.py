@@ -51,7 +51,7 @@ def main() -> None:
 def _next_line(world: Any) -> str:  # noqa: ANN401  (gpaw is not installed where this is checked)
     from gpaw.mpi import broadcast_string
 
-    return broadcast_string(sys.stdin.readline() if world.rank == 0 else None, comm=world)
+    return str(broadcast_string(sys.stdin.readline() if world.rank == 0 else None, comm=world))
 
 
 def _end_with(parent: int) -> None:
@@ -85,10 +85,11 @@ class Computation:
 
     def __init__(self, request: dict[str, Any], world: Any, answer: Callable[..., None]) -> None:  # noqa: ANN401  (as above)
         import gpaw
-        from ase import Atoms
+        from ase import Atoms, units
         from gpaw.dft import Parameters
         from gpaw.new.logger import Logger
 
+        self.hartree_ev = float(units.Hartree)
         self.answer, self.checkpoint, self.done = answer, request["checkpoint"], 0
         self.restart = request.get("restart")
         self.params = Parameters(**request["parameters"])
@@ -100,7 +101,7 @@ class Computation:
             pbc=request["pbc"],
         )
         self.atoms.set_initial_magnetic_moments(request["moments_mu_b"])
-        self.dft = None
+        self.dft: Any = None
         self.versions = {"gpaw": gpaw.__version__, "libxc": gpaw.get_libraries().get("libxc", "")}
         answer("ready", **self.versions, ranks=world.size)
 
@@ -120,7 +121,7 @@ class Computation:
                 "iteration",
                 step=self.done,
                 iteration=iterations,
-                energy_ev=float(state.energies.total_extrapolated) * _hartree_ev(),
+                energy_ev=float(state.energies.total_extrapolated) * self.hartree_ev,
                 moment_mu_b=float(state.dens.calculate_magnetic_moments()[0][2]),
             )
         energy_ev = self.dft.calculate_energy()
@@ -167,8 +168,8 @@ class Computation:
                 waves, density, potential, loop.hamiltonian, potentials, energies
             )[2]
         return DFT.from_components(
-            atoms, waves, density, potential, builder.setups, loop, potentials, self.log, self.params, energies,
-            converge=False,
+            atoms, waves, density, potential, builder.setups, loop, potentials, self.log, self.params,
+            energies, converge=False,
         )  # fmt: skip
 
     def _keep(self) -> None:
@@ -185,12 +186,6 @@ class Computation:
             setup.symbol: f"{Path(str(setup.filename)).name}, md5 {setup.fingerprint}"
             for setup in self.dft.setups
         }
-
-
-def _hartree_ev() -> float:
-    from ase.units import Hartree
-
-    return float(Hartree)
 
 
 if __name__ == "__main__":

@@ -10,11 +10,15 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
 from jobflow import Maker, job
 from monty.json import MSONable
 
@@ -25,8 +29,6 @@ from epilayer.engines.gpaw.process import (
     LOG,
     GpawProcess,
     IonicStep,
-    record,
-    same_positions,
     steps_in,
 )
 from epilayer.engines.mlip import calculators
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 
 _REQUEST = "gpaw_input.json"
 _TRAJECTORY = "relaxation.extxyz"
+_KEPT = (_REQUEST, JOURNAL, LOG, _TRAJECTORY)
 _LBFGS_CURVATURE_EV_PER_ANG2 = 30.0
 
 
@@ -155,62 +158,42 @@ class GpawMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
     def compute(self, structure: Structure, directory: Path) -> Calculation:
         """Compute ``structure`` in a directory, going on from an earlier attempt beside it."""
         started = time.perf_counter()
-        forces = GpawForces(self, structure, directory)
+        done = GpawForces(self, structure, directory)
         atoms = structure.to_ase_atoms()
-        atoms.calc = forces
+        atoms.calc = done
         try:
             if self.task == "relax":
-                self._optimiser(atoms).run(
-                    fmax=self.convergence.max_force_ev_per_ang, steps=self.convergence.max_steps
-                )
+                _relax(atoms, self.convergence)
             else:
                 atoms.get_forces()
         finally:
-            forces.end()
-        return self._outcome(structure, directory, atoms, forces, time.perf_counter() - started)
-
-    def _optimiser(self, atoms: Atoms) -> Any:  # noqa: ANN401  (one of ASE's optimisers)
-        from ase.optimize import BFGS, FIRE, LBFGS
-
-        kind = self.convergence.optimizer
-        if kind == "LBFGS":
-            return LBFGS(atoms, logfile=None, alpha=_LBFGS_CURVATURE_EV_PER_ANG2)
-        return {"BFGS": BFGS, "FIRE": FIRE}[kind](atoms, logfile=None)
-
-    def _outcome(
-        self, structure: Structure, directory: Path, atoms: Atoms, done: GpawForces, wall_time_s: float
-    ) -> Calculation:
-        energies = [
-            step.energy_ev + extra for step, extra in zip(done.steps, done.dispersion_ev, strict=True)
-        ]
-        free = _free(structure)
-        largest = [float(np.linalg.norm(np.where(free, f, 0.0), axis=1).max()) for f in done.forces]
+            done.end()
+        unfinished = directory / f"{_TRAJECTORY}.partial"
+        write(unfinished, done.frames, format="extxyz")
+        unfinished.replace(directory / _TRAJECTORY)
         final = structure.copy()
-        for k, place in enumerate(atoms.get_scaled_positions(wrap=False)):
-            final[k].frac_coords = place
-        _write_trajectory(directory / _TRAJECTORY, structure, done)
+        for site, place in zip(final, atoms.get_scaled_positions(wrap=False), strict=True):
+            site.frac_coords = place
+        energies = tuple(float(frame.get_potential_energy()) for frame in done.frames)
+        largest = tuple(float(np.linalg.norm(frame.get_forces(), axis=1).max()) for frame in done.frames)
+        last, target = done.steps[-1], self.convergence.max_force_ev_per_ang
         return Calculation(
             task=self.task,
             label=self.name,
-            level=self.engine.executed(structure, done.steps[-1].datasets, done.versions),
+            level=self.engine.executed(structure, last.datasets, last.versions),
             structure=final,
             energy_ev=energies[-1],
-            dispersion_energy_ev=done.dispersion_ev[-1] if self.engine.level.dispersion else None,
+            dispersion_energy_ev=energies[-1] - last.energy_ev if self.engine.level.dispersion else None,
             max_force_ev_per_ang=largest[-1],
-            force_target_ev_per_ang=self.convergence.max_force_ev_per_ang if self.task == "relax" else None,
-            ionic_converged=largest[-1] <= self.convergence.max_force_ev_per_ang,
+            force_target_ev_per_ang=target if self.task == "relax" else None,
+            ionic_converged=largest[-1] <= target,
             electronic_converged=True,
-            energies_ev=tuple(energies),
-            max_forces_ev_per_ang=tuple(largest),
-            magnetic_moments_mu_b=done.steps[-1].moments_mu_b,
+            energies_ev=energies,
+            max_forces_ev_per_ang=largest,
+            magnetic_moments_mu_b=last.moments_mu_b,
             corrections=done.resumed,
-            wall_time_s=wall_time_s,
-            provenance=provenance(
-                directory,
-                (_REQUEST, JOURNAL, LOG, _TRAJECTORY),
-                ("jobflow", "pymatgen", "ase"),
-                done.versions,
-            ),
+            wall_time_s=time.perf_counter() - started,
+            provenance=provenance(directory, _KEPT, ("jobflow", "pymatgen", "ase"), last.versions),
         )
 
 
@@ -225,6 +208,13 @@ class GpawForces(Calculator):  # type: ignore[misc]  # ASE is untyped
         The first geometry.
     directory
         Where everything is written; earlier attempts of the same request are beside it.
+
+    Attributes
+    ----------
+    steps
+        What GPAW computed, in order.
+    frames
+        The same geometries, with D3 in their energies (eV) and forces (eV/A).
     """
 
     implemented_properties: ClassVar[list[str]] = ["energy", "forces"]
@@ -234,15 +224,13 @@ class GpawForces(Calculator):  # type: ignore[misc]  # ASE is untyped
         engine = maker.engine
         self._label, self._directory = maker.name, directory
         self._request = inputs.request(engine.settings, engine.hubbard_u_ev, engine.moments, structure)
-        self.offset_ang = inputs.offset_ang(engine.settings, structure)
+        self._offset_ang = inputs.offset_ang(engine.settings, structure)
         dispersion = engine.level.dispersion
         self._dispersion = calculators.dispersion_calculator(dispersion) if dispersion else None
         self._process: GpawProcess | None = None
         self.steps: list[IonicStep] = []
-        self.forces: list[NDArray[np.float64]] = []
-        self.dispersion_ev: list[float] = []
+        self.frames: list[Atoms] = []
         self.resumed: tuple[str, ...] = ()
-        self.versions: dict[str, str] = {}
         write_atomic(directory / _REQUEST, json.dumps(self._request))
         self._recorded, self._restart = self._earlier()
 
@@ -254,20 +242,17 @@ class GpawForces(Calculator):  # type: ignore[misc]  # ASE is untyped
     ) -> None:
         """Compute energy (eV) and forces (eV/A, shape (atoms, 3))."""
         super().calculate(atoms, properties, system_changes)
-        step = self._step(self.atoms.positions + self.offset_ang)
+        step = self._step(self.atoms.positions + self._offset_ang)
         inputs.check_order(self._label, self._request["moments_mu_b"], step.moments_mu_b)
-        forces = np.array(step.forces_ev_per_ang)
-        extra_ev = 0.0
+        energy_ev, forces = step.energy_ev, np.array(step.forces_ev_per_ang)
         if self._dispersion is not None:
-            again = self.atoms.copy()
-            again.set_constraint()
-            again.calc = self._dispersion
-            extra_ev = float(again.get_potential_energy())
-            forces += again.get_forces()
+            energy_ev += float(self._dispersion.get_potential_energy(self.atoms))
+            forces += self._dispersion.get_forces(self.atoms)
+        frame = self.atoms.copy()
+        frame.calc = SinglePointCalculator(frame, energy=energy_ev, forces=forces)
         self.steps.append(step)
-        self.forces.append(forces)
-        self.dispersion_ev.append(extra_ev)
-        self.results = {"energy": step.energy_ev + extra_ev, "forces": forces}
+        self.frames.append(frame)
+        self.results = {"energy": energy_ev, "forces": forces}
 
     def end(self) -> None:
         """End GPAW."""
@@ -275,57 +260,42 @@ class GpawForces(Calculator):  # type: ignore[misc]  # ASE is untyped
             self._process.close()
 
     def _step(self, positions_ang: NDArray[np.float64]) -> IonicStep:
-        if self._recorded and same_positions(self._recorded[0], positions_ang):
+        if self._recorded and np.array_equal(self._recorded[0].positions_ang, positions_ang):
             step = self._recorded.pop(0)
-            record(step, self._directory)
-            self.versions = step.versions
+            step.append_to(self._directory / JOURNAL)
             return step
         self._recorded = []
         if self._process is None:
             self._process = GpawProcess(self._request, self._directory, self._restart)
-        step = self._process.compute(positions_ang)
-        self.versions = step.versions
-        return step
+        return self._process.compute(positions_ang)
+
+    def _in_order(self, step: IonicStep) -> bool:
+        return inputs.lost_moment(self._request["moments_mu_b"], step.moments_mu_b) is None
 
     def _earlier(self) -> tuple[list[IonicStep], Path | None]:
-        """Return the steps and the density of the attempt of this request that came furthest."""
+        """Return the steps and the density of the attempt of this request that came furthest.
+
+        A step whose moments are not in the level's order is not gone on with, nor is its density.
+        """
         mine = (self._directory / _REQUEST).read_bytes()
-        found = []
-        for attempt in sorted(self._directory.parent.glob("attempt-*")):
+        best: list[IonicStep] = []
+        density = None
+        for attempt in sorted(self._directory.parent.glob("attempt-*"), key=lambda d: d.stat().st_mtime):
             asked = attempt / _REQUEST
             if attempt == self._directory or not asked.is_file() or asked.read_bytes() != mine:
                 continue
             steps = steps_in(attempt / JOURNAL)
-            if steps:
-                found.append((len(steps), attempt, steps))
-        if not found:
-            return [], None
-        count, attempt, steps = max(found, key=lambda f: (f[0], f[1].stat().st_mtime))
-        density = attempt / CHECKPOINT
-        self.resumed = (f"resumed after {count} ionic steps of {attempt.name}",)
-        return steps, density if density.is_file() else None
+            sound = list(takewhile(self._in_order, steps))
+            if sound and len(sound) >= len(best):
+                best, kept = sound, attempt / CHECKPOINT
+                density = kept if kept.is_file() and sound == steps else None
+                self.resumed = (f"resumed after {len(sound)} ionic steps of {attempt.name}",)
+        return best, density
 
 
-def _free(structure: Structure) -> NDArray[np.bool_]:
-    """Return which coordinates may move, shape (atoms, 3)."""
-    flags = structure.site_properties.get("selective_dynamics")
-    if flags is None:
-        return np.ones((len(structure), 3), dtype=bool)
-    return np.array([[True] * 3 if f is None else list(f) for f in flags], dtype=bool)
+def _relax(atoms: Atoms, convergence: Convergence) -> None:
+    from ase.optimize import BFGS, FIRE, LBFGS
 
-
-def _write_trajectory(path: Path, start: Structure, done: GpawForces) -> None:
-    """Write every step as extended XYZ, with energies (eV) and forces (eV/A)."""
-    from ase.calculators.singlepoint import SinglePointCalculator
-    from ase.io import write
-
-    frames = []
-    for step, extra_ev, forces in zip(done.steps, done.dispersion_ev, done.forces, strict=True):
-        frame = start.to_ase_atoms()
-        frame.set_constraint()
-        frame.positions = np.array(step.positions_ang) - done.offset_ang
-        frame.calc = SinglePointCalculator(frame, energy=step.energy_ev + extra_ev, forces=forces)
-        frames.append(frame)
-    partial = path.with_suffix(".partial")
-    write(partial, frames, format="extxyz")
-    partial.replace(path)
+    kinds = {"LBFGS": partial(LBFGS, alpha=_LBFGS_CURVATURE_EV_PER_ANG2), "BFGS": BFGS, "FIRE": FIRE}
+    optimiser = kinds[convergence.optimizer](atoms, logfile=None)
+    optimiser.run(fmax=convergence.max_force_ev_per_ang, steps=convergence.max_steps)

@@ -115,28 +115,37 @@ def element_words(hubbard_u_ev: Mapping[str, float], datasets: Mapping[str, str]
     }
 
 
-def check_order(label: str, start: Sequence[float], found: Sequence[float]) -> None:
-    """Refuse an electronic state whose moments are not those of the level's magnetic order.
-
-    A loop may settle on a plateau above the ground state, with the moment of one ion lost or turned.
+def lost_moment(start: Sequence[float], found: Sequence[float]) -> int | None:
+    """Return the first atom whose moment turned, or fell below half of its start; ``None`` if none did.
 
     Parameters
     ----------
     start, found
         Moments (mu_B) per atom, as asked and as computed.
+    """
+    for k, (asked, got) in enumerate(zip(start, found, strict=True)):
+        if abs(asked) >= _ORDERED_MU_B and got * np.sign(asked) < _KEPT * abs(asked):
+            return k
+    return None
+
+
+def check_order(label: str, start: Sequence[float], found: Sequence[float]) -> None:
+    """Refuse an electronic state whose moments are not those of the level's magnetic order.
+
+    A loop may settle on a plateau above the ground state, with the moment of one ion lost or turned.
 
     Raises
     ------
     EngineError
-        Naming the first atom whose moment turned or fell below half of its start.
+        Naming the first such atom.
     """
-    for k, (asked, got) in enumerate(zip(start, found, strict=True)):
-        if abs(asked) >= _ORDERED_MU_B and got * np.sign(asked) < _KEPT * abs(asked):
-            raise EngineError(
-                f"{label}: wrong_magnetic_state: atom {k} has {got:+.2f} mu_B, the level's order asks for "
-                f"{asked:+.2f}.",
-                "Rerun from the geometry of another attempt, or state its moments (site property magmom).",
-            )
+    k = lost_moment(start, found)
+    if k is not None:
+        raise EngineError(
+            f"{label}: wrong_magnetic_state: atom {k} has {found[k]:+.2f} mu_B, the level's order asks for "
+            f"{start[k]:+.2f}.",
+            "Rerun it; if it ends there again, state the moments of its atoms (site property magmom).",
+        )
 
 
 def _setups(

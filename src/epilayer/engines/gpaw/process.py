@@ -19,8 +19,6 @@ from epilayer.model.errors import EngineError
 from epilayer.model.units import Ev, EvPerAng, MuB
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
 JOURNAL: Final = "gpaw.jsonl"
@@ -38,7 +36,7 @@ _REMEDIES: Final = {
     "disk_full": "Free space on the disk of the run's directory, then rerun the job.",
     "dataset_missing": "Install the datasets into GPAW's environment: pip install gpaw-data.",
     "gpaw_missing": setup.INSTALL,
-    "no_mpi": f"Install MPI and build GPAW again ({setup.PACKAGES}), or use one rank: EPILAYER_GPAW=.../python",
+    "no_mpi": f"Build GPAW with MPI ({setup.PACKAGES}), or use one rank: EPILAYER_GPAW=.../python",
     "killed": "A scheduler or a person ended it; rerun the job: it goes on from its last ionic step.",
     "other": f"Look into {LOG} and {ERRORS} of its directory; then rerun the job.",
 }
@@ -67,6 +65,11 @@ class IonicStep(Frozen):
     total_moment_mu_b: MuB
     datasets: dict[str, str]
     versions: dict[str, str]
+
+    def append_to(self, journal: Path) -> None:
+        """Write the step, of an earlier attempt, into the journal of this one."""
+        with journal.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({"kind": "step", **self.model_dump()}) + "\n")
 
 
 class GpawProcess:
@@ -119,7 +122,8 @@ class GpawProcess:
 
     def close(self) -> None:
         """End the program."""
-        if self._process.stdin is not None and not self._process.stdin.closed:
+        assert self._process.stdin is not None  # noqa: S101  (opened as a pipe)
+        with contextlib.suppress(OSError):  # it has ended already
             self._process.stdin.close()
         self._process.wait()
         self._journal.close()
@@ -228,17 +232,6 @@ def steps_in(journal: Path) -> list[IonicStep]:
         if answer.get("kind") == "step":
             steps.append(IonicStep.model_validate({key: answer[key] for key in IonicStep.model_fields}))
     return steps
-
-
-def record(step: IonicStep, directory: Path) -> None:
-    """Write a step that an earlier attempt computed into the journal of this one."""
-    with (directory / JOURNAL).open("a", encoding="utf-8") as journal:
-        journal.write(json.dumps({"kind": "step", **step.model_dump()}) + "\n")
-
-
-def same_positions(step: IonicStep, positions_ang: Sequence[Sequence[float]] | NDArray[np.float64]) -> bool:
-    """Whether a recorded step is of exactly this geometry."""
-    return bool(np.array_equal(np.asarray(step.positions_ang), np.asarray(positions_ang)))
 
 
 def _last_line(text: str) -> str:

@@ -1,0 +1,122 @@
+"""GPAW itself: what is missing is named, a killed relaxation goes on, and settings act as they must.
+
+Skipped, saying so, where GPAW is not installed (EPILAYER_GPAW).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymatgen.core import Lattice, Structure
+
+from epilayer.engines.gpaw import process, setup
+from epilayer.model.errors import EngineError
+from epilayer.study.config import Catalogue, shipped
+
+try:
+    setup.command()
+    ABSENT = ""
+except EngineError as error:
+    ABSENT = error.what
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(ABSENT), reason=f"GPAW is NOT checked on this machine: {ABSENT}"),
+]
+CATALOGUE = Catalogue((shipped("configs"),))
+SEED = 20260801
+
+
+def molecule(symbols: list[str], places: list[list[float]], **properties: int) -> Structure:
+    return Structure(
+        Lattice.orthorhombic(6.0, 6.2, 6.4),
+        symbols,
+        places,
+        coords_are_cartesian=True,
+        properties={"system": "molecule", **properties},
+    )
+
+
+def compute(structure: Structure, directory: Path, level: str = "pbe-400+d3", task: str = "static") -> Any:  # noqa: ANN401
+    directory.mkdir(parents=True, exist_ok=True)
+    engine: Any = CATALOGUE.engine(level)
+    return getattr(engine, task)("calculation").compute(structure, directory)
+
+
+def stretched() -> Structure:
+    return molecule(["H", "H"], [[3.0, 3.0, 2.6], [3.0, 3.0, 3.5]])
+
+
+def test_the_check_of_the_installation_passes() -> None:
+    assert "gpaw" in process.check()
+
+
+def test_an_element_without_a_dataset_is_named(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="dataset_missing") as caught:
+        compute(molecule(["U"], [[3.0, 3.0, 3.0]]), tmp_path)
+    assert "pip install gpaw-data" in caught.value.remedy
+
+
+def test_too_little_memory_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = " ".join(setup.command())
+    monkeypatch.setenv(setup.COMMAND_VARIABLE, f"prlimit --as=1500000000 {command}")
+    large = Structure(Lattice.cubic(60.0), ["H"], [[0.5, 0.5, 0.5]], properties={"system": "molecule"})
+    with pytest.raises(EngineError, match="out_of_memory") as caught:
+        compute(large, tmp_path)
+    assert "memory" in caught.value.remedy
+
+
+def test_an_open_shell_keeps_its_multiplicity_and_an_ion_its_charge(tmp_path: Path) -> None:
+    atom = compute(molecule(["H"], [[3.0, 3.0, 3.0]]), tmp_path / "atom")
+    assert sum(atom.magnetic_moments_mu_b) == pytest.approx(1.0, abs=0.1)
+    proton = Structure(
+        atom.structure.lattice,
+        ["H", "H"],
+        stretched().frac_coords,
+        charge=1,
+        properties={"system": "molecule"},
+    )
+    ion = compute(proton, tmp_path / "ion")
+    assert ion.level.system["charge_e"] == 1.0
+    assert sum(ion.magnetic_moments_mu_b) == pytest.approx(1.0, abs=0.3)
+
+
+def test_a_relaxation_killed_at_seeded_moments_ends_where_it_would_have(tmp_path: Path) -> None:
+    """At most one ionic step is computed again, and the energy is the same to 1 meV."""
+    whole = compute(stretched(), tmp_path / "whole", task="relax")
+    code = (
+        "import sys; sys.path[:0] = ['tests/contracts']\n"
+        "from pathlib import Path; import test_gpaw_runs as t\n"
+        "t.compute(t.stretched(), Path(sys.argv[1]), task='relax')"
+    )
+    moments = random.Random(SEED)  # noqa: S311  (which moments, no secret)
+    for case in range(int(os.environ.get("EPILAYER_KILLS", "2"))):
+        job = tmp_path / f"job-{case}"
+        (job / "attempt-1").mkdir(parents=True)
+        running = subprocess.Popen(
+            [sys.executable, "-c", code, str(job / "attempt-1")], cwd=Path(__file__).parents[2]
+        )
+        lines = moments.randrange(2, 5 * len(whole.energies_ev))
+        journal = job / "attempt-1" / process.JOURNAL
+        while running.poll() is None and _lines(journal) < lines:
+            time.sleep(0.02)
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+        before = len(process.steps_in(journal))
+        again = compute(stretched(), job / "attempt-2", task="relax")
+        assert again.energy_ev == pytest.approx(whole.energy_ev, abs=1e-3)
+        assert len(again.energies_ev) <= len(whole.energies_ev) + 1
+        started = (job / "attempt-2" / process.JOURNAL).read_text(encoding="utf-8").count('"iteration": 1,')
+        assert before + started == len(again.energies_ev)
+
+
+def _lines(file: Path) -> int:
+    return file.read_bytes().count(b"\n") if file.is_file() else 0
