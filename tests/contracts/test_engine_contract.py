@@ -215,8 +215,12 @@ def test_the_same_job_twice_gives_the_same_numbers(any_engine: MlipEngine | Gpaw
     quick = Convergence(max_force_ev_per_ang=TARGET_EV_PER_ANG, max_steps=4)
     start = start_for(any_engine)
     one, two = (compute(any_engine.relax("relax", quick), start) for _ in range(2))
-    assert one.energies_ev == two.energies_ev
-    assert np.array_equal(one.structure.frac_coords, two.structure.frac_coords)
+    if isinstance(any_engine, MlipEngine):
+        assert one.energies_ev == two.energies_ev
+        assert np.array_equal(one.structure.frac_coords, two.structure.frac_coords)
+    else:  # a program of its own plans its Fourier transforms by the addresses that it gets
+        assert one.energies_ev == pytest.approx(two.energies_ev, rel=0, abs=1e-9)
+        assert one.structure.frac_coords == pytest.approx(two.structure.frac_coords, rel=0, abs=1e-9)
 
 
 def test_energy_does_not_depend_on_frame_or_numbering(
