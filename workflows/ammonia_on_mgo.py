@@ -1,7 +1,8 @@
-"""Ammonia on MgO (001): a potential finds the pose, density-functional theory relaxes it. Small, with a known answer.
+"""Ammonia on MgO (001): a potential finds the pose, density-functional theory relaxes it.
 
-Published for one molecule on four layers at a fixed geometry (interaction energies): -0.764 eV with PBE and D3 of
-zero damping, -0.657 eV with autoSKZCAM at the level of coupled clusters (github benshi97/Data_autoSKZCAM).
+Small, with a known answer. Published for four layers at a fixed geometry (interaction energies): -0.764 eV
+with PBE and D3 of zero damping, -0.657 eV with autoSKZCAM at the level of coupled clusters
+(github benshi97/Data_autoSKZCAM).
 """
 
 from __future__ import annotations

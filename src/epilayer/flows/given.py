@@ -14,6 +14,7 @@ from epilayer.model.errors import InputError
 
 if TYPE_CHECKING:
     from epilayer.flows.base import Inputs
+    from epilayer.model.level import Scalar
     from epilayer.model.records import AdsorptionEnergy, Calculation
 
 
@@ -87,5 +88,8 @@ def certify_given(
         for pose in poses
     ]
     largest = max(leg.max_force_ev_per_ang for leg in (slab, molecule, *poses))
-    parameters = {"geometries": "as given, not relaxed", "largest_force_ev_per_ang": largest}
+    parameters: dict[str, Scalar] = {
+        "geometries": "as given, not relaxed",
+        "largest_force_ev_per_ang": largest,
+    }
     return certify(system, slab, molecule, computed, parameters=parameters)

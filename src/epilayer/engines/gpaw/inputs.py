@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from epilayer.model.gpaw import GpawSettings
     from epilayer.model.level import Scalar
 
-_EIGENSTATES_EV2: Final = 4e-8
+_EIGENSTATES_EV2: Final = 1e-6
+"""Squared residual an electron; 4e-8 takes 3 of 16 iterations more and moves 64 atoms of MgO by 1e-6 eV."""
 _ORDERED_MU_B: Final = 0.5
 """From this start moment on, an atom belongs to the level's magnetic order."""
 _KEPT: Final = 0.5
