@@ -76,17 +76,22 @@ def test_too_little_memory_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_an_open_shell_keeps_its_multiplicity_and_an_ion_its_charge(tmp_path: Path) -> None:
     atom = compute(molecule(["H"], [[3.0, 3.0, 3.0]]), tmp_path / "atom")
-    assert sum(atom.magnetic_moments_mu_b) == pytest.approx(1.0, abs=0.1)
-    proton = Structure(
-        atom.structure.lattice,
-        ["H", "H"],
-        stretched().frac_coords,
-        charge=1,
-        properties={"system": "molecule"},
+    assert total_moment_mu_b(tmp_path / "atom") == pytest.approx(1.0, abs=1e-3)
+    assert atom.level.system["charge_e"] == 0.0
+
+
+def test_an_ion_has_its_charge(tmp_path: Path) -> None:
+    """Three hydrogen atoms in a triangle give an electron away for some electron volts."""
+    places = [[3.0, 3.0, 2.6], [3.0, 3.0, 3.47], [3.0, 3.75, 3.03]]
+    neutral = molecule(["H", "H", "H"], places)
+    ion = Structure(
+        neutral.lattice, neutral.species, neutral.frac_coords, charge=1, properties=neutral.properties
     )
-    ion = compute(proton, tmp_path / "ion")
-    assert ion.level.system["charge_e"] == 1.0
-    assert sum(ion.magnetic_moments_mu_b) == pytest.approx(1.0, abs=0.3)
+    computed = [compute(leg, tmp_path / name) for leg, name in ((neutral, "neutral"), (ion, "ion"))]
+    assert [leg.level.system["charge_e"] for leg in computed] == [0.0, 1.0]
+    assert computed[0].level.fingerprint == computed[1].level.fingerprint
+    assert 1.0 < computed[1].energy_ev - computed[0].energy_ev < 10.0
+    assert total_moment_mu_b(tmp_path / "ion") == pytest.approx(0.0, abs=1e-6)
 
 
 def test_a_relaxation_killed_at_seeded_moments_ends_where_it_would_have(tmp_path: Path) -> None:
@@ -116,6 +121,10 @@ def test_a_relaxation_killed_at_seeded_moments_ends_where_it_would_have(tmp_path
         assert len(again.energies_ev) <= len(whole.energies_ev) + 1
         started = (job / "attempt-2" / process.JOURNAL).read_text(encoding="utf-8").count('"iteration": 1,')
         assert before + started == len(again.energies_ev)
+
+
+def total_moment_mu_b(directory: Path) -> float:
+    return process.steps_in(directory / process.JOURNAL)[-1].total_moment_mu_b
 
 
 def _lines(file: Path) -> int:

@@ -224,6 +224,9 @@ class GpawForces(Calculator):  # type: ignore[misc]  # ASE is untyped
         engine = maker.engine
         self._label, self._directory = maker.name, directory
         self._request = inputs.request(engine.settings, engine.hubbard_u_ev, engine.moments, structure)
+        # The total moment of a molecule is fixed; little of it is inside the spheres of light atoms.
+        fixed = self._request["parameters"]["occupations"].get("fixmagmom", False)
+        self._order = [0.0] * len(structure) if fixed else self._request["moments_mu_b"]
         self._offset_ang = inputs.offset_ang(engine.settings, structure)
         dispersion = engine.level.dispersion
         self._dispersion = calculators.dispersion_calculator(dispersion) if dispersion else None
@@ -243,7 +246,7 @@ class GpawForces(Calculator):  # type: ignore[misc]  # ASE is untyped
         """Compute energy (eV) and forces (eV/A, shape (atoms, 3))."""
         super().calculate(atoms, properties, system_changes)
         step = self._step(self.atoms.positions + self._offset_ang)
-        inputs.check_order(self._label, self._request["moments_mu_b"], step.moments_mu_b)
+        inputs.check_order(self._label, self._order, step.moments_mu_b)
         energy_ev, forces = step.energy_ev, np.array(step.forces_ev_per_ang)
         if self._dispersion is not None:
             energy_ev += float(self._dispersion.get_potential_energy(self.atoms))
@@ -270,7 +273,7 @@ class GpawForces(Calculator):  # type: ignore[misc]  # ASE is untyped
         return self._process.compute(positions_ang)
 
     def _in_order(self, step: IonicStep) -> bool:
-        return inputs.lost_moment(self._request["moments_mu_b"], step.moments_mu_b) is None
+        return inputs.lost_moment(self._order, step.moments_mu_b) is None
 
     def _earlier(self) -> tuple[list[IonicStep], Path | None]:
         """Return the steps and the density of the attempt of this request that came furthest.

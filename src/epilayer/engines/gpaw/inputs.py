@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from epilayer.engines.vasp import inputs as vasp_inputs
-from epilayer.model.errors import EngineError, StructureError
+from epilayer.model.errors import StructureError
+from epilayer.model.failure import FailedRunError, Failure, FailureClass
 from epilayer.model.vasp import SystemKind
 
 if TYPE_CHECKING:
@@ -137,16 +138,15 @@ def check_order(label: str, start: Sequence[float], found: Sequence[float]) -> N
 
     Raises
     ------
-    EngineError
+    FailedRunError
         Naming the first such atom.
     """
     k = lost_moment(start, found)
     if k is not None:
-        raise EngineError(
-            f"{label}: wrong_magnetic_state: atom {k} has {found[k]:+.2f} mu_B, the level's order asks for "
-            f"{start[k]:+.2f}.",
-            "Rerun it; if it ends there again, state the moments of its atoms (site property magmom).",
-        )
+        what = f"{label}: atom {k} has {found[k]:+.2f} mu_B, the level's order asks for {start[k]:+.2f}."
+        remedy = "Rerun it; if it ends there again, state the moments of its atoms (site property magmom)."
+        cause = "wrong_magnetic_state"
+        raise FailedRunError(Failure(kind=FailureClass.SCF, cause=cause, what=what, remedy=remedy))
 
 
 def _setups(

@@ -15,7 +15,7 @@ import numpy as np
 
 from epilayer.engines.gpaw import setup
 from epilayer.model.base import Frozen
-from epilayer.model.errors import EngineError
+from epilayer.model.failure import FailedRunError, Failure, FailureClass
 from epilayer.model.units import Ev, EvPerAng, MuB
 
 if TYPE_CHECKING:
@@ -29,17 +29,29 @@ _SHOWN: Final = 200
 _H2_EV: Final = -6.7216
 """Of the molecule at 0.75 A in a cube of 6 A, PBE, 400 eV, counted from GPAW's reference atoms."""
 
-_REMEDIES: Final = {
-    "electronic_not_converged": "Look at the geometry for overlapping atoms; else raise gpaw.max_iterations "
-    "or give other start moments.",
-    "out_of_memory": "Give the job more memory, or more ranks: EPILAYER_GPAW='gpaw -P 4 python'.",
-    "disk_full": "Free space on the disk of the run's directory, then rerun the job.",
-    "dataset_missing": "Install the datasets into GPAW's environment: pip install gpaw-data.",
-    "gpaw_missing": setup.INSTALL,
-    "no_mpi": f"Build GPAW with MPI ({setup.PACKAGES}), or use one rank: EPILAYER_GPAW=.../python",
-    "killed": "A scheduler or a person ended it; rerun the job: it goes on from its last ionic step.",
-    "other": f"Look into {LOG} and {ERRORS} of its directory; then rerun the job.",
+_CAUSES: Final = {
+    "electronic_not_converged": (
+        FailureClass.SCF,
+        "Look at the geometry for overlapping atoms; else raise gpaw.max_iterations.",
+    ),
+    "out_of_memory": (
+        FailureClass.OUT_OF_MEMORY,
+        "Give the job more memory, or more ranks: EPILAYER_GPAW='gpaw -P 4 python'.",
+    ),
+    "disk_full": (FailureClass.DISK_FULL, "Free space on the disk of the run's directory, then rerun it."),
+    "dataset_missing": (
+        FailureClass.SETUP,
+        "Install the datasets into GPAW's environment: pip install gpaw-data.",
+    ),
+    "gpaw_missing": (FailureClass.SETUP, setup.INSTALL),
+    "no_mpi": (
+        FailureClass.SETUP,
+        f"Build GPAW with MPI ({setup.PACKAGES}), or use one rank: EPILAYER_GPAW=.../python",
+    ),
+    "killed": (FailureClass.CRASH, "Rerun it: it goes on from its last ionic step."),
+    "other": (FailureClass.CODE_ERROR, f"Look into {LOG} and {ERRORS} of its directory; then rerun it."),
 }
+"""Class and remedy of what GPAW, or its end, tells of a failure."""
 
 
 class IonicStep(Frozen):
@@ -86,7 +98,7 @@ class GpawProcess:
 
     Raises
     ------
-    EngineError
+    FailedRunError
         Where GPAW does not start, with the line that installs what is missing.
     """
 
@@ -157,7 +169,7 @@ class GpawProcess:
                 return answer
         raise self._ended()
 
-    def _ended(self) -> EngineError:
+    def _ended(self) -> FailedRunError:
         """Return why the program ended without an answer."""
         code = self._process.wait()
         text = (self._directory / ERRORS).read_text(encoding="utf-8", errors="replace")
@@ -169,7 +181,7 @@ def check() -> str:
 
     Raises
     ------
-    EngineError
+    FailedRunError
         With the line that installs what is missing, or if the energy is not the known one.
     """
     place = np.array([[3.0, 3.0, 3.0], [3.0, 3.0, 3.75]])
@@ -195,9 +207,11 @@ def check() -> str:
     return ", ".join(f"{name} {version}" for name, version in step.versions.items())
 
 
-def failure(cause: str, what: str) -> EngineError:
-    """Return the error of a GPAW that failed, its cause named first."""
-    return EngineError(f"GPAW: {cause}: {' '.join(what.split())[:_SHOWN]}.", _REMEDIES[cause])
+def failure(cause: str, what: str) -> FailedRunError:
+    """Return the error of a GPAW that failed."""
+    kind, remedy = _CAUSES[cause]
+    said = f"GPAW: {cause}: {' '.join(what.split())[:_SHOWN]}."
+    return FailedRunError(Failure(kind=kind, cause=cause, what=said, remedy=remedy))
 
 
 def cause_of_end(code: int, errors: str) -> str:

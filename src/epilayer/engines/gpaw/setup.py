@@ -7,7 +7,7 @@ import shlex
 import shutil
 from pathlib import Path
 
-from epilayer.model.errors import EngineError
+from epilayer.model.errors import SetupError
 
 COMMAND_VARIABLE = "EPILAYER_GPAW"
 DRIVER = Path(__file__).with_name("driver.py")
@@ -25,25 +25,25 @@ def command() -> list[str]:
 
     Raises
     ------
-    EngineError
+    SetupError
         If there is none, with the lines that install one.
     """
     stated = os.environ.get(COMMAND_VARIABLE, "")
     try:
         words = shlex.split(os.path.expandvars(stated))
     except ValueError as error:
-        raise EngineError(
+        raise SetupError(
             f"{COMMAND_VARIABLE} = {stated!r} is no command ({error}).", "Correct its quotes."
         ) from error
     if not words and shutil.which("gpaw"):
         words = ["gpaw", "python"]
     if not words:
-        raise EngineError(
+        raise SetupError(
             f"GPAW is not set up ({COMMAND_VARIABLE} is not set, and no gpaw is on the path).",
             f"Install it (docs/how-to/dft.md), then: export {COMMAND_VARIABLE}=$PWD/gpaw-env/bin/python",
         )
     if shutil.which(words[0]) is None:
-        raise EngineError(
+        raise SetupError(
             f"{COMMAND_VARIABLE} = {stated!r}: there is no program {words[0]!r}.",
             f"Point it at GPAW's Python: export {COMMAND_VARIABLE}=$PWD/gpaw-env/bin/python",
         )

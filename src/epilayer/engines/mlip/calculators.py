@@ -49,7 +49,6 @@ def dispersion_calculator(dispersion: Dispersion) -> Calculator:
     except RuntimeError as error:
         raise SetupError(
             f"There are no {dispersion.damping} parameters for the functional {dispersion.functional!r}.",
-            f"There are no {dispersion.damping} parameters for the functional {dispersion.functional!r}.",
             "Correct dispersion.functional in the level's YAML (pbe, rpbe, pbesol ...).",
         ) from error
     return dftd3.DFTD3(method=dispersion.functional, damping=dispersion.method)
