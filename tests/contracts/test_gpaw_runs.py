@@ -5,6 +5,7 @@ Skipped, saying so, where GPAW is not installed (EPILAYER_GPAW).
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import signal
@@ -18,7 +19,10 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from epilayer.engines.gpaw import process, setup
+from epilayer.engines.gpaw.engine import GpawEngine
 from epilayer.model.errors import EngineError
+from epilayer.model.gpaw import GpawSettings
+from epilayer.model.vasp import SystemKind
 from epilayer.study.config import Catalogue, shipped
 
 try:
@@ -56,7 +60,8 @@ def stretched() -> Structure:
 
 
 def test_the_check_of_the_installation_passes() -> None:
-    assert "gpaw" in process.check()
+    engine: Any = CATALOGUE.engine("pbe-400+d3")
+    assert "gpaw" in engine.check()
 
 
 def test_an_element_without_a_dataset_is_named(tmp_path: Path) -> None:
@@ -76,7 +81,7 @@ def test_too_little_memory_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_an_open_shell_keeps_its_multiplicity_and_an_ion_its_charge(tmp_path: Path) -> None:
     atom = compute(molecule(["H"], [[3.0, 3.0, 3.0]]), tmp_path / "atom")
-    assert total_moment_mu_b(tmp_path / "atom") == pytest.approx(1.0, abs=1e-3)
+    assert last_step(tmp_path / "atom").total_moment_mu_b == pytest.approx(1.0, abs=1e-3)
     assert atom.level.system["charge_e"] == 0.0
 
 
@@ -91,7 +96,7 @@ def test_an_ion_has_its_charge(tmp_path: Path) -> None:
     assert [leg.level.system["charge_e"] for leg in computed] == [0.0, 1.0]
     assert computed[0].level.fingerprint == computed[1].level.fingerprint
     assert 1.0 < computed[1].energy_ev - computed[0].energy_ev < 10.0
-    assert total_moment_mu_b(tmp_path / "ion") == pytest.approx(0.0, abs=1e-6)
+    assert last_step(tmp_path / "ion").total_moment_mu_b == pytest.approx(0.0, abs=1e-6)
 
 
 def test_a_relaxation_killed_at_seeded_moments_ends_where_it_would_have(tmp_path: Path) -> None:
@@ -123,8 +128,60 @@ def test_a_relaxation_killed_at_seeded_moments_ends_where_it_would_have(tmp_path
         assert before + started == len(again.energies_ev)
 
 
-def total_moment_mu_b(directory: Path) -> float:
-    return process.steps_in(directory / process.JOURNAL)[-1].total_moment_mu_b
+def energy_ev(structure: Structure, directory: Path, **changes: Any) -> float:  # noqa: ANN401
+    """Return the energy at a level that differs from the cheap one in these settings."""
+    level = CATALOGUE.level("pbe-400+d3").model_copy(update={"dispersion": None})
+    assert level.gpaw is not None
+    level = level.model_copy(update={"gpaw": GpawSettings.model_validate(level.gpaw.model_dump() | changes)})
+    directory.mkdir(parents=True, exist_ok=True)
+    engine = GpawEngine.for_cathode(CATALOGUE.engine_spec("gpaw"), level, None)
+    return engine.static("point").compute(structure, directory).energy_ev
+
+
+def every_system(**rule: Any) -> dict[str, Any]:  # noqa: ANN401
+    return {"systems": {kind.value: rule for kind in SystemKind}}
+
+
+def water() -> Structure:
+    """A water molecule mid-cell, whose dipole is along the third vector."""
+    places = [[2.5, 2.5, 4.9065], [2.5, 3.257, 5.4935], [2.5, 1.743, 5.4935]]
+    return Structure(Lattice.orthorhombic(5.0, 5.0, 10.4), ["O", "H", "H"], places, coords_are_cartesian=True)
+
+
+def test_a_mesh_is_the_cell_that_it_stands_for(tmp_path: Path) -> None:
+    """Two points along a vector and one point in the doubled cell are one thing."""
+    pair = Structure(Lattice.orthorhombic(3.0, 5.0, 5.2), ["H", "H"], [[0.25, 0.5, 0.5], [0.5, 0.5, 0.5]])
+    double = pair.make_supercell((2, 1, 1), in_place=False)
+    two = energy_ev(pair, tmp_path / "mesh", **every_system(k_points={"divisions": (2, 1, 1)}))
+    one = energy_ev(double, tmp_path / "cell", **every_system(k_points={"divisions": (1, 1, 1)}))
+    assert one == pytest.approx(2 * two, abs=2e-3)
+
+
+def test_a_dipole_layer_takes_the_field_of_the_images_away(tmp_path: Path) -> None:
+    """That field stabilises a dipole mu in a volume V by 2 pi mu^2 / V (in units of 1 / 4 pi eps0)."""
+    gamma = {"divisions": (1, 1, 1)}
+    without, with_layer = (
+        energy_ev(water(), tmp_path / f"{dipole}", **every_system(k_points=gamma, dipole=dipole))
+        for dipole in (False, True)
+    )
+    moment_e_ang = last_step(tmp_path / "True").dipole_e_ang[2]
+    assert 0.25 < abs(moment_e_ang) < 0.45
+    known_ev = 2 * math.pi * 14.3996 * moment_e_ang**2 / water().volume
+    assert with_layer - without == pytest.approx(known_ev, rel=0.15)
+
+
+def test_u_raises_the_energy_ever_more_slowly(tmp_path: Path) -> None:
+    """Dudarev's term is not negative, and a variational energy is concave in its parameter."""
+    term = {"source": "a value of the tests"}
+    zero, one, two = (
+        energy_ev(water(), tmp_path / f"{u}", hubbard={"O": {"u_ev": u, **term}}) for u in (0.0, 2.0, 4.0)
+    )
+    assert one - zero > 0.05
+    assert 0 < two - one < one - zero
+
+
+def last_step(directory: Path) -> process.IonicStep:
+    return process.steps_in(directory / process.JOURNAL)[-1]
 
 
 def _lines(file: Path) -> int:

@@ -42,6 +42,7 @@ for count, line in enumerate(sys.stdin):
         "forces_ev_per_ang": [force.tolist(), (-force).tolist()],
         "moments_mu_b": json.loads(os.environ.get("MOMENTS", "[0.0, 0.0]")),
         "total_moment_mu_b": 0.0,
+        "dipole_e_ang": [0.0, 0.0, 0.0],
         "datasets": {"H": "none"},
         "versions": {"gpaw": "stand-in", "libxc": "none"},
     }

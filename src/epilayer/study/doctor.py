@@ -66,8 +66,8 @@ def _engine_checks(study: Workspace, name: str) -> Iterator[Check]:
         spec = study.catalogue.engine_spec(name)
         if spec.kind is EngineKind.DFT:
             levels = map(study.catalogue.level, study.catalogue.names("levels"))
-            gpaw = any(level.gpaw is not None for level in levels if level.engine == name)
-            yield from _gpaw_checks(study, name) if gpaw else vasp_checks(study, name)
+            mine = next((level.name for level in levels if level.engine == name and level.gpaw), None)
+            yield from vasp_checks(study, name) if mine is None else _gpaw_checks(study, name, mine)
             return
         version = calculators.package_version(spec)
         calculators.weights_file(spec)
@@ -78,14 +78,16 @@ def _engine_checks(study: Workspace, name: str) -> Iterator[Check]:
     yield Check(f"engine {name}", True, found, "")
 
 
-def _gpaw_checks(study: Workspace, name: str) -> Iterator[Check]:
-    """Compute a small molecule; where the study does not use GPAW, its absence is no fault."""
-    from epilayer.engines.gpaw import process, setup
+def _gpaw_checks(study: Workspace, name: str, cheap: str) -> Iterator[Check]:
+    """Compute a small molecule at one level; where the study does not use GPAW, its absence is no fault."""
+    from epilayer.engines.gpaw import setup
+    from epilayer.engines.gpaw.engine import GpawEngine
 
     title, level = f"engine {name}", study.settings.level
     try:
         setup.command()
-        yield Check(title, True, f"{process.check()}, H2 computed", "")
+        engine = GpawEngine.for_cathode(study.catalogue.engine_spec(name), study.catalogue.level(cheap), None)
+        yield Check(title, True, f"{engine.check()}, H2 computed", "")
     except EpilayerError as error:
         needed = level is not None and study.catalogue.level(level).engine == name
         if needed or os.environ.get(setup.COMMAND_VARIABLE):

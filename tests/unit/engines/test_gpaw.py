@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,17 @@ def relaxed(directory: Path, level: str = "pbe-400+d3") -> Any:  # noqa: ANN401
     directory.mkdir(parents=True, exist_ok=True)
     engine: Any = CATALOGUE.engine(level)
     return engine.relax("pair").compute(pair(), directory)
+
+
+def test_nothing_but_the_driver_imports_gpaw() -> None:
+    """Its licence stays with the program that is started."""
+    source = Path(inputs.__file__).parents[2]
+    importing = {
+        file.name
+        for file in source.rglob("*.py")
+        if re.search(r"^\s*(from|import) gpaw\b", file.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert importing == {"driver.py"}
 
 
 def test_a_molecule_is_asked_for_at_gamma_in_one_spin_channel_without_a_dipole_layer() -> None:

@@ -107,13 +107,16 @@ class Computation:
 
     def step(self, positions_ang: list[list[float]]) -> None:
         """Compute energy (eV), forces (eV/A) and moments (mu_B) at a geometry, and keep its density."""
+        from gpaw.new.calculation import DFT
+
         self.atoms.set_positions(positions_ang)
         if self.dft is not None:
             self.dft = self.dft.move_atoms(self.atoms.copy())
         elif self.restart:
             self.dft = self._from_density(self.restart)
         else:
-            self.dft = self._from_atoms()
+            atoms, log = self.atoms.copy(), self.log
+            self.dft = DFT.from_parameters(atoms, self.params, log.comm, log, converge=False)
         iterations = 0
         for state in self.dft.iconverge():
             iterations = state.niter
@@ -137,15 +140,14 @@ class Computation:
             forces_ev_per_ang=forces.tolist(),
             moments_mu_b=moments[:, 2].tolist(),
             total_moment_mu_b=float(total[2]),
-            datasets=self._datasets(),
+            dipole_e_ang=self.dft.calculate_dipole().tolist(),
+            datasets={
+                setup.symbol: f"{Path(str(setup.filename)).name}, md5 {setup.fingerprint}"
+                for setup in self.dft.setups
+            },
             versions=self.versions,
         )
         self.done += 1
-
-    def _from_atoms(self) -> Any:  # noqa: ANN401  (as above)
-        from gpaw.new.calculation import DFT
-
-        return DFT.from_parameters(self.atoms.copy(), self.params, self.log.comm, self.log, converge=False)
 
     def _from_density(self, file: str) -> Any:  # noqa: ANN401  (as above)
         """Begin with the density of another geometry, and wave functions made in its potential."""
@@ -180,12 +182,6 @@ class Computation:
         write_gpw(partial, self.dft, GPWFlags(False, False, "double"))
         if self.log.comm.rank == 0:
             Path(partial).replace(self.checkpoint)
-
-    def _datasets(self) -> dict[str, str]:
-        return {
-            setup.symbol: f"{Path(str(setup.filename)).name}, md5 {setup.fingerprint}"
-            for setup in self.dft.setups
-        }
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
@@ -21,6 +22,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from jobflow import Maker, job
 from monty.json import MSONable
+from pymatgen.core import Lattice, Structure
 
 from epilayer.engines.gpaw import inputs
 from epilayer.engines.gpaw.process import (
@@ -29,6 +31,7 @@ from epilayer.engines.gpaw.process import (
     LOG,
     GpawProcess,
     IonicStep,
+    failure,
     steps_in,
 )
 from epilayer.engines.mlip import calculators
@@ -42,7 +45,6 @@ from epilayer.model.records import Calculation
 if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
-    from pymatgen.core import Structure
 
     from epilayer.model.cathode import Cathode
     from epilayer.model.gpaw import GpawSettings
@@ -50,6 +52,10 @@ if TYPE_CHECKING:
 _REQUEST = "gpaw_input.json"
 _TRAJECTORY = "relaxation.extxyz"
 _KEPT = (_REQUEST, JOURNAL, LOG, _TRAJECTORY)
+_H2_EV = -6.72
+"""At 0.75 A in a cube of 6 A, PBE, 400 eV, counted from GPAW's reference atoms."""
+_H2_CUTOFF_EV = 0.1
+"""Other cutoffs and D3 are within; another functional or a broken build is not."""
 _LBFGS_CURVATURE_EV_PER_ANG2 = 30.0
 
 
@@ -109,6 +115,24 @@ class GpawEngine(MSONable):  # type: ignore[misc]  # monty is untyped
     def static(self, label: str) -> GpawMaker:
         """Compute energy and forces of the structure as it is."""
         return GpawMaker(name=label, engine=self, task="static", convergence=self.level.convergence)
+
+    def check(self) -> str:
+        """Compute a hydrogen molecule, and return with which versions.
+
+        Raises
+        ------
+        EngineError
+            With the line that installs what is missing, or if the energy is not the known one.
+        """
+        places = [[3.0, 3.0, 3.0], [3.0, 3.0, 3.75]]
+        pair = Structure(Lattice.cubic(6.0), ["H", "H"], places, coords_are_cartesian=True)
+        with TemporaryDirectory() as folder:
+            forces = GpawForces(self.static("H2"), pair, Path(folder))
+            energy_ev = forces.get_potential_energy(pair.to_ase_atoms())
+            forces.end()
+        if abs(energy_ev - _H2_EV) > _H2_CUTOFF_EV:
+            raise failure("other", f"H2 has {energy_ev:.3f} eV, known is {_H2_EV:.2f} eV")
+        return ", ".join(f"{name} {version}" for name, version in forces.steps[-1].versions.items())
 
     def executed(
         self, structure: Structure, datasets: dict[str, str], versions: dict[str, str]
