@@ -31,6 +31,7 @@ EXCEPTIONS = {
     "src/epilayer/flows/bonding.py:walk_path": "a job: its arguments are its identity",
     "src/epilayer/flows/bonding.py:judge_bonds": "a job: its arguments are its identity",
     "src/epilayer/flows/bonding.py:bond_study": "what a workflow's settings set",
+    "src/epilayer/flows/given.py:given_adsorption": "a workflow: its parameters are what --set sets",
     "src/epilayer/flows/studies.py:adsorption_study": "a workflow: its parameters are what --set sets",
 }
 """Functions that may be longer or take more parameters, and why."""

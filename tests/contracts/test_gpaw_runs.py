@@ -21,7 +21,7 @@ from pymatgen.core import Lattice, Structure
 from epilayer.engines.gpaw import process, setup
 from epilayer.engines.gpaw.engine import GpawEngine
 from epilayer.model.errors import EngineError
-from epilayer.model.gpaw import GpawSettings
+from epilayer.model.gpaw import GpawSettings, IonicStep
 from epilayer.model.vasp import SystemKind
 from epilayer.study.config import Catalogue, shipped
 
@@ -180,7 +180,7 @@ def test_u_raises_the_energy_ever_more_slowly(tmp_path: Path) -> None:
     assert 0 < two - one < one - zero
 
 
-def last_step(directory: Path) -> process.IonicStep:
+def last_step(directory: Path) -> IonicStep:
     return process.steps_in(directory / process.JOURNAL)[-1]
 
 

@@ -1,4 +1,4 @@
-"""GPAW levels of theory as data: what a level's ``gpaw:`` block may say."""
+"""GPAW as data: what a level's ``gpaw:`` block may say, and what is computed at one geometry."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from epilayer.model.base import Frozen
-from epilayer.model.units import Ev, MuB
+from epilayer.model.units import EAng, Ev, EvPerAng, MuB
 from epilayer.model.vasp import Element, HubbardTerm, KPoints, SystemKind
 
 
@@ -68,3 +68,31 @@ class GpawSettings(Frozen):
         if missing:
             raise ValueError(f"systems lacks {', '.join(missing)}")
         return systems
+
+
+class IonicStep(Frozen):
+    """What GPAW computed at one geometry, without dispersion.
+
+    Attributes
+    ----------
+    positions_ang, forces_ev_per_ang
+        Shape (atoms, 3).
+    moments_mu_b
+        Shape (atoms,), within the augmentation spheres.
+    dipole_e_ang
+        It means something along a direction without periodicity.
+    datasets
+        File name and MD5 of the PAW dataset of each element.
+    versions
+        Of GPAW and its libraries.
+    """
+
+    iterations: int
+    positions_ang: tuple[tuple[float, float, float], ...]
+    energy_ev: Ev
+    forces_ev_per_ang: tuple[tuple[EvPerAng, EvPerAng, EvPerAng], ...]
+    moments_mu_b: tuple[MuB, ...]
+    total_moment_mu_b: MuB
+    dipole_e_ang: tuple[EAng, EAng, EAng]
+    datasets: dict[str, str]
+    versions: dict[str, str]

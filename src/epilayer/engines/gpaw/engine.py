@@ -30,8 +30,8 @@ from epilayer.engines.gpaw.process import (
     JOURNAL,
     LOG,
     GpawProcess,
-    IonicStep,
     failure,
+    keep,
     steps_in,
 )
 from epilayer.engines.mlip import calculators
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from epilayer.model.cathode import Cathode
-    from epilayer.model.gpaw import GpawSettings
+    from epilayer.model.gpaw import GpawSettings, IonicStep
 
 _REQUEST = "gpaw_input.json"
 _TRAJECTORY = "relaxation.extxyz"
@@ -289,7 +289,7 @@ class GpawForces(Calculator):  # type: ignore[misc]  # ASE is untyped
     def _step(self, positions_ang: NDArray[np.float64]) -> IonicStep:
         if self._recorded and np.array_equal(self._recorded[0].positions_ang, positions_ang):
             step = self._recorded.pop(0)
-            step.append_to(self._directory / JOURNAL)
+            keep(step, self._directory / JOURNAL)
             return step
         self._recorded = []
         if self._process is None:

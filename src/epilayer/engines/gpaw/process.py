@@ -10,9 +10,8 @@ import subprocess
 from typing import TYPE_CHECKING, Any, Final
 
 from epilayer.engines.gpaw import setup
-from epilayer.model.base import Frozen
 from epilayer.model.failure import FailedRunError, Failure, FailureClass
-from epilayer.model.units import EAng, Ev, EvPerAng, MuB
+from epilayer.model.gpaw import IonicStep
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,39 +47,6 @@ _CAUSES: Final = {
     "other": (FailureClass.CODE_ERROR, f"Look into {LOG} and {ERRORS} of its directory; then rerun it."),
 }
 """Class and remedy of what GPAW, or its end, tells of a failure."""
-
-
-class IonicStep(Frozen):
-    """What GPAW computed at one geometry, without dispersion.
-
-    Attributes
-    ----------
-    positions_ang, forces_ev_per_ang
-        Shape (atoms, 3).
-    moments_mu_b
-        Shape (atoms,), within the augmentation spheres.
-    dipole_e_ang
-        It means something along a direction without periodicity.
-    datasets
-        File name and MD5 of the PAW dataset of each element.
-    versions
-        Of GPAW and its libraries.
-    """
-
-    iterations: int
-    positions_ang: tuple[tuple[float, float, float], ...]
-    energy_ev: Ev
-    forces_ev_per_ang: tuple[tuple[EvPerAng, EvPerAng, EvPerAng], ...]
-    moments_mu_b: tuple[MuB, ...]
-    total_moment_mu_b: MuB
-    dipole_e_ang: tuple[EAng, EAng, EAng]
-    datasets: dict[str, str]
-    versions: dict[str, str]
-
-    def append_to(self, journal: Path) -> None:
-        """Write the step, of an earlier attempt, into the journal of this one."""
-        with journal.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"kind": "step", **self.model_dump()}) + "\n")
 
 
 class GpawProcess:
@@ -201,6 +167,12 @@ def cause_of_end(code: int, errors: str) -> str:
     if code in (-signal.SIGTERM, 128 + signal.SIGTERM):
         return "killed"
     return "other"
+
+
+def keep(step: IonicStep, journal: Path) -> None:
+    """Write a step of an earlier attempt into the journal of this one."""
+    with journal.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps({"kind": "step", **step.model_dump()}) + "\n")
 
 
 def steps_in(journal: Path) -> list[IonicStep]:
