@@ -14,7 +14,7 @@ from rich.text import Text
 
 from epilayer.cli.common import JsonOption, err, out, plain_table, print_json, study
 from epilayer.model.errors import InputError
-from epilayer.study.importing import JOURNAL
+from epilayer.study.names import IMPORT_JOURNAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,7 +48,9 @@ def import_calculations(
     *,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help=f"Keep what was read in {JOURNAL}; read only what is new or changed."),
+        typer.Option(
+            "--resume", help=f"Keep what {IMPORT_JOURNAL} holds; read only what is new or changed."
+        ),
     ] = False,
     into_store: Annotated[
         bool, typer.Option("--into-store", help="Keep the records in the study's results (implies --resume).")

@@ -10,7 +10,6 @@ from rich.markup import escape
 
 from epilayer.cli.common import out, plain_table
 from epilayer.cli.progress import trajectory_json
-from epilayer.study.trajectories import clock, moment
 
 if TYPE_CHECKING:
     from epilayer.study.chains import Chain, Link
@@ -57,9 +56,7 @@ def _ends(course: Progress) -> str:
     if course.complete:
         return ", complete"
     pace = course.pace
-    if pace.ends_s is None or pace.left_s is None:
-        return ""
-    return f", {clock(pace.left_s)} left, ends about {moment(pace.ends_s)}"
+    return f", {pace.left} left, ends {pace.ends}" if pace.left and pace.ends else ""
 
 
 def _time(stamp_s: float | None) -> str:

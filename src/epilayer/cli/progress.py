@@ -12,7 +12,6 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from epilayer.cli.common import out
-from epilayer.study.trajectories import clock, moment
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -117,15 +116,14 @@ def trajectory_table(found: Sequence[trajectories.Progress], running: Collection
         shown.add_column(heading, justify="right" if heading in {"done", "of", "", "left"} else "left")
     for one in found:
         state = "[green]complete[/]" if one.complete else "runs" if one.label in running else "waits"
-        left_s, ends_s = one.pace.left_s, one.pace.ends_s
         shown.add_row(
             escape(one.title),
             f"{one.time_ps:.3f} ps",
             f"{one.wanted_ps:g} ps",
             f"{100 * one.step / (one.steps or 1):.0f} %",
             state,
-            "" if ends_s is None or left_s is None else clock(left_s),
-            "" if ends_s is None else f"about {moment(ends_s)}",
+            one.pace.left if one.pace.ends else "",
+            one.pace.ends,
         )
     return shown
 

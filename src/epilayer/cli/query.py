@@ -15,7 +15,6 @@ from rich.table import Table
 from epilayer.cli.common import out, print_json, study
 from epilayer.model.errors import InputError
 from epilayer.model.files import write_atomic
-from epilayer.store.result_record import STAND_IN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,7 +116,7 @@ def _deliver(text: str, file: Path | None) -> None:
 
 
 def _print_table(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
-    marked = [STAND_IN] if any(row.get(STAND_IN) for row in rows) else []
+    marked = ["stand_in"] if any(row.get("stand_in") for row in rows) else []
     used = [n for n in dict.fromkeys([*names, *marked]) if any(row.get(n) is not None for row in rows)]
     table = Table(box=None, pad_edge=False)
     for name in used:
@@ -176,14 +175,14 @@ _HEADINGS = {
     "left_out": "left out",
     "binding_facets": "holds on",
     "refusal": "why refused",
-    STAND_IN: "",
+    "stand_in": "",
 }
 
 
 def _cell(name: str, value: Any) -> str:  # noqa: ANN401  (any scalar)
     if value is None:
         return ""
-    if name == STAND_IN:
+    if name == "stand_in":
         return "stand-in" if value else ""
     if not isinstance(value, float):
         return escape(str(value))

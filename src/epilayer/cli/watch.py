@@ -12,7 +12,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from epilayer.cli.common import JsonOption, out, print_json, study
-from epilayer.study.trajectories import chosen, observe
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -39,6 +38,8 @@ def watch(
 
     Example: [cyan]epilayer watch trajectories/1f0c33d8a2b14e55 --once --json[/]
     """
+    from epilayer.study.trajectories import chosen, observe
+
     path = chosen(study().root, trajectory)
     if as_json or once:
         seen = observe(path)

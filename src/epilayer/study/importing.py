@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from epilayer.model.errors import InputError
+from epilayer.study.names import IMPORT_JOURNAL
 from epilayer.study.records import keep
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     Leg = tuple[ImportedCalculation, Calculation]
 
 ROLES = ("slab", "molecule", "adsorbate")
-JOURNAL = "imported.jsonl"
-"""What was read before, in the study's own folder."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ def read_calculations(
     journal: Path | None = None
     if resume:
         study.state.mkdir(parents=True, exist_ok=True)
-        journal = study.state / JOURNAL
+        journal = study.state / IMPORT_JOURNAL
     records = import_many(places, workers=workers, resume_from=journal, on_record=on_record)
     made = _adsorption(records, roles) if adsorption else []
     if all(record.code.value == "unknown" for record in records):

@@ -6,6 +6,8 @@ from enum import StrEnum
 
 STUDY_FILE = "epilayer.yaml"
 EMBEDDED = "embedded"
+IMPORT_JOURNAL = "imported.jsonl"
+"""What an import has read, in the study's own folder."""
 
 
 class Keeper(StrEnum):

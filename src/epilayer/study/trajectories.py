@@ -46,6 +46,16 @@ class Pace:
     left_s: float | None
     ends_s: float | None
 
+    @property
+    def left(self) -> str:
+        """The remaining time for people; empty where it is unknown."""
+        return "" if self.left_s is None else clock(self.left_s)
+
+    @property
+    def ends(self) -> str:
+        """The time of day at which it ends, as ``about 14:05``; empty where it is unknown."""
+        return "" if self.ends_s is None else f"about {_time_of_day(self.ends_s)}"
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -181,8 +191,8 @@ class Observation:
         if so_far.complete:
             found.append(("time left", "none: complete"))
         elif pace.left_s is not None and pace.ends_s is not None:
-            left = f"{clock(pace.left_s)} at {pace.per_step_s:.2g} s a step"
-            found.append(("time left", f"{left}; ends about {moment(pace.ends_s)}"))
+            left = f"{pace.left} at {pace.per_step_s:.2g} s a step"
+            found.append(("time left", f"{left}; ends {pace.ends}"))
         if motion is not None and motion.temperature_k is not None:
             aim = f", {motion.wanted_temperature_k:g} K wanted" if motion.wanted_temperature_k else ""
             mean = f"{motion.mean_temperature_k:.0f} K on average"
@@ -390,7 +400,7 @@ def clock(duration_s: float) -> str:
     return f"{minutes} min {left:02d} s" if minutes else f"{left} s"
 
 
-def moment(stamp_s: float) -> str:
+def _time_of_day(stamp_s: float) -> str:
     """Return a time of day, with the date where it is not within a day."""
     here = time.localtime(stamp_s)
     return time.strftime("%H:%M" if abs(stamp_s - time.time()) < _DAY_S else "%a %d %b %H:%M", here)
