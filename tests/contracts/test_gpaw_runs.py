@@ -59,6 +59,24 @@ def stretched() -> Structure:
     return molecule(["H", "H"], [[3.0, 3.0, 2.6], [3.0, 3.0, 3.5]])
 
 
+def ammonia_on_a_layer() -> Structure:
+    """Eight atoms of MgO, of which none moves, and ammonia over a magnesium ion."""
+    half_ang = 2.106
+    places = [(i, j) for i in range(2) for j in range(4)]
+    symbols = ["Mg" if sum(place) % 2 == 0 else "O" for place in places]
+    coords = [[half_ang * i, half_ang * j, 2.0] for i, j in places]
+    ammonia = [[0.0, 0.0, 4.25], [0.94, 0.0, 4.65], [-0.47, 0.81, 4.65], [-0.47, -0.81, 4.65]]
+    held = [[False] * 3] * len(symbols) + [[True] * 3] * len(ammonia)
+    return Structure(
+        Lattice.orthorhombic(2 * half_ang, 4 * half_ang, 12.0),
+        [*symbols, "N", "H", "H", "H"],
+        coords + ammonia,
+        coords_are_cartesian=True,
+        site_properties={"selective_dynamics": held},
+        properties={"system": "slab"},
+    )
+
+
 def test_the_check_of_the_installation_passes() -> None:
     engine: Any = CATALOGUE.engine("pbe-400+d3")
     assert "gpaw" in engine.check()
@@ -99,33 +117,57 @@ def test_an_ion_has_its_charge(tmp_path: Path) -> None:
     assert last_step(tmp_path / "ion").total_moment_mu_b == pytest.approx(0.0, abs=1e-6)
 
 
-def test_a_relaxation_killed_at_seeded_moments_ends_where_it_would_have(tmp_path: Path) -> None:
-    """At most one ionic step is computed again, and the energy is the same to 1 meV."""
-    whole = compute(stretched(), tmp_path / "whole", task="relax")
+def start(directory: Path, system: str, *, every_s: float) -> subprocess.Popen[bytes]:
+    """Relax a system of this file in a process of its own, which can be killed."""
+    directory.mkdir(parents=True)
     code = (
         "import sys; sys.path[:0] = ['tests/contracts']\n"
         "from pathlib import Path; import test_gpaw_runs as t\n"
-        "t.compute(t.stretched(), Path(sys.argv[1]), task='relax')"
+        f"t.process.CHECKPOINT_EVERY_S = {every_s}\n"
+        f"t.compute(t.{system}(), Path(sys.argv[1]), task='relax')"
     )
+    return subprocess.Popen([sys.executable, "-c", code, str(directory)], cwd=Path(__file__).parents[2])
+
+
+def kill_after(running: subprocess.Popen[bytes], journal: Path, lines: int) -> None:
+    while running.poll() is None and _lines(journal) < lines:
+        time.sleep(0.02)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+
+
+def test_a_relaxation_killed_at_seeded_moments_ends_where_it_would_have(tmp_path: Path) -> None:
+    """At most one ionic step is computed again, and the energy is the same to 1 meV.
+
+    ``EPILAYER_KILLS=10`` kills ten times, and ``EPILAYER_KILLED=ammonia_on_a_layer`` kills a larger system.
+    """
+    system = os.environ.get("EPILAYER_KILLED", "stretched")
+    whole = compute(globals()[system](), tmp_path / "whole", task="relax")
+    total = _lines(tmp_path / "whole" / process.JOURNAL)
     moments = random.Random(SEED)  # noqa: S311  (which moments, no secret)
     for case in range(int(os.environ.get("EPILAYER_KILLS", "2"))):
         job = tmp_path / f"job-{case}"
-        (job / "attempt-1").mkdir(parents=True)
-        running = subprocess.Popen(
-            [sys.executable, "-c", code, str(job / "attempt-1")], cwd=Path(__file__).parents[2]
-        )
-        lines = moments.randrange(2, 5 * len(whole.energies_ev))
         journal = job / "attempt-1" / process.JOURNAL
-        while running.poll() is None and _lines(journal) < lines:
-            time.sleep(0.02)
-        running.send_signal(signal.SIGKILL)
-        running.wait()
+        lines = moments.randrange(2, total)
+        kill_after(start(job / "attempt-1", system, every_s=0.0), journal, lines)
         before = len(process.steps_in(journal))
-        again = compute(stretched(), job / "attempt-2", task="relax")
+        again = compute(globals()[system](), job / "attempt-2", task="relax")
+        print(f"killed after line {lines} of {total}: {before} steps kept, {again.energy_ev:.5f} eV")  # noqa: T201
         assert again.energy_ev == pytest.approx(whole.energy_ev, abs=1e-3)
         assert len(again.energies_ev) <= len(whole.energies_ev) + 1
         started = (job / "attempt-2" / process.JOURNAL).read_text(encoding="utf-8").count('"iteration": 1,')
         assert before + started == len(again.energies_ev)
+
+
+def test_an_electronic_loop_that_was_killed_goes_on_from_its_density(tmp_path: Path) -> None:
+    whole = compute(water(), tmp_path / "whole")
+    journal = tmp_path / "attempt-1" / process.JOURNAL
+    kill_after(start(tmp_path / "attempt-1", "water", every_s=0.0), journal, 9)
+    assert process.steps_in(journal) == []
+    again = compute(water(), tmp_path / "attempt-2")
+    assert again.corrections == ("began with the density of attempt-1",)
+    assert again.energy_ev == pytest.approx(whole.energy_ev, abs=1e-3)
+    assert last_step(tmp_path / "attempt-2").iterations < last_step(tmp_path / "whole").iterations
 
 
 def energy_ev(structure: Structure, directory: Path, **changes: Any) -> float:  # noqa: ANN401

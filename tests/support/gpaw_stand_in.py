@@ -23,6 +23,8 @@ def say(**answer: object) -> None:
 parent = int(sys.argv[1])
 request = json.loads(sys.stdin.readline())
 say(kind="ready", gpaw="stand-in", libxc="none", ranks=1)
+threads = {name: value for name, value in os.environ.items() if name.endswith("_NUM_THREADS")}
+Path("threads.json").write_text(json.dumps(threads), encoding="utf-8")
 die_at = int(os.environ.get("DIE_AT", "-1"))
 for count, line in enumerate(sys.stdin):
     positions = np.array(json.loads(line)["positions_ang"])

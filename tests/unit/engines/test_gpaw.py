@@ -207,6 +207,16 @@ def test_a_relaxation_goes_to_rest_and_keeps_every_step(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("stand_in")
+def test_a_rank_has_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the worker shares out: threads of the linear algebra beside the ranks wait for one another."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(name, "2")
+    relaxed(tmp_path)
+    threads = json.loads((tmp_path / "threads.json").read_text(encoding="utf-8"))
+    assert threads == {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+@pytest.mark.usefixtures("stand_in")
 def test_a_lost_moment_stops_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOMENTS", "[0.0, 0.1]")
     structure = pair()
@@ -238,8 +248,16 @@ def test_a_killed_relaxation_ends_as_if_it_had_never_been(tmp_path: Path, step: 
     assert np.array_equal(again.structure.frac_coords, whole.structure.frac_coords)
     computed = sum(len(file.read_text(encoding="utf-8").split()) for file in job.glob("*/computed"))
     assert computed <= len(whole.energies_ev) + 1
-    if step:
-        assert again.corrections == (f"resumed after {step + int(after)} ionic steps of attempt-1",)
+    recorded = step + int(after)
+    begun = f"resumed after {recorded} ionic steps" if recorded else "began with the density"
+    assert again.corrections == (f"{begun} of attempt-1",)
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_of_attempts_that_came_as_far_one_with_a_density_is_gone_on_with(tmp_path: Path) -> None:
+    relaxed(tmp_path / "attempt-1")
+    relaxed(tmp_path / "attempt-2")
+    assert relaxed(tmp_path / "attempt-3").corrections[0].endswith("of attempt-1")
 
 
 @pytest.mark.usefixtures("stand_in")

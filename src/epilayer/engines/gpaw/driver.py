@@ -90,7 +90,8 @@ class Computation:
         from gpaw.new.logger import Logger
 
         self.hartree_ev = float(units.Hartree)
-        self.answer, self.checkpoint, self.done = answer, request["checkpoint"], 0
+        self.answer, self.done = answer, 0
+        self.checkpoint, self.every_s = request["checkpoint"], request["checkpoint_every_s"]
         self.restart = request.get("restart")
         self.params = Parameters(**request["parameters"])
         self.log = Logger(request["log"], world)
@@ -106,7 +107,10 @@ class Computation:
         answer("ready", **self.versions, ranks=world.size)
 
     def step(self, positions_ang: list[list[float]]) -> None:
-        """Compute energy (eV), forces (eV/A) and moments (mu_B) at a geometry, and keep its density."""
+        """Compute energy (eV), forces (eV/A) and moments (mu_B) at a geometry.
+
+        Its density is kept at the end, and as it is every ``checkpoint_every_s`` seconds before.
+        """
         from gpaw.new.calculation import DFT
 
         self.atoms.set_positions(positions_ang)
@@ -117,9 +121,12 @@ class Computation:
         else:
             atoms, log = self.atoms.copy(), self.log
             self.dft = DFT.from_parameters(atoms, self.params, log.comm, log, converge=False)
-        iterations = 0
+        iterations, kept_s = 0, time.monotonic()
         for state in self.dft.iconverge():
             iterations = state.niter
+            if self.log.comm.max_scalar(time.monotonic() - kept_s) >= self.every_s:  # ranks agree
+                self._keep()
+                kept_s = time.monotonic()
             self.answer(
                 "iteration",
                 step=self.done,
@@ -150,7 +157,7 @@ class Computation:
         self.done += 1
 
     def _from_density(self, file: str) -> Any:  # noqa: ANN401  (as above)
-        """Begin with the density of another geometry, and wave functions made in its potential."""
+        """Begin with a density of this or another geometry, and wave functions made in its potential."""
         from gpaw.new.calculation import DFT
         from gpaw.new.gpw import read_gpw
 
@@ -175,7 +182,7 @@ class Computation:
         )  # fmt: skip
 
     def _keep(self) -> None:
-        """Replace the checkpoint by this step's density, without wave functions."""
+        """Replace the checkpoint by the present density, without wave functions."""
         from gpaw.new.gpw import GPWFlags, write_gpw
 
         partial = f"{self.checkpoint}.partial"

@@ -1,8 +1,8 @@
 """The engine for density-functional theory without a licence: GPAW, in a process of its own.
 
 The optimiser, the dispersion correction and the judgement are here; GPAW answers geometries
-(:mod:`epilayer.engines.gpaw.process`). Every answer is on disk before the next geometry is asked for, so an
-attempt that was killed goes on from its last ionic step, with the density of that step.
+(:mod:`epilayer.engines.gpaw.process`). Every answer is on disk before the next geometry is asked for, and the
+density every two minutes, so an attempt that was killed goes on from its last ionic step and density.
 """
 
 from __future__ import annotations
@@ -306,17 +306,21 @@ class GpawForces(Calculator):  # type: ignore[misc]  # ASE is untyped
         """
         mine = (self._directory / _REQUEST).read_bytes()
         best: list[IonicStep] = []
-        density = None
+        density: Path | None = None
         for attempt in sorted(self._directory.parent.glob("attempt-*"), key=lambda d: d.stat().st_mtime):
             asked = attempt / _REQUEST
             if attempt == self._directory or not asked.is_file() or asked.read_bytes() != mine:
                 continue
             steps = steps_in(attempt / JOURNAL)
             sound = list(takewhile(self._in_order, steps))
-            if sound and len(sound) >= len(best):
-                best, kept = sound, attempt / CHECKPOINT
-                density = kept if kept.is_file() and sound == steps else None
-                self.resumed = (f"resumed after {len(sound)} ionic steps of {attempt.name}",)
+            kept = attempt / CHECKPOINT
+            found = kept if kept.is_file() and sound == steps else None
+            if (len(sound), found is not None) >= (len(best), density is not None):
+                best, density = sound, found
+                if sound:
+                    self.resumed = (f"resumed after {len(sound)} ionic steps of {attempt.name}",)
+                elif found:
+                    self.resumed = (f"began with the density of {attempt.name}",)
         return best, density
 
 

@@ -23,6 +23,10 @@ JOURNAL: Final = "gpaw.jsonl"
 CHECKPOINT: Final = "density.gpw"
 LOG: Final = "gpaw.txt"
 ERRORS: Final = "gpaw.err"
+CHECKPOINT_EVERY_S: Final = 120.0
+"""Within an electronic loop; the density is also kept at the end of each."""
+_ONE_THREAD: Final = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+"""Cores are given to ranks (``gpaw -P``): threads of the linear algebra beside them wait for one another."""
 _SHOWN: Final = 200
 _CAUSES: Final = {
     "electronic_not_converged": (
@@ -70,7 +74,7 @@ class GpawProcess:
     def __init__(self, request: dict[str, Any], directory: Path, restart: Path | None = None) -> None:
         self._directory = directory
         self._journal = (directory / JOURNAL).open("a", encoding="utf-8")
-        environment = {"OMP_NUM_THREADS": "1", **os.environ}
+        environment = {**os.environ, **_ONE_THREAD}
         environment.pop("PYTHONPATH", None)  # ours must not shadow the packages of GPAW's environment
         with (directory / ERRORS).open("ab") as errors:
             self._process = subprocess.Popen(  # noqa: S603  (the command is the user's own)
@@ -84,7 +88,7 @@ class GpawProcess:
                 start_new_session=True,
             )
         files = {"log": LOG, "checkpoint": CHECKPOINT, "restart": str(restart) if restart else None}
-        self._ask({**request, **files})
+        self._ask({**request, **files, "checkpoint_every_s": CHECKPOINT_EVERY_S})
         self._answer("ready")
 
     def compute(self, positions_ang: NDArray[np.float64]) -> IonicStep:
