@@ -9,10 +9,12 @@ from ase.io import write
 from jobflow import run_locally
 from pymatgen.core import Lattice, Molecule, Structure
 
+from epilayer.engines.vasp.inputs import system_kind
 from epilayer.flows.given import given_adsorption
 from epilayer.flows.studies import adsorption_study
 from epilayer.model.errors import InputError
 from epilayer.model.records import RefusalCode, Status
+from epilayer.model.vasp import SystemKind
 from epilayer.study.config import Catalogue, shipped
 
 if TYPE_CHECKING:
@@ -80,6 +82,18 @@ def test_given_geometries_become_one_certified_record(
     assert record.adsorption_energy_ev == pytest.approx(energies[2] - energies[0] - energies[1])
     assert record.adsorption_energy_ev < 0
     assert (record.cathode, record.ligand) == ("MgO", "water")
+
+
+def test_slab_and_pose_have_one_mesh_where_the_molecule_leaves_little_vacuum(files: dict[str, str]) -> None:
+    """Read off the geometry, the pose would be a crystal, with a dense mesh along all three vectors."""
+    low = Lattice.orthorhombic(8.424, 8.424, 12.5)
+    for file in files.values():
+        given = CATALOGUE.structure(file)
+        cut = Structure(low, given.species, given.cart_coords, coords_are_cartesian=True)
+        write(file, cut.to_ase_atoms())
+    assert system_kind(CATALOGUE.structure(files["adsorbed"])) is SystemKind.BULK
+    legs = [made.function_args[0] for made in study(files).jobs[:3]]
+    assert [system_kind(leg) for leg in legs] == [SystemKind.SLAB, SystemKind.MOLECULE, SystemKind.SLAB]
 
 
 def test_a_pose_of_other_atoms_is_refused(files: dict[str, str], tmp_path: Path) -> None:

@@ -59,12 +59,14 @@ def given_adsorption(
     engine = catalogue.engine(level, catalogue.cathode(cathode) if cathode else None)
     name = cathode or surface
     clean, free = catalogue.structure(slab), catalogue.structure(molecule)
-    free.properties["system"] = "molecule"  # its box may be narrow
+    free.properties["system"] = "molecule"  # its box may be narrow, and so may the vacuum over a pose
+    clean.properties["system"] = "slab"
     title = f"{ligand} on {name} ({facet}), {level}"
     legs = [engine.static(f"slab of {title}").make(clean), engine.static(f"molecule of {title}").make(free)]
     poses = []
     for file in adsorbed:
         start = slab_first(clean, catalogue.structure(file), file)
+        start.properties["system"] = "slab"
         poses.append(engine.static(f"{PurePath(file).stem} of {title}").make(start))
     system = System(cathode=name, facet=facet, termination="given", ligand=ligand)
     result = certify_given(system, *(leg.output for leg in legs), [pose.output for pose in poses])
