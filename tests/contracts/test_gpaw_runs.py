@@ -37,6 +37,7 @@ pytestmark = [
 ]
 CATALOGUE = Catalogue((shipped("configs"),))
 SEED = 20260801
+EV_PER_KCAL_PER_MOL = 0.0433641
 
 
 def molecule(symbols: list[str], places: list[list[float]], **properties: int) -> Structure:
@@ -95,6 +96,13 @@ def test_too_little_memory_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(EngineError, match="out_of_memory") as caught:
         compute(large, tmp_path)
     assert "memory" in caught.value.remedy
+
+
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    (tmp_path / f"{process.CHECKPOINT}.partial").symlink_to("/dev/full")
+    with pytest.raises(EngineError, match="disk_full") as caught:
+        compute(stretched(), tmp_path)
+    assert "Free space" in caught.value.remedy
 
 
 def test_an_open_shell_keeps_its_multiplicity_and_an_ion_its_charge(tmp_path: Path) -> None:
@@ -220,6 +228,35 @@ def test_u_raises_the_energy_ever_more_slowly(tmp_path: Path) -> None:
     )
     assert one - zero > 0.05
     assert 0 < two - one < one - zero
+
+
+def test_atomisation_energies_are_the_published_ones_of_pbe(tmp_path: Path) -> None:
+    """All-electron PBE at experimental geometries: 243.2 and 234.2 kcal/mol.
+
+    S. Kurth, J. P. Perdew, P. Blaha, Int. J. Quantum Chem. 75, 889 (1999).
+    """
+    half_angle, bond = math.radians(104.51 / 2), 0.9575
+    across, along = bond * math.sin(half_angle), bond * math.cos(half_angle)
+    systems = {
+        "N": free(["N"], [[0, 0, 0]], multiplicity=4),
+        "O": free(["O"], [[0, 0, 0]], multiplicity=3),
+        "H": free(["H"], [[0, 0, 0]], multiplicity=2),
+        "N2": free(["N", "N"], [[0, 0, 0], [0, 0, 1.0977]]),
+        "H2O": free(["O", "H", "H"], [[0, 0, 0], [0, across, along], [0, -across, along]]),
+    }
+    ev = {name: energy_ev(system, tmp_path / name, cutoff_ev=700.0) for name, system in systems.items()}
+    assert 2 * ev["N"] - ev["N2"] == pytest.approx(243.2 * EV_PER_KCAL_PER_MOL, abs=0.05)
+    assert 2 * ev["H"] + ev["O"] - ev["H2O"] == pytest.approx(234.2 * EV_PER_KCAL_PER_MOL, abs=0.05)
+
+
+def free(symbols: list[str], places: list[list[float]], **properties: int) -> Structure:
+    """A molecule or atom with 6 A and more to its images, in a box without symmetry."""
+    box = Lattice.orthorhombic(7.0, 7.4, 7.8)
+    middle = [half / 2 for half in box.abc]
+    coords = [[x + m for x, m in zip(place, middle, strict=True)] for place in places]
+    found = Structure(box, symbols, coords, coords_are_cartesian=True)
+    found.properties = {"system": "molecule", **properties}
+    return found
 
 
 def last_step(directory: Path) -> IonicStep:
