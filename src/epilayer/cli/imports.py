@@ -48,9 +48,7 @@ def import_calculations(
     *,
     resume: Annotated[
         bool,
-        typer.Option(
-            "--resume", help=f"Keep what {IMPORT_JOURNAL} holds; read only what is new or changed."
-        ),
+        typer.Option("--resume", help=f"Keep what {IMPORT_JOURNAL} holds; read only what is new or changed."),
     ] = False,
     into_store: Annotated[
         bool, typer.Option("--into-store", help="Keep the records in the study's results (implies --resume).")
