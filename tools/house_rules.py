@@ -27,6 +27,8 @@ EXCEPTIONS = {
     "src/epilayer/cli/build_pore.py:pore": "a typer command: its options",
     "src/epilayer/cli/query.py:query": "a typer command: its options",
     "src/epilayer/cli/reruns.py:rerun": "a typer command: its options",
+    "src/epilayer/cli/runs.py:run": "a typer command: its options",
+    "src/epilayer/cli/runs.py:submit": "a typer command: its options",
     "src/epilayer/flows/bonding.py:scan_orientations": "a job: its arguments are its identity",
     "src/epilayer/flows/bonding.py:walk_path": "a job: its arguments are its identity",
     "src/epilayer/flows/bonding.py:judge_bonds": "a job: its arguments are its identity",

@@ -13,9 +13,11 @@ from epilayer.cli.common import JsonOption, err, out, plain_table, print_json, s
 from epilayer.cli.options import (
     BlockOption,
     HtmlOption,
+    KeepOption,
     MillerCommand,
     MillerOption,
     OutputOption,
+    OxidationOption,
     PngOption,
     SpeciesOption,
 )
@@ -31,7 +33,8 @@ if TYPE_CHECKING:
     from epilayer.model.ligand import Ligand
     from epilayer.structures.poses import Pose
     from epilayer.structures.slab_types import SlabCut, Termination
-    from epilayer.study.building import BuiltSlab, Source
+    from epilayer.study.building import BuiltSlab
+    from epilayer.study.user_structures import Source
 
 app = typer.Typer(no_args_is_help=True, help="Build a structure without computing anything.")
 app.command()(pore)
@@ -43,13 +46,8 @@ def slab(
         str, typer.Argument(help="A cathode's name (epilayer list cathodes), or a .cif or POSCAR file.")
     ],
     miller: MillerOption,
-    keep: Annotated[
-        str | None, typer.Option("--keep", help="Bonds no cut may sever: P-O,V=O,V-O:1.9. Default: by rule.")
-    ] = None,
-    oxidation: Annotated[
-        str | None,
-        typer.Option("--oxidation", help="Oxidation states of your crystal: Na=1,V=4. Default: guessed."),
-    ] = None,
+    keep: KeepOption = None,
+    oxidation: OxidationOption = None,
     termination: Annotated[
         str | None, typer.Option("--termination", "-t", help="Label of an admissible one; default: the best.")
     ] = None,
@@ -82,8 +80,8 @@ def slab(
 
     Example: [cyan]epilayer build slab mine.cif --miller 1 0 4 --oxidation Na=1,Fe=3,O=-2 --json[/]
     """
-    from epilayer.study.building import SlabSize, Source, cut_slab, write_structure
-    from epilayer.study.user_structures import check_format
+    from epilayer.study.building import SlabSize, cut_slab, write_structure
+    from epilayer.study.user_structures import Source, check_format
 
     check_names(png, html)
     check_format(output)
@@ -142,8 +140,8 @@ def adsorbates(
 
     Example: [cyan]epilayer build adsorbates nvopf 'CC(=O)[O-]' --miller 1 0 0 --png pose.png[/]
     """
-    from epilayer.study.building import Source, clean_slab, place, write_structure
-    from epilayer.study.user_structures import is_file, ligand_of
+    from epilayer.study.building import clean_slab, place, write_structure
+    from epilayer.study.user_structures import Source, is_file, ligand_of
 
     check_names(png, html)
     single = output is not None and is_file(str(output))

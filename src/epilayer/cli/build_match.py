@@ -54,8 +54,8 @@ def match(
 
     Example: [cyan]epilayer build match zif8 mine.cif --miller 1 0 4 --max-area 1200 --json[/]
     """
-    from epilayer.study.building import Source, match_framework, write_structure
-    from epilayer.study.user_structures import check_format
+    from epilayer.study.building import match_framework, write_structure
+    from epilayer.study.user_structures import Source, check_format
 
     check_names(png, html)
     check_format(output)

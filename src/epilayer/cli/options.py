@@ -31,6 +31,45 @@ BlockOption = Annotated[
     str | None,
     typer.Option("--block", metavar="NAME", help="Data block of a CIF that holds several crystals."),
 ]
+KeepOption = Annotated[
+    str | None, typer.Option("--keep", help="Bonds no cut may sever: P-O,V=O,V-O:1.9. Default: by rule.")
+]
+OxidationOption = Annotated[
+    str | None,
+    typer.Option("--oxidation", help="Oxidation states of your crystal: Na=1,V=4. Default: guessed."),
+]
+CathodeOption = Annotated[
+    str | None,
+    typer.Option("--cathode", help="Your crystal (.cif, POSCAR), or a name (epilayer list cathodes)."),
+]
+FacetOption = Annotated[
+    list[str] | None, typer.Option("--facet", metavar="HKL", help="Miller index: 104; may be repeated.")
+]
+LigandOption = Annotated[
+    list[str] | None,
+    typer.Option("--ligand", help="Name, SMILES, or an .xyz or .mol file; may be repeated."),
+]
+MofOption = Annotated[str | None, typer.Option("--mof", help="Framework: a name, or your own CIF.")]
+MomentsOption = Annotated[
+    str | None, typer.Option("--moments", metavar="V=1", help="Start moments of your crystal, mu_B.")
+]
+HubbardOption = Annotated[
+    str | None,
+    typer.Option("--hubbard", metavar="V=3.25", help="U of your crystal in eV, for levels with +U."),
+]
+
+
+def named_settings(
+    cathode: str | None, facets: list[str] | None, ligands: list[str] | None, mof: str | None
+) -> list[str]:
+    """Return what ``--cathode``, ``--facet``, ``--ligand`` and ``--mof`` name as settings of a workflow."""
+    named = {
+        "cathode": cathode,
+        "facets": ",".join(facets or ()),
+        "ligands": ",".join(ligands or ()),
+        "mof": mof,
+    }
+    return [f"{key}={value}" for key, value in named.items() if value]
 
 
 class MillerCommand(TyperCommand):

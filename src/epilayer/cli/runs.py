@@ -11,6 +11,17 @@ from rich.table import Table
 from rich.text import Text
 
 from epilayer.cli.common import JsonOption, err, job_json, out, plain_table, print_json, study
+from epilayer.cli.options import (
+    CathodeOption,
+    FacetOption,
+    HubbardOption,
+    KeepOption,
+    LigandOption,
+    MofOption,
+    MomentsOption,
+    OxidationOption,
+    named_settings,
+)
 from epilayer.cli.progress import Progress, trajectory_json, trajectory_table
 from epilayer.cli.transport import show_transport
 from epilayer.model.errors import InputError
@@ -23,6 +34,7 @@ if TYPE_CHECKING:
     from epilayer.launch.allocation import Allocation
     from epilayer.launch.base import ChangeReport, FlowInfo, FlowStatus, JobInfo, RunReport, SubmitReport
     from epilayer.launch.embedded import EmbeddedQueue
+    from epilayer.study.user_structures import Source
 
 WorkflowArgument = Annotated[
     str, typer.Argument(metavar="WORKFLOW", help="Name (see: epilayer list workflows) or path of a file.")
@@ -39,6 +51,7 @@ QuickOption = Annotated[
 ]
 FreshOption = Annotated[bool, typer.Option("--fresh", help="Compute everything again, whatever is there.")]
 PriorityOption = Annotated[int, typer.Option("--priority", help="Higher runs first.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show the jobs; submit nothing.")]
 FAILED_EXIT = 3
 UNFINISHED_EXIT = 6
 _MOST_SHOWN = 20
@@ -48,11 +61,19 @@ def submit(
     workflow: WorkflowArgument,
     level: LevelOption = None,
     settings: SetOption = None,
+    cathode: CathodeOption = None,
+    facet: FacetOption = None,
+    ligand: LigandOption = None,
+    mof: MofOption = None,
+    oxidation: OxidationOption = None,
+    keep: KeepOption = None,
+    moments: MomentsOption = None,
+    hubbard: HubbardOption = None,
     *,
     quick: QuickOption = False,
     fresh: FreshOption = False,
     priority: PriorityOption = 0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the jobs; submit nothing.")] = False,
+    dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Put a workflow into the queue; what was computed before is found, not run again.
@@ -60,7 +81,9 @@ def submit(
     Example: [cyan]epilayer submit paper_adsorption --level chgnet+d3 --set poses=24 --dry-run[/]
     """
     used = study()
-    flow = _flow(used, workflow, settings, level, quick=quick)
+    settings = [*(settings or ()), *named_settings(cathode, facet, ligand, mof)]
+    crystal = _crystal(cathode, oxidation, keep, moments, hubbard)
+    flow = _flow(used, workflow, settings, level, quick=quick, crystal=crystal)
     if dry_run:
         _show_plan(flow, as_json=as_json)
         return
@@ -81,8 +104,17 @@ def run(
     level: LevelOption = None,
     settings: SetOption = None,
     workers: Annotated[int | None, typer.Option("--workers", "-w", min=1, help="Worker processes.")] = None,
+    cathode: CathodeOption = None,
+    facet: FacetOption = None,
+    ligand: LigandOption = None,
+    mof: MofOption = None,
+    oxidation: OxidationOption = None,
+    keep: KeepOption = None,
+    moments: MomentsOption = None,
+    hubbard: HubbardOption = None,
     *,
     quick: QuickOption = False,
+    dry_run: DryRunOption = False,
     fresh: FreshOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -92,20 +124,29 @@ def run(
     3: a job failed; 6: jobs remain that are paused or wait.
 
     Example: [cyan]epilayer run paper_adsorption --workers 2[/]
+
+    Example: [cyan]epilayer run adsorption --cathode mine.cif --facet 104 --ligand CC#N --dry-run[/]
     """
     from epilayer.study.reporting import transport_rows
 
     used = study()
     queue = used.queue()
     submitted: SubmitReport | None = None
+    settings = [*(settings or ()), *named_settings(cathode, facet, ligand, mof)]
+    crystal = _crystal(cathode, oxidation, keep, moments, hubbard)
     if workflow is not None:
-        flow = _flow(used, workflow, settings, level, quick=quick)
+        flow = _flow(used, workflow, settings, level, quick=quick, crystal=crystal)
+        if dry_run:
+            _show_plan(flow, as_json=as_json)
+            return
         submitted = queue.submit(flow, fresh=fresh)
         if not as_json:
             _show_submitted(flow.name, submitted)
-    elif level or settings or quick or fresh:
+    elif level or settings or crystal or quick or fresh or dry_run:
         raise InputError(
-            "--level, --set, --quick and --fresh belong to a workflow.", "Name it: epilayer run WORKFLOW"
+            "--level, --set, --cathode, --facet, --ligand, --mof, --quick, --dry-run and --fresh belong to a "
+            "workflow.",
+            "Name it: epilayer run WORKFLOW",
         )
     started = time.monotonic()
     report = run_queue(used, workers, quiet=as_json)
@@ -206,9 +247,37 @@ def _change(report: ChangeReport, verb: str, *, as_json: bool) -> None:
         out.print(escape(report.note))
 
 
-def _flow(used: Study, workflow: str, settings: list[str] | None, level: str | None, *, quick: bool) -> Flow:
+def _crystal(
+    cathode: str | None, oxidation: str | None, keep: str | None, moments: str | None, hubbard: str | None
+) -> Source | None:
+    """Return what is said of a user's crystal."""
+    from epilayer.study.user_structures import Source
+
+    if cathode is None:
+        if oxidation or keep or moments or hubbard:
+            raise InputError(
+                "--oxidation, --keep, --moments and --hubbard describe a crystal.", "Add --cathode mine.cif"
+            )
+        return None
+    return Source(cathode, oxidation=oxidation, keep=keep, moments=moments, hubbard=hubbard)
+
+
+def _flow(
+    used: Study,
+    workflow: str,
+    settings: list[str],
+    level: str | None,
+    *,
+    quick: bool,
+    crystal: Source | None,
+) -> Flow:
+    if crystal is not None and crystal.from_file:
+        material = crystal.cathode(used.catalogue)
+        err.print(f"[bold]{material.name}[/], {material.formula}, as read from {escape(crystal.name)}:")
+        for line in crystal.assumptions(material):
+            err.print(f"  {escape(line)}")
     with err.status("Building the workflow ..."):
-        return used.build(workflow, settings or (), level=level, quick=quick)
+        return used.build(workflow, settings, level=level, quick=quick, crystal=crystal)
 
 
 def _show_plan(flow: Flow, *, as_json: bool) -> None:

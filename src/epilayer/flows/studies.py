@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING
 
 from epilayer.flows.adsorption import AdsorptionStudyMaker, facet_slabs
 from epilayer.flows.search import THOROUGH, PoseSearch
+from epilayer.model.errors import InputError
 from epilayer.structures import molecules
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jobflow import Flow
 
     from epilayer.flows.base import Inputs
+    from epilayer.model.ligand import Ligand
 
 
 def adsorption_study(
@@ -76,15 +80,27 @@ def adsorption_study(
         )
         for ligand in (*studied, *competing)
     }
+    _refuse_namesakes((*studied, *competing))
     study = AdsorptionStudyMaker(
         engine=engine,
         checks=() if quick else tuple(checks),
         search=_search(poses, patience, keep, seed, quick=quick, thorough=thorough),
         binding_threshold_ev=binding_threshold_ev,
-        name=f"adsorption on {cathode}",
+        name=f"adsorption on {material.name}",
     )
     slabs = facet_slabs(material, facets[:1] if quick and competitors else facets, terminations)
-    return study.make(cathode, slabs, studied, boxes, competing)
+    return study.make(material.name, slabs, studied, boxes, competing)
+
+
+def _refuse_namesakes(ligands: Sequence[Ligand]) -> None:
+    """Refuse two molecules of one name: isomers given as SMILES are both named by their formula."""
+    names = [ligand.name for ligand in ligands]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(
+                f"{names.count(name)} of the molecules are named {name}.",
+                "Name each once; write isomers into .xyz or .mol files, whose names then tell them apart.",
+            )
 
 
 def _search(poses: int, patience: int, keep: int, seed: int, *, quick: bool, thorough: bool) -> PoseSearch:

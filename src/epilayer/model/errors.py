@@ -49,13 +49,13 @@ class InputWarning(UserWarning):
 class UnknownNameError(InputError):
     """A name was given that is not among the known ones."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        self.kind, self.name, self.known = kind, name, sorted(known)
-        super().__init__(f"Unknown {kind} {name!r}.", suggest(name, self.known))
+    def __init__(self, kind: str, name: str, known: Iterable[str], also: str = "") -> None:
+        self.kind, self.name, self.known, self.also = kind, name, sorted(known), also
+        super().__init__(f"Unknown {kind} {name!r}. {also}".rstrip(), suggest(name, self.known))
 
-    def __reduce__(self) -> tuple[type[UnknownNameError], tuple[str, str, list[str]]]:
+    def __reduce__(self) -> tuple[type[UnknownNameError], tuple[str, str, list[str], str]]:
         """Survive the trip from a worker process."""
-        return type(self), (self.kind, self.name, self.known)
+        return type(self), (self.kind, self.name, self.known, self.also)
 
 
 class StructureError(InputError):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from ase.data import atomic_numbers, covalent_radii
+from ase.formula import Formula
 from pydantic import Field, ValidationError
 from pymatgen.core.lattice import Lattice
 from pymatgen.core.structure import Molecule, Structure
@@ -301,8 +302,7 @@ def from_text(
         For text that does not parse, that is no single molecule, or that another charge contradicts.
     """
     symbols, stated, radical = _read_symbols(text, form, name)
-    counts = {s: symbols.count(s) for s in dict.fromkeys(symbols)}
-    formula = "".join(f"{s}{n if n > 1 else ''}" for s, n in counts.items())
+    formula = Formula.from_list(symbols).format("hill")
     total = stated if charge is None else charge
     electrons = sum(atomic_numbers[s] for s in symbols) - total
     spin = multiplicity or max(radical + 1, 1 + electrons % 2)
@@ -355,6 +355,12 @@ def _read_symbols(text: str, form: str, name: str) -> tuple[list[str], int, int]
         graph = Chem.AddHs(graph)
     radical = sum(atom.GetNumRadicalElectrons() for atom in graph.GetAtoms())
     return [atom.GetSymbol() for atom in graph.GetAtoms()], int(Chem.GetFormalCharge(graph)), radical
+
+
+def is_smiles(text: str) -> bool:
+    """Say whether a line is SMILES, of whatever molecule."""
+    with BlockLogs():
+        return bool(text) and Chem.MolFromSmiles(text) is not None
 
 
 def _refuse_open_ends(graph: Any, what: str) -> None:  # noqa: ANN401  (RDKit has no types)

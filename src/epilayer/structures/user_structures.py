@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 MIN_GAP_ANG: Final = 8.0
 """Empty space along c below which a cell is a crystal, not a slab."""
+_BY_USER: Final = "As its user stated it."
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ def cathode(
     *,
     oxidation_states: Mapping[str, float] | None = None,
     keep: tuple[KeepBond, ...] | None = None,
+    moments_mu_b: Mapping[str, float] | None = None,
+    hubbard_u_ev: Mapping[str, float] | None = None,
 ) -> Cathode:
     """Return a cathode from the text of a crystal: ordered, physical, with oxidation states.
 
@@ -66,6 +69,10 @@ def cathode(
         By element; unset takes those of the CIF, and guesses them where it states none.
     keep
         Bonds no cut may sever; unset finds polyanions and metal-oxo bonds by rule.
+    moments_mu_b
+        Start moments by element, for engines that need them; unset leaves them to the level.
+    hubbard_u_ev
+        Hubbard U by element, used by levels with a +U.
 
     Raises
     ------
@@ -75,12 +82,14 @@ def cathode(
     """
     structure, name = ordered(file), file.name
     charges = dict(oxidation_states or _stated(structure))
-    strangers = sorted(set(charges) - {e.symbol for e in structure.composition.elements})
-    if strangers:
-        raise StructureError(
-            f"{name} holds no {', '.join(strangers)}, and an oxidation state is stated for it.",
-            f"Its elements are {', '.join(sorted(e.symbol for e in structure.composition.elements))}.",
-        )
+    stated = {"oxidation state": charges, "start moment": moments_mu_b, "Hubbard U": hubbard_u_ev}
+    elements = {e.symbol for e in structure.composition.elements}
+    for what, values in stated.items():
+        if strangers := sorted(set(values or {}) - elements):
+            raise StructureError(
+                f"{name} holds no {', '.join(strangers)}, and a value is stated for it ({what}).",
+                f"Its elements are {', '.join(sorted(elements))}.",
+            )
     decorated = crystals.with_charges(structure, charges, name)
     crystals.check(decorated, name, ordered=True)
     _refuse_absent(structure, keep, name)
@@ -96,6 +105,8 @@ def cathode(
             },
             "oxidation_states": {e.symbol: _mean_charge(decorated, e.symbol) for e in structure.elements},
             "keep_bonds": keep,
+            "moments": dict(moments_mu_b or {}),
+            "hubbard_u": {e: {"u_ev": u, "source": _BY_USER} for e, u in (hubbard_u_ev or {}).items()},
         }
     )
 
@@ -179,10 +190,17 @@ def slab(file: UserFile) -> Structure:
     )
 
 
-def oxidation_states(text: str) -> dict[str, float]:
-    """Read oxidation states as they stand on the command line.
+def by_element(text: str, what: str, example: str) -> dict[str, float]:
+    """Read one number an element as they stand on the command line.
 
-    >>> oxidation_states("Na=1, V=+4,O=-2")
+    Parameters
+    ----------
+    what
+        What the numbers are, for errors; such as ``oxidation state``.
+    example
+        How they are written, for errors.
+
+    >>> by_element("Na=1, V=+4,O=-2", "oxidation state", "Na=1,V=4,O=-2")
     {'Na': 1.0, 'V': 4.0, 'O': -2.0}
 
     Raises
@@ -194,9 +212,9 @@ def oxidation_states(text: str) -> dict[str, float]:
     for part in (p.strip() for p in text.split(",")):
         match = re.fullmatch(r"([A-Z][a-z]?)\s*=\s*([+-]?\d+(?:\.\d+)?)", part)
         if match is None or not Element.is_valid_symbol(match.group(1)):
-            raise InputError(f"{part!r} is no oxidation state.", "Write them as Na=1,V=4,P=5,O=-2.")
+            raise InputError(f"{part!r} is no {what}.", f"Write them as {example}.")
         if match.group(1) in found:
-            raise InputError(f"{match.group(1)} has two oxidation states.", "Keep one of the two.")
+            raise InputError(f"{match.group(1)} has two values ({what}).", "Keep one of the two.")
         found[match.group(1)] = float(match.group(2))
     return found
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from epilayer.model.errors import InputError, StructureError
 from epilayer.model.files import write_atomic
-from epilayer.study.user_structures import cathode_of, check_format, facet_of, is_file, mof_of, slab_of
+from epilayer.study.user_structures import Source, check_format, facet_of, slab_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,54 +28,6 @@ CHARGED = "charged"
 """The charge state in which mobile ions are removed."""
 _HOLD_ANG = 4.0
 """Thickness held fixed at the bottom of a slab that its user made."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """A crystal: a cathode's name or a file, and what its user says of it.
-
-    Attributes
-    ----------
-    name
-        Name of the catalogue, or path of a CIF or POSCAR file.
-    oxidation
-        Oxidation states, ``Na=1,V=4``; guessed by default.
-    keep
-        Bonds that no cut may sever, ``P-O,V=O``; by rule by default.
-    species
-        Elements of a POSCAR that names none.
-    block
-        The data block of a CIF that has several.
-    """
-
-    name: str
-    oxidation: str | None = None
-    keep: str | None = None
-    species: str | None = None
-    block: str | None = None
-
-    def cathode(self, catalogue: Catalogue) -> Cathode:
-        """Return it as a cathode."""
-        return cathode_of(
-            catalogue,
-            self.name,
-            oxidation=self.oxidation,
-            keep=self.keep,
-            species=self.species,
-            block=self.block,
-        )
-
-    @property
-    def from_file(self) -> bool:
-        """Whether it is a file."""
-        return is_file(self.name)
-
-    @property
-    def charges_from(self) -> str:
-        """Where the oxidation states are from, in words."""
-        if not self.from_file:
-            return "the catalogue"
-        return "--oxidation" if self.oxidation else "the file, or guessed from its composition"
 
 
 @dataclass(frozen=True)
@@ -269,7 +221,7 @@ def match_framework(
     from epilayer.structures import crystals
     from epilayer.structures import match as matching
 
-    material, film = source.cathode(catalogue), mof_of(catalogue, mof)
+    material, film = source.cathode(catalogue), catalogue.mof(mof)
     facet = facet_of(material, miller)
     framework = crystals.framework(film)
     below = matching.plane_of(crystals.build(material), facet.miller)

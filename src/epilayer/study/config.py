@@ -146,20 +146,30 @@ class Catalogue:
         return dict(sorted(found.items()))
 
     def cathode(self, name: str) -> Cathode:
-        """Return a cathode, the text of its CIF files in place."""
+        """Return a cathode, the text of its CIF files in place; or one made of a user's CIF or POSCAR."""
         from epilayer.model.cathode import Cathode
+        from epilayer.study.user_structures import Source, is_file
 
+        if is_file(name):
+            return Source(name).cathode(self)
         return self._load(Cathode, "cathodes", name, _with_cif_text)
 
     def mof(self, name: str) -> Mof:
-        """Return a metal-organic framework, the text of its CIF file in place."""
+        """Return a metal-organic framework, the text of its CIF file in place; or one of a user's crystal."""
         from epilayer.model.mof import Mof
+        from epilayer.study.user_structures import is_file, own_mof
 
+        if is_file(name):
+            return own_mof(name)
         return self._load(Mof, "mofs", name, _with_cif_text)
 
     def ligand(self, name: str) -> Ligand:
-        """Return a ligand, the text of its xyz or mol file in place."""
+        """Return a ligand, the text of its xyz or mol file in place; or one of a user's file or SMILES."""
         from epilayer.model.ligand import Ligand, inline_files
+        from epilayer.study.user_structures import own_ligand
+
+        if name not in self.names("ligands"):
+            return own_ligand(name, self.names("ligands"))
 
         def with_text(data: dict[str, Any], folder: Path) -> dict[str, Any]:
             return inline_files(data, lambda file: _read_beside(folder, file))

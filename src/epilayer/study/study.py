@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from epilayer.study.queries import Answer, Question
     from epilayer.study.rerunning import Rerun, Selection
     from epilayer.study.trajectories import Observation, Progress
+    from epilayer.study.user_structures import Source
     from epilayer.study.verifying import Verification
 
 _QUICK = ("quick=true",)
@@ -42,7 +43,13 @@ class Study(Workspace):
     """
 
     def build(
-        self, workflow: str, settings: Sequence[str] = (), *, level: str | None = None, quick: bool = False
+        self,
+        workflow: str,
+        settings: Sequence[str] = (),
+        *,
+        level: str | None = None,
+        quick: bool = False,
+        crystal: Source | None = None,
     ) -> Flow:
         """Build the flow of a workflow, given by its name or the path of its file.
 
@@ -54,6 +61,8 @@ class Study(Workspace):
             Level of theory; replaces the workflow's default and the study's.
         quick
             Build the workflow's own short form.
+        crystal
+            What is said of the cathode that the settings name, where it is a file.
 
         Raises
         ------
@@ -62,7 +71,7 @@ class Study(Workspace):
         """
         from epilayer.study.workflows import build_flow
 
-        return build_flow(self, workflow, [*settings, *(_QUICK if quick else ())], level)
+        return build_flow(self, workflow, [*settings, *(_QUICK if quick else ())], level, crystal)
 
     def inputs(self, kind: str | None = None) -> dict[str, list[dict[str, Any]]]:
         """Return what a workflow can name, and the workflows themselves, by kind."""

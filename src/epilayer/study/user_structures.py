@@ -1,15 +1,18 @@
-"""What the build commands are given: a name of the catalogue, a file, or a line of text."""
+"""What a user names: a thing of the catalogue, a file, or a line of text."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from epilayer.model.errors import InputError, StructureError, UnknownNameError, suggest
+from epilayer.model.errors import InputError, UnknownNameError
 from epilayer.outputs.reading import ByteSource, FileState, decoded, plain_name
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pymatgen.core import Structure
 
     from epilayer.model.cathode import Cathode, Facet
@@ -33,43 +36,99 @@ def check_format(path: Path | None) -> None:
         raise InputError(f"{path}: cannot tell the format.", "Name it .cif, .vasp or POSCAR.")
 
 
-def cathode_of(
-    catalogue: Catalogue,
-    source: str,
-    *,
-    oxidation: str | None = None,
-    keep: str | None = None,
-    species: str | None = None,
-    block: str | None = None,
-) -> Cathode:
-    """Return a cathode of the catalogue, or one made of a user's crystal."""
-    from epilayer.structures import user_structures
+@dataclass(frozen=True)
+class Source:
+    """A crystal: a cathode's name or a file, and what its user says of it.
 
-    bonds = user_structures.kept_bonds(keep) if keep else None
-    if is_file(source):
-        states = user_structures.oxidation_states(oxidation) if oxidation else None
-        return user_structures.cathode(
-            given_file(source, species, block), oxidation_states=states, keep=bonds
-        )
-    known = catalogue.names("cathodes")
-    if source not in known:
-        raise UnknownNameError("cathode", source, known)
-    if oxidation:
-        raise InputError(
-            f"--oxidation is for a crystal of your own; {source} states its own oxidation states.",
-            "Leave --oxidation out, or give a CIF.",
-        )
-    material = catalogue.cathode(source)
-    return material if bonds is None else material.model_copy(update={"keep_bonds": bonds})
+    Attributes
+    ----------
+    name
+        Name of the catalogue, or path of a CIF or POSCAR file.
+    oxidation
+        Oxidation states, ``Na=1,V=4``; those of the file, or guessed, by default.
+    keep
+        Bonds that no cut may sever, ``P-O,V=O``; by rule by default.
+    species
+        Elements of a POSCAR that names none.
+    block
+        The data block of a CIF that has several.
+    moments
+        Start moments (mu_B), ``V=1``; the level's by default.
+    hubbard
+        Hubbard U (eV), ``V=3.25``, for levels with a +U; none by default.
+    """
+
+    name: str
+    oxidation: str | None = None
+    keep: str | None = None
+    species: str | None = None
+    block: str | None = None
+    moments: str | None = None
+    hubbard: str | None = None
+
+    @property
+    def from_file(self) -> bool:
+        """Whether it is a file."""
+        return is_file(self.name)
+
+    @property
+    def charges_from(self) -> str:
+        """Where the oxidation states are from, in words."""
+        if not self.from_file:
+            return "the catalogue"
+        return "--oxidation" if self.oxidation else "the file, or guessed from its composition"
+
+    def cathode(self, catalogue: Catalogue) -> Cathode:
+        """Return it as a cathode, of the catalogue or made of a user's crystal.
+
+        Raises
+        ------
+        UnknownNameError
+            If it is no file and no name of the catalogue.
+        InputError, StructureError
+            If the file is no crystal, or what is said of it does not fit.
+        """
+        from epilayer.structures import user_structures
+
+        def values(text: str | None, what: str, example: str) -> dict[str, float] | None:
+            return user_structures.by_element(text, what, example) if text else None
+
+        bonds = user_structures.kept_bonds(self.keep) if self.keep else None
+        if self.from_file:
+            return user_structures.cathode(
+                given_file(self.name, self.species, self.block),
+                oxidation_states=values(self.oxidation, "oxidation state", "Na=1,V=4,P=5,O=-2"),
+                keep=bonds,
+                moments_mu_b=values(self.moments, "start moment", "V=1,Fe=4 (mu_B)"),
+                hubbard_u_ev=values(self.hubbard, "Hubbard U", "V=3.25 (eV)"),
+            )
+        material = catalogue.cathode(self.name)
+        stated = {"--oxidation": self.oxidation, "--moments": self.moments, "--hubbard": self.hubbard}
+        if option := next((option for option, value in stated.items() if value), None):
+            raise InputError(
+                f"{option} is for a crystal of your own; the file of {self.name} in configs/ states its own.",
+                f"Leave {option} out, or give a CIF.",
+            )
+        return material if bonds is None else material.model_copy(update={"keep_bonds": bonds})
+
+    def assumptions(self, material: Cathode) -> list[str]:
+        """Return what is taken for granted about a user's crystal, and the option that sets each."""
+        states = ", ".join(f"{e} {value:+g}" for e, value in material.oxidation_states.items())
+        moments = ", ".join(f"{e} {value:g}" for e, value in material.moments.items())
+        terms = ", ".join(f"{e} {term.u_ev:g} eV" for e, term in material.hubbard_u.items())
+        return [
+            f"oxidation states {states} ({self.charges_from})",
+            f"bonds that no cut severs: {self.keep or 'polyanions and metal-oxo bonds (by rule; --keep)'}",
+            f"start moments: {moments or 'those of the level (--moments)'}",
+            f"Hubbard U: {terms or 'none (--hubbard)'}",
+        ]
 
 
-def mof_of(catalogue: Catalogue, source: str) -> Mof:
-    """Return a framework of the catalogue, or one made of a user's crystal."""
+def own_mof(source: str) -> Mof:
+    """Return a framework made of a user's crystal."""
     from epilayer.model.mof import Mof
     from epilayer.structures import user_structures
 
-    if not is_file(source):
-        return catalogue.mof(source)
     structure = user_structures.ordered(given_file(source))
     note = f"The crystal in {source}, as its user gave it."
     return Mof.model_validate(
@@ -113,40 +172,47 @@ def slab_of(source: str, species: str | None = None, block: str | None = None) -
     return user_structures.slab(given_file(source, species, block))
 
 
+def own_ligand(
+    source: str, known: Iterable[str], *, charge: int | None = None, multiplicity: int | None = None
+) -> Ligand:
+    """Return a ligand of an xyz or mol file, or of a line of SMILES.
+
+    Raises
+    ------
+    UnknownNameError
+        If it is neither; ``known`` are the names of the catalogue, of which one may be meant.
+    StructureError
+        If no molecule can be made of it.
+    """
+    from epilayer.structures import molecules
+
+    form = {".xyz": "xyz", ".mol": "mol", ".sdf": "mol"}.get(Path(source).suffix.lower())
+    if form is None and not molecules.is_smiles(source):
+        raise UnknownNameError(
+            "ligand", source, known, "It is no .xyz or .mol file, and no SMILES that parses."
+        )
+    return molecules.from_text(
+        source if form is None else _text(source),
+        form or "smiles",  # type: ignore[arg-type]  # one of the three
+        name=Path(source).stem if form else "",
+        charge=charge,
+        multiplicity=multiplicity,
+    )
+
+
 def ligand_of(
     catalogue: Catalogue, source: str, charge: int | None = None, multiplicity: int | None = None
 ) -> Ligand:
-    """Return a ligand of the catalogue, of an xyz or mol file, or of a line of SMILES."""
-    from epilayer.structures import molecules
-
-    lower = source.lower()
-    if lower.endswith((".xyz", ".mol", ".sdf")):
-        form = "xyz" if lower.endswith(".xyz") else "mol"
-        stem = Path(source).stem
-        return molecules.from_text(
-            _text(source),
-            form,  # type: ignore[arg-type]  # one of the two
-            name=stem,
-            charge=charge,
-            multiplicity=multiplicity,
-        )
+    """Return a ligand of the catalogue, or a molecule of the user with a charge and spin."""
     known = catalogue.names("ligands")
-    if source in known:
-        if charge is not None or multiplicity is not None:
-            raise InputError(
-                f"--charge and --multiplicity are for a molecule of your own; {source} states its own.",
-                "Leave them out, or give SMILES or an xyz or mol file.",
-            )
-        return catalogue.ligand(source)
-    try:
-        return molecules.from_text(source, "smiles", charge=charge, multiplicity=multiplicity)
-    except StructureError as error:
-        if "not parse" not in error.what:
-            raise
+    if source not in known:
+        return own_ligand(source, known, charge=charge, multiplicity=multiplicity)
+    if charge is not None or multiplicity is not None:
         raise InputError(
-            f"{source!r} is no ligand of the catalogue, no .xyz or .mol file, and no SMILES that parses.",
-            suggest(source, known),
-        ) from error
+            f"--charge and --multiplicity are for a molecule of your own; {source} states its own.",
+            "Leave them out, or give SMILES or an xyz or mol file.",
+        )
+    return catalogue.ligand(source)
 
 
 def given_file(source: str, species: str | None = None, block: str | None = None) -> UserFile:

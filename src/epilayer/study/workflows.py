@@ -18,19 +18,26 @@ from epilayer.model.errors import EpilayerError, InputError, UnknownNameError
 from epilayer.study.config import Catalogue, read_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from jobflow import Flow
 
     from epilayer.engines.base import Engine
     from epilayer.model.cathode import Cathode
+    from epilayer.study.user_structures import Source
     from epilayer.study.workspace import Workspace
 
 CATALOGUE = "catalogue"
 
 
-def build_flow(study: Workspace, name: str, settings: Sequence[str], level: str | None) -> Flow:
+def build_flow(
+    study: Workspace,
+    name: str,
+    settings: Sequence[str],
+    level: str | None,
+    crystal: Source | None = None,
+) -> Flow:
     """Load the workflow ``name`` and call its ``build`` with the given settings.
 
     Parameters
@@ -39,11 +46,13 @@ def build_flow(study: Workspace, name: str, settings: Sequence[str], level: str 
         ``key=value`` texts; a key must be a parameter of ``build``.
     level
         Level of theory; replaces the workflow's default and the study's.
+    crystal
+        What is said of the cathode that the settings name.
 
     Raises
     ------
     InputError
-        If the file cannot be loaded, has no ``build``, raises, or does not know a setting.
+        If the file cannot be loaded, has no ``build``, raises, or does not know or lacks a setting.
     """
     path = study.workflow(name)
     build = _load(path)
@@ -54,10 +63,12 @@ def build_flow(study: Workspace, name: str, settings: Sequence[str], level: str 
         if "level" not in parameters:
             raise InputError(f"{path.name} takes no level.", "Leave --level out.")
         values["level"] = chosen
+    _refuse_missing(path, parameters, values)
     from jobflow import Flow, Job
 
+    catalogue = study.catalogue if crystal is None else _OwnCrystal(study.catalogue.folders, crystal)
     try:
-        flow = build(study.catalogue, **values)
+        flow = build(catalogue, **values)
     except EpilayerError:
         raise
     except (Exception, SystemExit) as error:
@@ -128,6 +139,34 @@ def _settings(
             reason = error.errors()[0]["msg"]
             raise InputError(f"--set {key}: {reason} (given: {value!r}).", "Correct the value.") from error
     return values
+
+
+def _refuse_missing(
+    path: Path, parameters: Mapping[str, inspect.Parameter], values: Mapping[str, Any]
+) -> None:
+    """Refuse a workflow that lacks what it has no default for."""
+    empty = inspect.Parameter.empty
+    lacking = [key for key, p in parameters.items() if p.default is empty and key not in values]
+    if lacking:
+        known = {"cathode": "--cathode mine.cif", "facets": "--facet 104", "ligands": "--ligand triazole"}
+        wanted = " ".join(known.get(key, f"--set {key}=...") for key in lacking)
+        raise InputError(f"{path.stem} needs {', '.join(lacking)}.", f"Add {wanted}")
+
+
+class _OwnCrystal(Catalogue):
+    """A catalogue with a user's crystal, of which more is said than its file states."""
+
+    def __init__(self, folders: Sequence[Path], crystal: Source) -> None:
+        super().__init__(folders)
+        self.crystal = crystal
+
+    def cathode(self, name: str) -> Cathode:
+        """Return a cathode; the user's own as described."""
+        return (
+            self.crystal.cathode(Catalogue(self.folders))
+            if name == self.crystal.name
+            else super().cathode(name)
+        )
 
 
 def _hint(build: Callable[..., Any], parameter: inspect.Parameter) -> Any:  # noqa: ANN401  (a type expression)
