@@ -49,11 +49,12 @@ def files(tmp_path: Path) -> dict[str, str]:
     return found
 
 
-def study(files: dict[str, str], **changes: str) -> Any:  # noqa: ANN401  (a flow)
-    asked = files | changes
+def study(files: dict[str, str], catalogue: Catalogue = CATALOGUE, **changes: Any) -> Any:  # noqa: ANN401
+    asked: dict[str, Any] = {"level": "toy", "converge": (), **files, **changes}
     return given_adsorption(
-        CATALOGUE,
-        level="toy",
+        catalogue,
+        level=asked["level"],
+        converge=asked["converge"],
         surface="MgO",
         ligand="water",
         slab=asked["slab"],
@@ -94,6 +95,23 @@ def test_slab_and_pose_have_one_mesh_where_the_molecule_leaves_little_vacuum(fil
     assert system_kind(CATALOGUE.structure(files["adsorbed"])) is SystemKind.BULK
     legs = [made.function_args[0] for made in study(files).jobs[:3]]
     assert [system_kind(leg) for leg in legs] == [SystemKind.SLAB, SystemKind.MOLECULE, SystemKind.SLAB]
+
+
+def test_how_far_one_choice_moves_the_energy_is_a_record(files: dict[str, str], tmp_path: Path) -> None:
+    levels = tmp_path / "levels"
+    levels.mkdir()
+    words = ("name: coarse", "title: a test", "parent: toy", "engine: toy", "source: a test")
+    text = "\n".join([*words, "variations: {cutoff: toy}"])
+    (levels / "coarse.yaml").write_text(text, encoding="utf-8")
+    catalogue = Catalogue((tmp_path, shipped("configs")))
+    flow = study(files, catalogue, level="coarse", converge=("cutoff",))
+    assert len(flow.jobs) == 2 * 4 + 1
+    record = outcome(flow, tmp_path)
+    assert record.kind == "sensitivity"
+    assert [(shift.axis, shift.choice) for shift in record.shifts] == [("cutoff", "toy")]
+    assert record.shifts[0].shift_ev == pytest.approx(0.0)  # one potential under two names
+    with pytest.raises(InputError, match="Unknown variation of the level 'coarse' 'mesh'"):
+        study(files, catalogue, level="coarse", converge=("mesh",))
 
 
 def test_a_pose_of_other_atoms_is_refused(files: dict[str, str], tmp_path: Path) -> None:
