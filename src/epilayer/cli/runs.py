@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -204,6 +205,28 @@ def status(
             if not now.running and not _count(now, "READY"):
                 return
             time.sleep(1.0)
+
+
+def harvest(
+    store: Annotated[
+        Path | None,
+        typer.Option("--store", metavar="FILE", help="Job store of another engine: its jobflow.yaml."),
+    ] = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Store the records of completed jobs in the results, also of flows that another engine ran.
+
+    Example: [cyan]epilayer harvest[/]
+    """
+    from epilayer.study.harvest import harvest_store
+
+    used = study()
+    stored = used.harvest() if store is None else harvest_store(used, store)
+    if as_json:
+        print_json({"records_stored": stored})
+    else:
+        out.print(f"{stored} new records.")
 
 
 def cancel(

@@ -31,6 +31,7 @@ from collections import ChainMap
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from epilayer.model.base import FrozenValues
 from epilayer.model.errors import InputError
 from epilayer.model.moved import first_name
 
@@ -322,6 +323,8 @@ def _without_versions(value: Any) -> Any:  # noqa: ANN401
 
     Modules are called by the names under which they were first known, so that a move changes no identity.
     """
+    if isinstance(value, FrozenValues):
+        return value
     if isinstance(value, dict):
         schema = "output_schema" if value.get("@class") == "OutputReference" else None
         kept = {k: _without_versions(v) for k, v in value.items() if k not in {"@version", schema}}

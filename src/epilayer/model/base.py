@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -14,10 +14,32 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+class FrozenValues(dict[str, Any]):
+    """The JSON values of a `Frozen`. A job's identity counts them as they stand, as it always did."""
+
+
 class Frozen(BaseModel):
     """An immutable value: unknown keys are refused, and equal content hashes equally."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    def as_dict(self) -> FrozenValues:
+        """Return the JSON values from which monty makes the value again.
+
+        FireWorks serialises only what has this method, and writes anything else as text. Other engines of
+        jobflow serialise by monty alone, which finds the same values by itself.
+        """
+        from monty.json import MontyEncoder
+
+        return FrozenValues(json.loads(MontyEncoder().encode(self)))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return the value that `as_dict` wrote."""
+        from monty.json import MontyDecoder
+
+        decode = MontyDecoder().process_decoded
+        return cls(**{key: decode(value) for key, value in values.items() if not key.startswith("@")})
 
 
 FrozenT = TypeVar("FrozenT", bound=Frozen)
