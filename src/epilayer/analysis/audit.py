@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from epilayer.analysis.audit_texts import finding
 from epilayer.analysis.formulas import hill, parse_formula
 from epilayer.model.audit import AuditCode as Code
-from epilayer.model.audit import AuditSeverity
+from epilayer.model.audit import AuditFinding, AuditSeverity
 from epilayer.model.elements import ALKALI, METALS, OPEN_SHELL
 from epilayer.model.vasp import SystemKind
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from epilayer.analysis.formulas import Formula
-    from epilayer.model.audit import AuditFinding, DynamicsFacts, MethodsFacts, Species
+    from epilayer.model.audit import AuditTexts, DynamicsFacts, MethodsFacts, Species
     from epilayer.model.level import Level
 
 PEO_UNIT = Counter({"C": 2, "H": 4, "O": 1})
@@ -39,8 +38,35 @@ LONGEST_STEP_WITH_H_FS = 2.0
 _SUM_SLACK = 0.02
 
 
+class Observation(NamedTuple):
+    """What a rule found.
+
+    Attributes
+    ----------
+    where
+        Places; none where there is nothing to point at.
+    severity
+        Where it is not the code's own.
+    advice
+        Follows the code's own remedy.
+    """
+
+    code: Code
+    what: str
+    where: tuple[str, ...] = ()
+    severity: AuditSeverity | None = None
+    advice: str = ""
+
+
+def finding(
+    code: Code, what: str, *where: str | None, severity: AuditSeverity | None = None, advice: str = ""
+) -> Observation:
+    """Return an observation at the places that are known."""
+    return Observation(code, what, tuple(one for one in where if one), severity, advice)
+
+
 def audit_methods(
-    facts: MethodsFacts, molecules: Mapping[str, str], level: Level | None = None
+    facts: MethodsFacts, molecules: Mapping[str, str], texts: AuditTexts, level: Level | None = None
 ) -> list[AuditFinding]:
     """Return what the facts of a methods text have wrong, or leave open.
 
@@ -50,6 +76,8 @@ def audit_methods(
         What the text states.
     molecules
         Formulas of known molecules by name; neutral ones and ions.
+    texts
+        What the codes mean.
     level
         A level of theory to compare with.
     """
@@ -62,24 +90,31 @@ def audit_methods(
         *_charge_and_bonds(facts),
         *(_dynamics(facts, facts.dynamics) if facts.dynamics else ()),
     ]
-    return merged(found)
+    return merged(found, texts)
 
 
-def merged(found: Iterable[AuditFinding]) -> list[AuditFinding]:
-    """Merge equal findings into one with all their places; errors first."""
-    out: dict[tuple[str, str, str], AuditFinding] = {}
+def merged(found: Iterable[Observation], texts: AuditTexts) -> list[AuditFinding]:
+    """Merge equal observations into one finding with all their places; errors first."""
+    places: dict[Observation, list[str]] = {}
     for one in found:
-        key = (one.code.value, one.what, one.severity.value)
-        if key in out:
-            both = tuple(dict.fromkeys((*out[key].where, *one.where)))
-            out[key] = out[key].model_copy(update={"where": both})
-        else:
-            out[key] = one
-    order = list(AuditSeverity)
-    return sorted(out.values(), key=lambda one: order.index(one.severity))
+        places.setdefault(one._replace(where=()), []).extend(one.where)
+    out = []
+    for one, where in places.items():
+        text = texts.findings[one.code]
+        out.append(
+            AuditFinding(
+                code=one.code,
+                severity=one.severity or text.severity,
+                what=one.what,
+                where=tuple(dict.fromkeys(where)),
+                why=text.why,
+                remedy=f"{text.remedy} {one.advice}".strip(),
+            )
+        )
+    return sorted(out, key=lambda one: list(AuditSeverity).index(one.severity))
 
 
-def _level_of_theory(facts: MethodsFacts, level: Level | None) -> Iterator[AuditFinding]:
+def _level_of_theory(facts: MethodsFacts, level: Level | None) -> Iterator[Observation]:
     wanted = _declared(level) if level else {}
     where = facts.evidence
     if facts.functional is None:
@@ -123,7 +158,7 @@ def _declared(level: Level) -> dict[str, object]:
     }
 
 
-def _surface(facts: MethodsFacts) -> Iterator[AuditFinding]:
+def _surface(facts: MethodsFacts) -> Iterator[Observation]:
     slab = facts.adsorption or SystemKind.SLAB in facts.systems
     cathode = parse_formula(facts.cathode) if facts.cathode else None
     alkali = [e for e in ALKALI if cathode and e in cathode.atoms]
@@ -142,7 +177,7 @@ def _surface(facts: MethodsFacts) -> Iterator[AuditFinding]:
         yield finding(Code.MAGNETIC_ORDER_NOT_STATED, what)
 
 
-def _meshes(facts: MethodsFacts) -> Iterator[AuditFinding]:
+def _meshes(facts: MethodsFacts) -> Iterator[Observation]:
     if not facts.k_meshes:
         yield finding(Code.K_MESH_NOT_STATED, "no k-point mesh is stated")
         return
@@ -179,7 +214,7 @@ def _computed(facts: MethodsFacts) -> set[SystemKind]:
     return out
 
 
-def _polymer(polymer: Species) -> Iterator[AuditFinding]:
+def _polymer(polymer: Species) -> Iterator[Observation]:
     name = (polymer.name or "").lower()
     formula = parse_formula(polymer.formula)
     if formula is None or not any(one in name for one in _POLYETHER_NAMES):
@@ -197,7 +232,7 @@ def _polymer(polymer: Species) -> Iterator[AuditFinding]:
     yield finding(Code.POLYMER_IS_ANOTHER, what, polymer.formula)
 
 
-def _molecule(molecule: Species, known: Mapping[str, str]) -> Iterator[AuditFinding]:
+def _molecule(molecule: Species, known: Mapping[str, str]) -> Iterator[Observation]:
     """Check a formula against the known molecule of that name, or with the same heavy atoms."""
     formula = parse_formula(molecule.formula)
     if formula is None or METALS & set(formula.atoms):
@@ -243,7 +278,7 @@ def _electrons(formula: Formula) -> list[int]:
     return [atomic_numbers[element] * n for element, n in formula.atoms.items()]
 
 
-def _charge_and_bonds(facts: MethodsFacts) -> Iterator[AuditFinding]:
+def _charge_and_bonds(facts: MethodsFacts) -> Iterator[Observation]:
     redox = facts.charged or (facts.bonding_analysis and bool(facts.cathode))
     if redox and facts.charged_composition is None:
         host = facts.cathode or "the cathode"
@@ -255,7 +290,7 @@ def _charge_and_bonds(facts: MethodsFacts) -> Iterator[AuditFinding]:
         )
 
 
-def _dynamics(facts: MethodsFacts, md: DynamicsFacts) -> Iterator[AuditFinding]:
+def _dynamics(facts: MethodsFacts, md: DynamicsFacts) -> Iterator[Observation]:
     where = facts.evidence
     if md.time_step_fs is not None and md.time_step_fs > LONGEST_STEP_WITH_H_FS:
         what = f"a time step of {md.time_step_fs:g} fs, with hydrogen in the cell"
@@ -272,7 +307,7 @@ def _dynamics(facts: MethodsFacts, md: DynamicsFacts) -> Iterator[AuditFinding]:
         )
 
 
-def _equilibration(md: DynamicsFacts, where: str | None) -> Iterator[AuditFinding]:
+def _equilibration(md: DynamicsFacts, where: str | None) -> Iterator[Observation]:
     given_fs = md.equilibration_fs
     rest_ps = md.length_ps - md.analysed_ps if md.length_ps and md.analysed_ps else None
     if given_fs is None:
@@ -304,7 +339,7 @@ def _equilibration(md: DynamicsFacts, where: str | None) -> Iterator[AuditFindin
         yield finding(Code.TIMES_DO_NOT_ADD_UP, what, where)
 
 
-def _ions(md: DynamicsFacts, where: str | None) -> Iterator[AuditFinding]:
+def _ions(md: DynamicsFacts, where: str | None) -> Iterator[Observation]:
     window_ps = md.analysed_ps or md.length_ps
     if not md.transport or not md.mobile_ions or not window_ps:
         return

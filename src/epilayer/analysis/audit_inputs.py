@@ -9,10 +9,10 @@ from epilayer.analysis.audit import (
     FASTEST_CM2_PER_S,
     LONGEST_STEP_WITH_H_FS,
     WANTED_RSD_FRACTION,
+    finding,
     merged,
     needed_diffusivity_cm2_per_s,
 )
-from epilayer.analysis.audit_texts import TEXTS, finding
 from epilayer.model.audit import AuditCode as Code
 from epilayer.model.audit import AuditSeverity
 from epilayer.model.elements import ALKALI, METALS, OPEN_SHELL
@@ -21,7 +21,8 @@ from epilayer.model.vasp import SystemKind
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from epilayer.model.audit import AuditFinding, InputFacts
+    from epilayer.analysis.audit import Observation
+    from epilayer.model.audit import AuditFinding, AuditTexts, InputFacts
 
 _REACHED_ANG = {SystemKind.BULK: 20.0, SystemKind.SLAB: 15.0, SystemKind.PORE: 15.0}
 """Least division times lattice vector along a periodic direction; insulators need no more."""
@@ -29,21 +30,21 @@ _VACUUM_ANG = 10.0
 _NEUTRAL_E = 1e-3
 
 
-def audit_inputs(calculations: Sequence[InputFacts]) -> list[AuditFinding]:
+def audit_inputs(calculations: Sequence[InputFacts], texts: AuditTexts) -> list[AuditFinding]:
     """Return what is wrong in the inputs of calculations of one study."""
     found = [one for facts in calculations for rule in _RULES for one in rule(facts)]
     # Calculations of one level belong together; a study of several levels is no mixture.
     levels = dict.fromkeys(facts.level for facts in calculations)
     groups = [[facts for facts in calculations if facts.level == level] for level in levels]
-    return merged([*found, *(one for group in groups for one in _mixed(group))])
+    return merged([*found, *(one for group in groups for one in _mixed(group))], texts)
 
 
-def _readable(facts: InputFacts) -> Iterator[AuditFinding]:
+def _readable(facts: InputFacts) -> Iterator[Observation]:
     for problem in facts.unreadable:
         yield finding(Code.INPUT_UNREADABLE, problem, facts.where)
 
 
-def _against_level(facts: InputFacts) -> Iterator[AuditFinding]:
+def _against_level(facts: InputFacts) -> Iterator[Observation]:
     codes = {
         "functional": Code.WRONG_FUNCTIONAL,
         "cutoff": Code.WRONG_CUTOFF,
@@ -55,7 +56,7 @@ def _against_level(facts: InputFacts) -> Iterator[AuditFinding]:
         yield finding(code, what, facts.where)
 
 
-def _functional(facts: InputFacts) -> Iterator[AuditFinding]:
+def _functional(facts: InputFacts) -> Iterator[Observation]:
     if facts.unreadable:
         return
     if facts.level is None and facts.functional == "PBEsol":
@@ -71,7 +72,7 @@ def _functional(facts: InputFacts) -> Iterator[AuditFinding]:
         yield finding(Code.CUTOFF_NOT_STATED, "no cutoff is stated (ENCUT): the POTCARs decide", facts.where)
 
 
-def _electrons(facts: InputFacts) -> Iterator[AuditFinding]:
+def _electrons(facts: InputFacts) -> Iterator[Observation]:
     elements = [e for e in OPEN_SHELL if e in facts.atoms] if {"O", "F"} & set(facts.atoms) else []
     if not elements or facts.unreadable:
         return
@@ -83,12 +84,12 @@ def _electrons(facts: InputFacts) -> Iterator[AuditFinding]:
         yield finding(Code.MISSING_SPIN, f"ISPIN = 1 with {', '.join(elements)}", facts.where)
 
 
-def _dispersion(facts: InputFacts) -> Iterator[AuditFinding]:
+def _dispersion(facts: InputFacts) -> Iterator[Observation]:
     if {"C", "H"} <= set(facts.atoms) and facts.dispersion == "none":
         yield _by_choice(facts, "dispersion", Code.MISSING_DISPERSION, "no dispersion correction (IVDW)")
 
 
-def _dipole(facts: InputFacts) -> Iterator[AuditFinding]:
+def _dipole(facts: InputFacts) -> Iterator[Observation]:
     if facts.system is not SystemKind.SLAB or facts.unreadable:
         return
     if facts.one_sided and facts.dipole_axis is not None and not facts.dipole_correction:
@@ -104,7 +105,7 @@ def _dipole(facts: InputFacts) -> Iterator[AuditFinding]:
         yield finding(Code.VACUUM_TOO_THIN, f"{facts.vacuum_ang:.1f} A of vacuum", facts.where)
 
 
-def _k_points(facts: InputFacts) -> Iterator[AuditFinding]:
+def _k_points(facts: InputFacts) -> Iterator[Observation]:
     mesh, lengths = facts.k_mesh, facts.k_lengths_ang
     if mesh is None or lengths is None or facts.system is None:
         return
@@ -120,7 +121,7 @@ def _k_points(facts: InputFacts) -> Iterator[AuditFinding]:
         yield _by_choice(facts, "k_mesh", Code.K_MESH_TOO_COARSE, what)
 
 
-def _charge(facts: InputFacts) -> Iterator[AuditFinding]:
+def _charge(facts: InputFacts) -> Iterator[Observation]:
     slab = facts.system is SystemKind.SLAB
     if facts.charge_e is not None and abs(facts.charge_e) > _NEUTRAL_E:
         severity = None if slab else AuditSeverity.WARNING
@@ -131,7 +132,7 @@ def _charge(facts: InputFacts) -> Iterator[AuditFinding]:
         yield finding(Code.CHARGED_CELL, what, facts.where, severity=AuditSeverity.WARNING)
 
 
-def _bands(facts: InputFacts) -> Iterator[AuditFinding]:
+def _bands(facts: InputFacts) -> Iterator[Observation]:
     needed = facts.bands_needed
     if needed is not None and facts.bands is None:
         what = f"NBANDS is not stated; LOBSTER needs {needed}"
@@ -148,7 +149,7 @@ def _bands(facts: InputFacts) -> Iterator[AuditFinding]:
         yield finding(Code.LOBSTER_BASIS, what, facts.where)
 
 
-def _dynamics(facts: InputFacts) -> Iterator[AuditFinding]:
+def _dynamics(facts: InputFacts) -> Iterator[Observation]:
     if facts.task != "md":
         return
     step_fs, steps = facts.time_step_fs, facts.steps
@@ -175,24 +176,22 @@ def _dynamics(facts: InputFacts) -> Iterator[AuditFinding]:
                 yield finding(Code.TOO_FEW_IONS, what, facts.where, severity=AuditSeverity.WARNING)
 
 
-_RULES: tuple[Callable[[InputFacts], Iterator[AuditFinding]], ...] = (
+_RULES: tuple[Callable[[InputFacts], Iterator[Observation]], ...] = (
     _readable, _against_level, _functional, _electrons, _dispersion,
     _dipole, _k_points, _charge, _bands, _dynamics,
 )  # fmt: skip
 
 
-def _by_choice(facts: InputFacts, topic: str, code: Code, what: str) -> AuditFinding:
+def _by_choice(facts: InputFacts, topic: str, code: Code, what: str) -> Observation:
     """Return a finding, less severe where the level of theory leaves the thing out by a stated choice."""
     if topic not in facts.level_leaves_out:
         return finding(code, what, facts.where)
-    remedy = (
-        f"{TEXTS[code].remedy} Level {facts.level} leaves it out on purpose: compare with one that has it."
-    )
+    advice = f"Level {facts.level} leaves it out on purpose: compare with one that has it."
     what = f"{what}, as level {facts.level} chooses"
-    return finding(code, what, facts.where, severity=AuditSeverity.WARNING, remedy=remedy)
+    return finding(code, what, facts.where, severity=AuditSeverity.WARNING, advice=advice)
 
 
-def _mixed(calculations: Sequence[InputFacts]) -> Iterator[AuditFinding]:
+def _mixed(calculations: Sequence[InputFacts]) -> Iterator[Observation]:
     """Return settings that calculations which belong together must share, and do not."""
     settings: tuple[tuple[Code, str, Callable[[InputFacts], str | None]], ...] = (
         (Code.MIXED_FUNCTIONAL, "functional", lambda f: f.functional),
@@ -210,7 +209,7 @@ def _mixed(calculations: Sequence[InputFacts]) -> Iterator[AuditFinding]:
         yield from _several(Code.MIXED_HUBBARD, f"U of {element}", stated)
 
 
-def _several(code: Code, name: str, stated: Sequence[tuple[str, str | None]]) -> Iterator[AuditFinding]:
+def _several(code: Code, name: str, stated: Sequence[tuple[str, str | None]]) -> Iterator[Observation]:
     places: dict[str, list[str]] = defaultdict(list)
     for where, value in stated:
         if value is not None:

@@ -6,7 +6,7 @@ import json
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from epilayer.model.base import Frozen
 from epilayer.model.imported import Charge
@@ -63,6 +63,28 @@ class AuditFinding(Frozen):
     where: tuple[str, ...]
     why: str
     remedy: str
+
+
+class AuditText(Frozen):
+    """Severity, reason and remedy of a code."""
+
+    severity: AuditSeverity
+    why: str = Field(min_length=20)
+    remedy: str = Field(min_length=10)
+
+
+class AuditTexts(Frozen):
+    """``configs/audit.yaml``: what every code of an audit means."""
+
+    source: str
+    findings: dict[AuditCode, AuditText]
+
+    @model_validator(mode="after")
+    def _complete(self) -> AuditTexts:
+        missing = sorted(set(AuditCode) - set(self.findings))
+        if missing:
+            raise ValueError(f"findings lacks {', '.join(missing)}")
+        return self
 
 
 class Difference(Frozen):

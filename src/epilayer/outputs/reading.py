@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from epilayer.model.imported import Finding
 
 COMPRESSIONS = (".gz", ".bz2", ".xz")
+_GZIP = b"\x1f\x8b"
 _RAW_CHUNK = 1 << 20
 _PACKED_CHUNK = 1 << 16  # a kilobyte of gzip may hold a megabyte: small bites keep the memory bounded
 _MARKS = (
@@ -78,7 +79,7 @@ class ByteSource:
         """Yield the content; damage ends the stream and is told by ``state``, never raised."""
         try:
             with self.path.open("rb") as handle:
-                factory = _decompressor(self.path)
+                factory = _decompressor(self.path, handle.peek(2)[:2])
                 pieces = _plain(handle) if factory is None else _unpacked(handle, factory)
                 yield from pieces
         except EOFError:
@@ -145,9 +146,9 @@ class ByteSource:
             self.state, self.problem = state, problem
 
 
-def _decompressor(path: Path) -> Callable[[], _Decompressor] | None:
+def _decompressor(path: Path, first_bytes: bytes) -> Callable[[], _Decompressor] | None:
     suffix = path.suffix.lower()
-    if suffix == ".gz":
+    if suffix == ".gz" or first_bytes == _GZIP:
         return lambda: zlib.decompressobj(wbits=31)
     if suffix == ".bz2":
         return bz2.BZ2Decompressor

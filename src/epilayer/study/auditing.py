@@ -7,14 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from epilayer.model.base import parse
 from epilayer.model.errors import InputError, UnknownNameError
-from epilayer.study.config import read_yaml
+from epilayer.study.config import read_yaml, shipped
 from epilayer.study.workflows import write_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from epilayer.model.audit import AuditFinding, AuditSeverity, InputFacts
+    from epilayer.model.audit import AuditFinding, AuditSeverity, AuditTexts, InputFacts
     from epilayer.model.level import Level
     from epilayer.study.config import Catalogue
     from epilayer.study.workspace import Workspace
@@ -87,8 +88,8 @@ def audit(study: Workspace, target: str, level_name: str | None, settings: Seque
     if settings:
         raise InputError("--set and --quick belong to a workflow.", "Leave them out.")
     if place.is_dir() or place.name.startswith(_OF_VASP):
-        return _inputs(study.catalogue, place, level)
-    return _methods(study.catalogue, target, level)
+        return _inputs(study, place, level)
+    return _methods(study, target, level)
 
 
 def _workflow(study: Workspace, name: str, level_name: str | None, settings: Sequence[str]) -> Audit:
@@ -102,15 +103,15 @@ def _workflow(study: Workspace, name: str, level_name: str | None, settings: Seq
     with tempfile.TemporaryDirectory(prefix="epilayer-audit-") as folder:
         root = Path(folder) / "inputs"
         write_inputs(study, name, root, level_name, settings)
-        return replace(_inputs(study.catalogue, root, None), target=name, kind="workflow")
+        return replace(_inputs(study, root, None), target=name, kind="workflow")
 
 
-def _inputs(catalogue: Catalogue, place: Path, level: Level | None) -> Audit:
+def _inputs(study: Workspace, place: Path, level: Level | None) -> Audit:
     from epilayer.analysis.audit_inputs import audit_inputs
     from epilayer.engines.dry import written_level
     from epilayer.engines.vasp.input_facts import read_inputs
 
-    place = place.absolute()
+    place, catalogue = place.absolute(), study.catalogue
     read: list[InputFacts] = []
     known = {name: catalogue.level(name) for name in catalogue.names("levels")}
     base = place if place.is_dir() else place.parent
@@ -129,13 +130,12 @@ def _inputs(catalogue: Catalogue, place: Path, level: Level | None) -> Audit:
             "Give a directory with an INCAR in it or below it, or facts as .yaml.",
         )
     levels = sorted({facts.level for facts in read if facts.level})
-    return Audit(str(place), "inputs", audit_inputs(read), levels, calculations=len(read))
+    return Audit(str(place), "inputs", audit_inputs(read, audit_texts(study)), levels, calculations=len(read))
 
 
-def _methods(catalogue: Catalogue, target: str, level: Level | None) -> Audit:
+def _methods(study: Workspace, target: str, level: Level | None) -> Audit:
     from epilayer.analysis.audit import audit_methods
     from epilayer.model.audit import MethodsFacts
-    from epilayer.model.base import parse
 
     remedy = "Write the facts of the text into a file: epilayer audit --template > facts.yaml."
     if Path(target).suffix.lower() not in _FACTS:
@@ -143,9 +143,18 @@ def _methods(catalogue: Catalogue, target: str, level: Level | None) -> Audit:
     facts = parse(MethodsFacts, read_yaml(Path(target)), target)
     if facts == MethodsFacts(title=facts.title):
         raise InputError(f"{target} states no fact of a method.", remedy)
-    findings = audit_methods(facts, _molecules(catalogue), level)
+    findings = audit_methods(facts, _molecules(study.catalogue), audit_texts(study), level)
     stated = facts.model_dump(mode="json", exclude_defaults=True)
     return Audit(target, "methods", findings, [level.name] if level else [], facts=stated)
+
+
+def audit_texts(study: Workspace) -> AuditTexts:
+    """Return what the findings mean: the study's ``configs/audit.yaml``, or the shipped one."""
+    from epilayer.model.audit import AuditTexts
+
+    own = study.root / "configs" / "audit.yaml"
+    file = own if own.is_file() else shipped("configs") / "audit.yaml"
+    return parse(AuditTexts, read_yaml(file), str(file))
 
 
 def _molecules(catalogue: Catalogue) -> dict[str, str]:

@@ -68,16 +68,7 @@ def rerun(
     force: bool = False,
     dry_run: bool = False,
 ) -> Rerun:
-    """Let failed or cancelled jobs run again; earlier attempts are kept.
-
-    Parameters
-    ----------
-    resources
-        What to ask a scheduler for, such as ``walltime`` and ``memory``.
-    force
-        Also completed jobs, and what was built on them.
-    dry_run
-        Change nothing.
+    """Do what :meth:`epilayer.Study.rerun` says.
 
     Raises
     ------

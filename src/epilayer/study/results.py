@@ -32,17 +32,7 @@ class Results:
         limit: int | None = None,
         fields: Sequence[str] | None = None,
     ) -> Any:  # noqa: ANN401  (pandas is untyped)
-        """Return the records that match every filter as a pandas.DataFrame, indexed by their ids.
-
-        Parameters
-        ----------
-        kind
-            Kind of record: ``adsorption``, ``transport``, ``surface`` ...
-        where
-            Filters as on the command line, ``"facet=100"``, ``"adsorption_energy_ev < -0.5"``.
-        sort, limit, fields
-            As for :meth:`epilayer.store.result_record.ResultsStore.query`; no limit is all.
-        """
+        """Return the records that match every filter as :meth:`epilayer.Study.query` does."""
         import pandas as pd
 
         filters = [parse_filter(text) for text in where]

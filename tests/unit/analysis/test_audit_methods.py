@@ -9,13 +9,15 @@ import pytest
 
 from epilayer import Study
 from epilayer.analysis.audit import audit_methods, needed_diffusivity_cm2_per_s
-from epilayer.analysis.audit_texts import TEXTS
 from epilayer.analysis.formulas import parse_formula
 from epilayer.model.audit import AuditCode as Code
-from epilayer.model.audit import AuditSeverity, MethodsFacts
+from epilayer.model.audit import AuditSeverity, AuditTexts, MethodsFacts
 from epilayer.model.base import parse
+from epilayer.model.errors import InputError
+from epilayer.study.auditing import audit_texts
 from epilayer.study.config import read_yaml
 
+TEXTS = audit_texts(Study.open(Path.cwd()))
 FIXTURES = Path(__file__).parents[2] / "data" / "audit"
 MOLECULES = {
     "1H-1,2,3-triazole": "C2N3H3",
@@ -49,7 +51,7 @@ SEVEN: dict[int, set[Code]] = {
 
 
 def found(facts: dict[str, Any]) -> set[Code]:
-    return {f.code for f in audit_methods(parse(MethodsFacts, facts, "facts"), MOLECULES)}
+    return {f.code for f in audit_methods(parse(MethodsFacts, facts, "facts"), MOLECULES, TEXTS)}
 
 
 def correct(**changes: object) -> dict[str, Any]:
@@ -64,14 +66,16 @@ def dynamics(**changes: object) -> dict[str, Any]:
 
 
 def test_every_code_says_why_it_matters_and_what_to_do() -> None:
-    assert set(TEXTS) == set(Code)
-    assert all(len(text.why) > 20 and len(text.remedy) > 10 for text in TEXTS.values())
+    without_one = TEXTS.model_dump()
+    del without_one["findings"][Code.WRONG_CUTOFF]
+    with pytest.raises(InputError, match="findings lacks wrong_cutoff"):
+        parse(AuditTexts, without_one, "audit.yaml")
 
 
 def test_the_seven_items_and_nothing_else_are_found_in_the_typed_facts() -> None:
     path = FIXTURES / "as_published.yaml"
     facts = parse(MethodsFacts, read_yaml(path), str(path))
-    findings = audit_methods(facts, MOLECULES)
+    findings = audit_methods(facts, MOLECULES, TEXTS)
     assert {f.code for f in findings} == set().union(*SEVEN.values())
     assert len(findings) == len({f.code for f in findings})
     errors = {f.code for f in findings if f.severity is AuditSeverity.ERROR}
@@ -92,7 +96,7 @@ def test_a_finding_names_the_words_that_it_was_found_in() -> None:
         MethodsFacts, correct(cutoff_ev=None, functional="PBEsol", evidence={"functional": "PBEsol."}), ""
     )
     level = Study.open(Path.cwd()).catalogue.level("paper")
-    wrong = {f.code: f for f in audit_methods(facts, MOLECULES, level)}
+    wrong = {f.code: f for f in audit_methods(facts, MOLECULES, TEXTS, level)}
     assert wrong[Code.WRONG_FUNCTIONAL].where == ("PBEsol.",)
 
 

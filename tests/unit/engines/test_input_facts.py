@@ -14,11 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from epilayer import Study
 from epilayer.analysis.audit_inputs import audit_inputs
 from epilayer.engines.vasp.input_facts import bands_needed, basis_given, read_inputs, thermostat
 from epilayer.model.audit import AuditCode as Code
 from epilayer.model.audit import AuditSeverity, InputFacts
 from epilayer.model.vasp import SystemKind
+from epilayer.study.auditing import audit_texts
 from epilayer.study.config import Catalogue, shipped
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 DATA = Path(__file__).parents[2] / "data"
 REAL = Path(os.environ.get("EPILAYER_REAL_DATA", Path(__file__).parents[4] / "shared" / "data"))
 ADSLAB, BOX = "relax-triazole-on-nvopf-001*", "molecule-triazole*"
+TEXTS = audit_texts(Study.open(Path.cwd()))
 U_EV = {"V": (3.25,)}
 HARMLESS = {Code.LOOSE_FORCES}
 PORE_AS_CHOSEN = {Code.FROZEN_FRAMEWORK, Code.TOO_FEW_IONS}
@@ -38,7 +41,7 @@ def level(name: str) -> Level:
 
 def findings(place: Path, against: str | None = None) -> dict[Code, AuditSeverity]:
     chosen = level(against) if against else None
-    return {f.code: f.severity for f in audit_inputs(read_inputs(place, lambda _folder: chosen, U_EV))}
+    return {f.code: f.severity for f in audit_inputs(read_inputs(place, lambda _folder: chosen, U_EV), TEXTS)}
 
 
 @pytest.fixture
@@ -192,7 +195,7 @@ def test_a_basis_covers_the_valence_of_the_potcars_and_no_more(
     path.write_text(path.read_text().replace(old[0], f"basisfunctions {line}"))
     found = [
         f.what
-        for f in audit_inputs(read_inputs(tmp_path / "bonds", lambda _folder: None))
+        for f in audit_inputs(read_inputs(tmp_path / "bonds", lambda _folder: None), TEXTS)
         if f.code is Code.LOBSTER_BASIS
     ]
     assert found == ([said] if said else [])
@@ -244,10 +247,10 @@ def test_charged_cells_and_thin_vacuum() -> None:
     slab = InputFacts(
         where="x", system=SystemKind.SLAB, charge_e=1.0, vacuum_ang=6.0, functional="PBE", cutoff_ev=500
     )
-    found = {f.code: f.severity for f in audit_inputs([slab])}
+    found = {f.code: f.severity for f in audit_inputs([slab], TEXTS)}
     assert found == {Code.CHARGED_CELL: AuditSeverity.ERROR, Code.VACUUM_TOO_THIN: AuditSeverity.WARNING}
     molecule = slab.model_copy(update={"system": SystemKind.MOLECULE})
-    assert {f.severity for f in audit_inputs([molecule])} == {AuditSeverity.WARNING}
+    assert {f.severity for f in audit_inputs([molecule], TEXTS)} == {AuditSeverity.WARNING}
 
 
 def test_the_same_finding_in_many_places_is_one(pair: Path) -> None:
@@ -255,7 +258,7 @@ def test_the_same_finding_in_many_places_is_one(pair: Path) -> None:
         shutil.copytree(pair / "slab", pair / f"slab{number}")
     for folder in pair.glob("slab*"):
         change(folder, "LDIPOL", ".FALSE.")
-    (one,) = audit_inputs(read_inputs(pair, lambda _folder: None))
+    (one,) = audit_inputs(read_inputs(pair, lambda _folder: None), TEXTS)
     assert one.code is Code.MISSING_DIPOLE
     assert len(one.where) == 4
 
@@ -263,7 +266,7 @@ def test_the_same_finding_in_many_places_is_one(pair: Path) -> None:
 def test_damaged_inputs_are_named_and_never_a_crash(pair: Path) -> None:
     (pair / "slab" / "POSCAR").write_text("cut\n1.0\n9 0 0\n")
     (pair / "box" / "INCAR").write_bytes(bytes(range(256)))
-    found = audit_inputs(read_inputs(pair, lambda _folder: level("paper"), U_EV))
+    found = audit_inputs(read_inputs(pair, lambda _folder: level("paper"), U_EV), TEXTS)
     places = {where.rsplit("/", 1)[1] for f in found if f.code is Code.INPUT_UNREADABLE for where in f.where}
     assert places == {"slab", "box"}
 
@@ -290,4 +293,4 @@ def test_flipped_bytes_never_crash_the_reader(
         (folder / path.name).write_bytes(content)
     facts = read_inputs(folder, lambda _folder: level("paper"), U_EV)
     assert all(json.loads(one.model_dump_json())["where"] for one in facts)
-    audit_inputs(facts)
+    audit_inputs(facts, TEXTS)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_GZIP = b"\x1f\x8b"
 Coordinates = Literal["fractional", "cartesian"]
 
 
@@ -103,68 +101,6 @@ class Source(Protocol):
 
 class NotFixedPointError(Exception):
     """Internal: the numbers do not fit the fixed point of the first frame; read them as floats."""
-
-
-class HashedFile:
-    """A binary file that is hashed as it streams by, and read through gzip where it is gzip."""
-
-    def __init__(self, path: Path) -> None:
-        import gzip
-
-        self._hash = hashlib.sha256()
-        try:
-            self._raw = path.open("rb")
-        except OSError as error:
-            raise InputError(
-                f"{path} cannot be read: {error.strerror}.", "Check the name and the permissions."
-            ) from error
-        magic = self._raw.read(2)
-        self._raw.seek(0)
-        self._stream = (
-            gzip.GzipFile(mode="rb", fileobj=cast("BinaryIO", _Tee(self._raw, self._hash)))
-            if magic == _GZIP
-            else self._raw
-        )
-        self._plain = self._stream is self._raw
-        self._path = path
-
-    def read(self, size: int) -> bytes:
-        """Return up to ``size`` decompressed bytes."""
-        try:
-            chunk = self._stream.read(size)
-        except (EOFError, OSError) as error:
-            raise InputError(
-                f"{self._path} is a damaged gzip file: {error}.", "Copy it again from where it was made."
-            ) from error
-        if self._plain:
-            self._hash.update(chunk)
-        return chunk
-
-    def finish(self) -> str:
-        """Hash whatever was not read, close, and return the SHA-256 of the raw bytes."""
-        if not self._raw.closed:
-            while rest := self._raw.read(1 << 20):
-                self._hash.update(rest)
-            self._raw.close()
-        return self._hash.hexdigest()
-
-
-class _Tee:
-    """Feeds a decompressor and a hash from one pass over the raw file."""
-
-    def __init__(self, raw: BinaryIO, digest: hashlib._Hash) -> None:
-        self._raw, self._digest = raw, digest
-
-    def read(self, size: int = -1) -> bytes:
-        chunk = self._raw.read(size)
-        self._digest.update(chunk)
-        return chunk
-
-
-def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def standard_masses_amu(symbols: tuple[str, ...], where: str) -> tuple[float, ...]:

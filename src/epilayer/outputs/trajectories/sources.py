@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from epilayer.model.errors import InputError
+from epilayer.model.files import sha256_file
 from epilayer.model.units import K_B_EV_PER_K
 from epilayer.outputs.reading import FileState
 from epilayer.outputs.trajectories.frames import (
@@ -17,7 +18,6 @@ from epilayer.outputs.trajectories.frames import (
     NotFixedPointError,
     Source,
     empty_column,
-    hash_file,
     standard_masses_amu,
 )
 from epilayer.outputs.trajectories.xdatcar import XdatcarSource
@@ -108,7 +108,7 @@ class VasprunSource:
 
     def sha256(self) -> str:
         """Return the SHA-256 of the raw file."""
-        return hash_file(self.path)
+        return sha256_file(self.path)
 
     def with_floats(self) -> VasprunSource:
         """Return a fresh reader of the same file that yields float64."""
@@ -160,9 +160,14 @@ class AseSource:
         Always true here.
     """
 
+    format = ""
+    _ase_format: str | None = None
+    _kind = "a trajectory"
+    _remedy = "Check that the file is whole and of the format its name says."
+
     def __init__(self, path: Path, *, time_step_fs: float | None = None, as_float: bool = True) -> None:
         del as_float
-        self.path, self.format = path, path.suffix.lstrip(".")
+        self.path, self.format = path, self.format or path.suffix.lstrip(".")
         self._rest = self._iterate()
         self._first = next(self._rest, None)
         if self._first is None:
@@ -175,18 +180,17 @@ class AseSource:
         import ase.io
 
         try:
-            yield from ase.io.iread(self.path, index=":")
+            yield from ase.io.iread(self.path, index=":", format=self._ase_format)
         except InputError:
             raise
         except Exception as error:  # ASE raises whatever its parsers meet
             raise InputError(
-                f"{self.path} cannot be read as a trajectory ({type(error).__name__}: {error}).",
-                "Check that the file is whole and of the format its name says.",
+                f"{self.path} cannot be read as {self._kind} ({type(error).__name__}: {error}).", self._remedy
             ) from error
 
     def sha256(self) -> str:
         """Return the SHA-256 of the raw file."""
-        return hash_file(self.path)
+        return sha256_file(self.path)
 
     def with_floats(self) -> AseSource:
         """Return a fresh reader of the same file that yields float64."""
@@ -216,20 +220,8 @@ class AseSource:
 class OutcarSource(AseSource):
     """An OUTCAR, read through ASE, whose iterator yields one ionic step at a time."""
 
-    def __init__(self, path: Path, *, time_step_fs: float | None = None, as_float: bool = True) -> None:
-        super().__init__(path, time_step_fs=time_step_fs, as_float=as_float)
-        self.format = "OUTCAR"
-
-    def _iterate(self) -> Iterator[Any]:
-        import ase.io
-
-        try:
-            yield from ase.io.iread(self.path, index=":", format="vasp-out")
-        except Exception as error:  # ASE raises whatever its parsers meet
-            raise InputError(
-                f"{self.path} cannot be read as an OUTCAR ({type(error).__name__}: {error}).",
-                "Give the OUTCAR of a run with at least one finished ionic step.",
-            ) from error
+    format, _ase_format, _kind = "OUTCAR", "vasp-out", "an OUTCAR"
+    _remedy = "Give the OUTCAR of a run with at least one finished ionic step."
 
 
 class VaspoutSource:
@@ -271,7 +263,7 @@ class VaspoutSource:
 
     def sha256(self) -> str:
         """Return the SHA-256 of the raw file."""
-        return hash_file(self.path)
+        return sha256_file(self.path)
 
     def with_floats(self) -> VaspoutSource:
         """Return a fresh reader of the same file that yields float64."""

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from epilayer.model.errors import InputError
-from epilayer.outputs.reading import ByteSource
+from epilayer.model.files import sha256_file
+from epilayer.outputs.reading import ByteSource, FileState
 from epilayer.outputs.trajectories.frames import (
     Block,
-    HashedFile,
     Header,
     NotFixedPointError,
     empty_column,
@@ -61,7 +61,7 @@ class XdatcarSource:
     Parameters
     ----------
     path
-        The file; gzip is recognised by its first bytes.
+        The file, plain or compressed (gzip, bzip2, xz).
     time_step_fs
         Time between configurations numbered one apart (POTIM x NBLOCK), fs. The file does not say.
     keep_partial
@@ -89,7 +89,8 @@ class XdatcarSource:
     ) -> None:
         self.path = path
         self._keep_partial, self._as_float = keep_partial, as_float
-        self._file = HashedFile(path)
+        self._source = ByteSource(path)
+        self._chunks = self._source.chunks()
         self._buffer, self._at, self._ended = b"", 0, False
         self._frames = 0
         self._last: int | None = None
@@ -103,7 +104,7 @@ class XdatcarSource:
 
     def sha256(self) -> str:
         """Return the SHA-256 of the raw file."""
-        return self._file.finish()
+        return sha256_file(self.path)
 
     def with_floats(self) -> XdatcarSource:
         """Return a fresh reader of the same file that yields float64."""
@@ -131,9 +132,16 @@ class XdatcarSource:
     def _fill(self, need: int) -> bool:
         """Hold at least ``need`` unread bytes, or all that are left; whether there are so many."""
         while len(self._buffer) - self._at < need and not self._ended:
-            chunk = self._file.read(max(_CHUNK_BYTES, need))
-            self._ended = not chunk
-            self._buffer = self._buffer[self._at :] + chunk
+            chunks: list[bytes] = []
+            while not self._ended and sum(map(len, chunks)) < max(_CHUNK_BYTES, need):
+                chunks.append(next(self._chunks, b""))
+                self._ended = not chunks[-1]
+            if self._source.state is not FileState.WHOLE:
+                raise InputError(
+                    f"{self.path} is damaged: {self._source.problem}.",
+                    "Copy it again from where it was made.",
+                )
+            self._buffer = b"".join([self._buffer[self._at :], *chunks])
             self._at = 0
         return len(self._buffer) - self._at >= need
 
