@@ -36,7 +36,7 @@ def pore(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="File to write; its ending tells the format (.cif, .json, .vasp)."
+            "--output", "-o", help="File to write; its ending names the format (.cif, .json, .vasp)."
         ),
     ] = None,
     png: PngOption = None,
@@ -65,7 +65,7 @@ def pore(
             chain or (),
             seed=seed,
             attempts=attempts,
-            tell=lambda line: status.update(escape(line)),
+            report=lambda line: status.update(escape(line)),
         )
     if output is not None:
         building.write_pore(loaded.structure, output)

@@ -76,14 +76,14 @@ def import_calculations(
     from epilayer.study.importing import read_calculations
 
     used = study()
-    with _progress(quiet=as_json or not err.is_terminal) as tell:
+    with _progress(quiet=as_json or not err.is_terminal) as report:
         found = read_calculations(
-            used, paths, workers=workers, resume=resume or into_store, adsorption=adsorption, on_record=tell
+            used, paths, workers=workers, resume=resume or into_store, adsorption=adsorption, on_record=report
         )
     stored = found.keep(used) if into_store else None
     records, made = found.calculations, found.adsorption
     if as_json:
-        listed = [_plain(record) for record in records]
+        listed = [_record_json(record) for record in records]
         energies = [one.model_dump(mode="json") for one in made]
         print_json({"calculations": listed, "adsorption": energies} if adsorption else listed)
     else:
@@ -115,7 +115,7 @@ def _progress(*, quiet: bool) -> AbstractContextManager[Callable[[int, int], Non
     return shown()
 
 
-def _plain(record: ImportedCalculation) -> dict[str, Any]:
+def _record_json(record: ImportedCalculation) -> dict[str, Any]:
     everything = record.model_dump(mode="json", exclude=_LEFT_OUT)
     first = {name: everything.pop(name) for name in _FIRST}
     return {**first, "formula": record.formula, "atoms": len(record.species) or None, **everything}

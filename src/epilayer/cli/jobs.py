@@ -129,10 +129,10 @@ def tree(flow: FlowOption = None, *, as_json: JsonOption = False) -> None:
 
     Example: [cyan]epilayer jobs tree --flow f1[/]
     """
-    from epilayer.launch.base import tree as lay_out
+    from epilayer.launch.base import tree as tree_rows
 
     queue = study().queue()
-    rows = lay_out(queue.jobs(flow=flow), queue.edges(flow))
+    rows = tree_rows(queue.jobs(flow=flow), queue.edges(flow))
     if as_json:
         print_json([{"depth": depth, **job_json(job)} for depth, job in rows])
         return

@@ -20,7 +20,7 @@ MillerOption = Annotated[
 ]
 OutputOption = Annotated[
     Path | None,
-    typer.Option("--output", "-o", help="File to write; its ending tells the format (.cif, .vasp, POSCAR)."),
+    typer.Option("--output", "-o", help="File to write; its ending names the format (.cif, .vasp, POSCAR)."),
 ]
 
 SpeciesOption = Annotated[

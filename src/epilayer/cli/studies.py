@@ -83,11 +83,11 @@ def _rehearse(*, as_json: bool) -> None:
     from epilayer.cli.runs import run_queue
     from epilayer.study.rehearsal import rehearse
 
-    def tell(line: str) -> None:
+    def report(line: str) -> None:
         if not as_json:
             err.print(line)
 
-    found = rehearse(study(), lambda stage: run_queue(stage, None, quiet=as_json), tell)
+    found = rehearse(study(), lambda stage: run_queue(stage, None, quiet=as_json), report)
     if as_json:
         print_json(found)
     else:

@@ -93,8 +93,8 @@ def reasons_of(body: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """Return what was refused or found amiss, each with its remedy."""
     entries = [e for name in ("refusals", "anomalies", "reasons") for e in body.get(name) or ()]
     found = [(str(entry.get("what", "")), str(entry.get("remedy") or "")) for entry in entries]
-    told = [(str(body[name]), "") for name in ("refusal", "base_refusal") if body.get(name)]
-    return tuple(dict.fromkeys([*found, *told]))
+    refusals = [(str(body[name]), "") for name in ("refusal", "base_refusal") if body.get(name)]
+    return tuple(dict.fromkeys([*found, *refusals]))
 
 
 #: Said elsewhere on the page.

@@ -296,7 +296,7 @@ def _of(entry: Mapping[str, Any], *, value: bool = False) -> str:
 
 def _table(name: str, entries: list[dict[str, Any]]) -> Table:
     entries = [_spread(entry) for entry in entries]
-    keys = list(dict.fromkeys(k for e in entries for k, v in e.items() if _plain(v) and v is not None))
+    keys = list(dict.fromkeys(k for e in entries for k, v in e.items() if _fits_a_cell(v) and v is not None))
     keys = [k for k in keys if k not in {"level_fingerprint", "job", "kind", "files"}]
     shown = entries[:_ROWS]
     rows = tuple(tuple(phrases.plain(e.get(k)) for k in keys) for e in shown)
@@ -318,7 +318,7 @@ def _spread(entry: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _plain(value: Any) -> bool:  # noqa: ANN401  (any JSON value)
+def _fits_a_cell(value: Any) -> bool:  # noqa: ANN401  (any JSON value)
     if isinstance(value, list):
         return len(value) <= 8 and all(v is None or isinstance(v, str | int | float) for v in value)  # noqa: PLR2004
     if isinstance(value, dict):

@@ -120,15 +120,15 @@ def import_many(
         else:
             todo[key] = task
     total = len(dict.fromkeys(order))
-    tell = on_record or (lambda _done, _total: None)
-    tell(len(records), total)
+    report = on_record or (lambda _done, _total: None)
+    report(len(records), total)
     if workers is None:
         workers = min(os.cpu_count() or 1, len(todo) // _WORTH_A_PROCESS) or 1
     for record in _run(list(todo.values()), min(workers, _WORKERS_LIMIT, max(1, len(todo)))):
         records[_key_of(record)] = record
         if ledger:
             _append(ledger, record)
-        tell(len(records), total)
+        report(len(records), total)
     return [records[key] for key in dict.fromkeys(order)]
 
 
@@ -191,7 +191,7 @@ def _run(tasks: Sequence[FoundFiles], workers: int) -> Iterator[ImportedCalculat
             done.add(_key_of(record))
             yield record
     except BrokenProcessPool:
-        # A process died (of memory, most likely) and took the pool along: each of the rest gets its own.
+        # A process crashed (probably out of memory) and with it the pool: each of the rest gets its own.
         for task in tasks:
             if _key_of(task) not in done:
                 yield _alone(task)
@@ -208,7 +208,7 @@ def _alone(task: FoundFiles) -> ImportedCalculation:
     try:
         return next(_pooled([task], 1))
     except BrokenProcessPool:
-        what = "the process that read it died, most likely for want of memory"
+        what = "the process that read it crashed, probably out of memory"
         refused = _refused(task.folder, what, Finding.IMPORT_CRASHED)
         return refused.model_copy(
             update={

@@ -208,7 +208,7 @@ def _in_folder(folder: Path, names: list[str]) -> list[FoundFiles]:
     if not groups and Role.INCAR in shared and Role.POSCAR in shared:
         groups[Code.VASP, ""] = FoundFiles(folder, "", Code.VASP)
     inputs_of = {Code.VASP: _SHARED - {Role.LOBSTERIN}, Code.LOBSTER: {Role.LOBSTERIN, Role.CUSTODIAN}}
-    # One INCAR beside several runs tells about one of them only, and not about which.
+    # One INCAR beside several runs belongs to one of them, and it is unknown to which.
     several = {code: sum(1 for key in groups if key[0] is code) > 1 for code in (Code.VASP, Code.LOBSTER)}
     for (code, label), group in groups.items():
         if several[code] and label:
@@ -240,7 +240,7 @@ def _role(name: str) -> tuple[Role, str] | None:
 
 
 def _single(path: Path) -> FoundFiles:
-    """Return the calculation that a lone file is, by its content where its name does not tell."""
+    """Return the calculation that a lone file is, by its content where its name is not known."""
     known = _role(path.name)
     # A name such as vasp.edddav may be any output: the content decides.
     role = _sniff(path) or (known[0] if known else None)

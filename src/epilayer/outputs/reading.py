@@ -76,18 +76,18 @@ class ByteSource:
         return self.path.name
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the content; damage ends the stream and is told by ``state``, never raised."""
+        """Yield the content; damage ends the stream and sets ``state``; it is never raised."""
         try:
             with self.path.open("rb") as handle:
                 factory = _decompressor(self.path, handle.peek(2)[:2])
-                pieces = _plain(handle) if factory is None else _unpacked(handle, factory)
+                pieces = _raw_pieces(handle) if factory is None else _unpacked(handle, factory)
                 yield from pieces
         except EOFError:
             self._mark(FileState.TRUNCATED, "the compressed file ends before its end marker")
         except (zlib.error, lzma.LZMAError, ValueError) as error:
             self._mark(FileState.CORRUPT, f"the compressed file is damaged ({error})")
         except OSError as error:
-            # bz2 tells of corrupt data by an OSError without a number; a disk gives it one.
+            # bz2 reports corrupt data as an OSError without a number; a disk gives it one.
             state = FileState.CORRUPT if error.errno is None else FileState.UNREADABLE
             self._mark(state, str(error.strerror or error))
 
@@ -161,7 +161,7 @@ class _Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
-def _plain(handle: _Readable) -> Iterator[bytes]:
+def _raw_pieces(handle: _Readable) -> Iterator[bytes]:
     while piece := handle.read(_RAW_CHUNK):
         yield piece
 

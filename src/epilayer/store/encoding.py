@@ -42,7 +42,7 @@ def encode(document: dict[str, Any]) -> tuple[str, str, str | None]:
     """
     beyond: list[list[str | int]] = []
     plain = {
-        str(name): _plain(value, [str(name)], beyond) for name, value in document.items() if name != "_id"
+        str(name): _storable(value, [str(name)], beyond) for name, value in document.items() if name != "_id"
     }
     head = {name: type(value)() if type(value) in {dict, list} else value for name, value in plain.items()}
     try:
@@ -70,7 +70,7 @@ def content_sha256(*parts: str | int | None) -> str:
     return hashlib.sha256(orjson.dumps(parts)).hexdigest()
 
 
-def _plain(value: Any, path: list[str | int], beyond: list[list[str | int]]) -> Any:  # noqa: ANN401, PLR0911
+def _storable(value: Any, path: list[str | int], beyond: list[list[str | int]]) -> Any:  # noqa: ANN401, PLR0911
     kind = type(value)
     if kind is str or kind is bool or value is None:
         return value
@@ -87,9 +87,9 @@ def _plain(value: Any, path: list[str | int], beyond: list[list[str | int]]) -> 
             "Store it as text.",
         )
     if kind is dict:
-        return {str(name): _plain(item, [*path, str(name)], beyond) for name, item in value.items()}
+        return {str(name): _storable(item, [*path, str(name)], beyond) for name, item in value.items()}
     if kind is list or kind is tuple:
-        return [_plain(item, [*path, place], beyond) for place, item in enumerate(value)]
+        return [_storable(item, [*path, place], beyond) for place, item in enumerate(value)]
     if kind is datetime or kind is bytes:
         beyond.append(path)
         return _tagged(value)
@@ -102,7 +102,7 @@ def _converted(value: Any, path: list[str | int], beyond: list[list[str | int]])
 
     sanitized = jsanitize(value, allow_bson=True, recursive_msonable=True)
     if type(sanitized) is not type(value):
-        return _plain(sanitized, path, beyond)
+        return _storable(sanitized, path, beyond)
     try:  # a type of BSON, which jsanitize leaves alone
         tagged = _tagged(sanitized)
     except TypeError:

@@ -36,7 +36,7 @@ def document_of(record: Frozen, *, created: str, job: str | None = None) -> Reco
         "created": created,
         "schema_version": SCHEMA_VERSION,
         "fields": {**kind.fields(record), **({} if job is None else {"job": job})},
-        "body": _plain(record),
+        "body": _as_json(record),
     }
 
 
@@ -61,7 +61,7 @@ def record_of(document: Record) -> Any:  # noqa: ANN401  (the type that the kind
     return parse(KINDS[kind].record, body, f"record {identity}")
 
 
-def _plain(record: Frozen) -> dict[str, Any]:
+def _as_json(record: Frozen) -> dict[str, Any]:
     """Return plain JSON; structures keep their own dictionary form."""
     from monty.json import jsanitize
 

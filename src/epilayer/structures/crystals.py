@@ -150,14 +150,18 @@ def hall_number(symbol: str, setting: str | None, name: str) -> int:
     StructureError
         When the symbol is unknown, or has two origin choices and none is stated.
     """
-    wanted = _plain(symbol)
+    wanted = _compact(symbol)
     types = [(hall, spglib.get_spacegroup_type(hall)) for hall in range(1, 531)]
     found = [
-        (h, t) for h, t in types if wanted in {_plain(t.international_short), _plain(t.international_full)}
+        (h, t)
+        for h, t in types
+        if wanted in {_compact(t.international_short), _compact(t.international_full)}
     ]
     if not found:
         found = [
-            (h, t) for h, t in types if wanted == re.sub(r"(?<=[A-Z])1|1$", "", _plain(t.international_full))
+            (h, t)
+            for h, t in types
+            if wanted == re.sub(r"(?<=[A-Z])1|1$", "", _compact(t.international_full))
         ]
     if not found:
         known = {t.international_short for _, t in types}
@@ -375,5 +379,5 @@ def _orbit(xyz: NDArray[np.float64], operations: Any, lattice: Lattice) -> list[
     return orbit
 
 
-def _plain(symbol: str) -> str:
+def _compact(symbol: str) -> str:
     return symbol.replace("_", "").replace(" ", "")

@@ -258,7 +258,7 @@ def load_pore(
     *,
     seed: int,
     attempts: int,
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> LoadedPore:
     """Load a framework with salt and polymer chains; the same seed gives the same atoms.
 
@@ -268,7 +268,7 @@ def load_pore(
         Such as ``NaFSI:2`` and ``pom15:2``.
     attempts
         How often to try before refusing.
-    tell
+    report
         Called with what is being done.
     """
     from epilayer.structures import crystals, pores
@@ -280,10 +280,10 @@ def load_pore(
         anions = {ligand.name: ligand for ligand in ligands if ligand.charge < 0}
     loads = [load for text in salts for load in pores.parse_salt(text, anions)]
     loads += [pores.parse_chain(text) for text in chains]
-    tell("Measuring the pores ...")
+    report("Measuring the pores ...")
     framework = pores.Framework(host, mof)
-    tell("Loading ...")
-    return pores.load(framework, loads, seed=seed, attempts=attempts, report_attempt=tell)
+    report("Loading ...")
+    return pores.load(framework, loads, seed=seed, attempts=attempts, report_attempt=report)
 
 
 def write_structure(structure: Structure, path: Path) -> Path:

@@ -62,7 +62,7 @@ class Rehearsal:
     summary: list[str]
 
 
-def rehearse(study: Workspace, run: Callable[[Study], object], tell: Callable[[str], None]) -> Rehearsal:
+def rehearse(study: Workspace, run: Callable[[Study], object], report: Callable[[str], None]) -> Rehearsal:
     """Run the campaign in a study of its own below ``study``; return what happened.
 
     One relaxation on the slab is killed in its third step, as by a time limit; its job must fail with that
@@ -72,7 +72,7 @@ def rehearse(study: Workspace, run: Callable[[Study], object], tell: Callable[[s
     ----------
     run
         Runs the queue of the study that it is given, to its end.
-    tell
+    report
         Called with what happens next.
     """
     from epilayer.launch.base import JobState
@@ -90,11 +90,11 @@ def rehearse(study: Workspace, run: Callable[[Study], object], tell: Callable[[s
     began = time.monotonic()
     with environment({**set_up(root / "stand-ins"), **fault}):
         stage.submit(campaign(stage))
-        tell("First run, in which one job is killed on purpose:")
+        report("First run, in which one job is killed on purpose:")
         run(stage)
         causes = {job.number: job.failure for job in stage.status().failed if job.failure}
         stage.queue().rerun(state=JobState.FAILED)
-        tell("Second run, after epilayer rerun --failed:")
+        report("Second run, after epilayer rerun --failed:")
         run(stage)
         stored = stage.harvest()
     return _outcome(stage, causes, stored, time.monotonic() - began)

@@ -170,7 +170,7 @@ class LobsterMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
         return self.static.engine
 
     def plan(self, structure: Structure, bonds: Sequence[Bond]) -> Plan:
-        """Lay out basis, bands and bonds, or refuse what cannot be done.
+        """Choose basis, bands and bonds, or refuse what cannot be done.
 
         Raises
         ------
@@ -202,17 +202,17 @@ class LobsterMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
         vasp_setup.check_lobster()
         bands, where = plan.functions, directory
         static, seen = self._once(structure, plan, where, bands)
-        said = [*static.corrections, *seen.said]
+        corrections = [*static.corrections, *seen.corrections]
         for _ in range(_MOST_REPEATS):
             if seen.needed is None:
                 break
-            said.append(f"NBANDS {bands} -> {seen.needed}, as LOBSTER asked for")
+            corrections.append(f"NBANDS {bands} -> {seen.needed}, as LOBSTER asked for")
             bands, where = seen.needed, _with_orbitals(where, directory / f"bands-{seen.needed}")
             static, seen = self._once(structure, plan, where, bands)
-            said += [*static.corrections, *seen.said]
+            corrections += [*static.corrections, *seen.corrections]
         if seen.needed is not None:
             raise _failed(self.name, seen.record)
-        return self._record(static, seen.record, plan, bonds, tuple(said))
+        return self._record(static, seen.record, plan, bonds, tuple(corrections))
 
     def _once(self, structure: Structure, plan: Plan, where: Path, bands: int) -> tuple[Calculation, _Seen]:
         with contextlib.chdir(where):
@@ -263,7 +263,7 @@ class LobsterMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
         record: ImportedCalculation,
         plan: Plan,
         bonds: Sequence[Bond],
-        said: tuple[str, ...],
+        corrections: tuple[str, ...],
     ) -> Bonding:
         found = record.bonding
         if found is None:
@@ -301,7 +301,7 @@ class LobsterMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
             max_band_overlap_deviation=found.max_band_overlap_deviation,
             energy_ev=static.energy_ev,
             structure=static.structure,
-            corrections=said,
+            corrections=corrections,
             provenance=_both(static.provenance, folder, record.program),
         )
 
@@ -354,11 +354,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What LOBSTER left, the bands it asks for, and what was mended."""
+    """What LOBSTER left, the bands it asks for, and what was corrected."""
 
     record: ImportedCalculation
     needed: int | None
-    said: tuple[str, ...]
+    corrections: tuple[str, ...]
 
 
 def _check_bonds(structure: Structure, bonds: Sequence[Bond]) -> None:
@@ -416,9 +416,9 @@ def _job() -> Any:  # noqa: ANN401  (custodian is untyped)
         def run(self, directory: str = "./") -> subprocess.Popen[bytes]:
             words = shlex.split(os.path.expandvars(self.lobster_cmd))
             out, err = (Path(directory) / name for name in (self.output_file, self.stderr_file))
-            with out.open("wb") as said, err.open("wb") as wrong:
+            with out.open("wb") as stdout_file, err.open("wb") as wrong:
                 return subprocess.Popen(  # noqa: S603  (the user's own command)
-                    words, stdout=said, stderr=wrong, cwd=directory, start_new_session=True
+                    words, stdout=stdout_file, stderr=wrong, cwd=directory, start_new_session=True
                 )
 
     return Job(SETTINGS.LOBSTER_CMD, gzipped=False)

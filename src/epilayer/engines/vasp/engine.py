@@ -179,7 +179,7 @@ class VaspMaker(BaseVaspMaker):  # type: ignore[misc]  # atomate2 is untyped
         """Compute ``structure`` in a directory, which must be the current one."""
         started = time.perf_counter()
         _, placed = self.placed(structure)
-        self.lay_out(structure)
+        self.prepare(structure)
         resumed = vasp_resume.resume(directory, placed, moving=self.task == "relax")
         problem = self.run()
         if problem is not None:
@@ -189,7 +189,7 @@ class VaspMaker(BaseVaspMaker):  # type: ignore[misc]  # atomate2 is untyped
             done = done.model_copy(update={"corrections": (*resumed, *done.corrections)})
         return done
 
-    def lay_out(self, structure: Structure) -> None:
+    def prepare(self, structure: Structure) -> None:
         """Write the input files into the current directory, if VASP can run here."""
         _, placed = self.placed(structure)
         inputs = self.inputs(structure)

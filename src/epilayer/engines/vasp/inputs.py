@@ -291,7 +291,7 @@ def _molecule_moments(structure: Structure) -> list[float]:
 
 
 def _hubbard(u_ev: Mapping[str, float], structure: Structure) -> dict[str, Any]:
-    """LDAU tags by element for pymatgen to lay out in POSCAR order; ``LDAU = .FALSE.`` where none applies."""
+    """LDAU tags by element, which pymatgen sorts into POSCAR order; ``LDAU = .FALSE.`` where none applies."""
     elements = {e.symbol: e for e in structure.composition.elements}
     used = {e: u for e, u in u_ev.items() if e in elements and u > 0}
     if not used:

@@ -50,15 +50,15 @@ def resume(directory: Path, placed: Structure, *, moving: bool) -> tuple[str, ..
         if not all(_same_begin(attempt, directory, name) for name in _BEGIN):
             continue
         change = _another_way(attempt, directory, moving=moving)
-        said = [change] if change else []
+        notes = [change] if change else []
         if not change.startswith("ALGO") and _wavecar_fits(attempt, placed):
             shutil.copyfile(attempt / "WAVECAR", directory / "WAVECAR")
-            said.append(f"resumed with the WAVECAR of {attempt.name}")
+            notes.append(f"resumed with the WAVECAR of {attempt.name}")
         source = _take_structure(attempt, directory, placed) if moving else ""
         if source:
-            said.insert(0, f"resumed from {source} of {attempt.name}")
-        if said:
-            return tuple(said)
+            notes.insert(0, f"resumed from {source} of {attempt.name}")
+        if notes:
+            return tuple(notes)
     return ()
 
 

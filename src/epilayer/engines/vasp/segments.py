@@ -245,9 +245,9 @@ class _Run(segments.SegmentRun[_State]):
     # -- the run ----------------------------------------------------------------------------------
 
     def _compute(self, state: _State, stop: segments.StopRequest) -> Exception | None:
-        """Lay out the inputs and run VASP; return why custodian gave it up, if it did."""
+        """Write the inputs and run VASP; return the error with which custodian ended, if it did."""
         runner = self.maker.vasp(self.target - state.begins + 1, self._seed(state.begins))
-        runner.lay_out(self.start)
+        runner.prepare(self.start)
         if state.file is not None:
             (self.here / "POSCAR").write_bytes(state.file.raw)
             self.lost.append(_DIGITS if state.file.next_frac is not None else _NO_BLOCK)

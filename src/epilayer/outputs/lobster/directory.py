@@ -300,19 +300,19 @@ def import_lobster(
     if header and bonds:
         agreement = _cross_check(files, header, bonds, reasons)
     if not any(tables.values()) and not (out and out.cohp_disabled):
-        _say(
+        _report(
             reasons, Finding.NO_BONDS, Severity.NOTE, "there is no list of bond integrals (ICOHPLIST.lobster)"
         )
     deviation = _band_overlap(files)
     if deviation is not None:
         what = f"band overlap matrices deviate from unity by up to {deviation:.3g}"
-        _say(reasons, Finding.BAND_OVERLAP, Severity.NOTE, what)
+        _report(reasons, Finding.BAND_OVERLAP, Severity.NOTE, what)
     fixes, problem = corrections(files.custodian)
     if problem:
-        _say(reasons, Finding.FILE_DAMAGED, Severity.NOTE, problem)
+        _report(reasons, Finding.FILE_DAMAGED, Severity.NOTE, problem)
     if out and out.stand_in:
         what = "a stand-in for LOBSTER wrote these files: no number here is an ICOHP"
-        _say(reasons, Finding.STAND_IN, Severity.NOTE, what)
+        _report(reasons, Finding.STAND_IN, Severity.NOTE, what)
     per_bond = max((len(bond.per_spin) for bond in bonds), default=0)
     passes = all(one.passes for one in out.spilling) if out and out.spilling else None
     record = BondingImport(
@@ -349,7 +349,7 @@ def import_lobster(
     )
 
 
-def _say(
+def _report(
     reasons: list[Reason], code: Finding, severity: Severity, what: str, remedy: str = "", file: str = ""
 ) -> None:
     reasons.append(Reason(code=code, severity=severity, what=what, remedy=remedy, file=file))
@@ -359,39 +359,41 @@ def _lobsterout(files: FoundFiles, reasons: list[Reason], limit_percent: float) 
     path = files.one(Role.LOBSTEROUT)
     if path is None:
         what = "there is no lobsterout: neither the end of the run nor the spilling is known"
-        _say(
+        _report(
             reasons, Finding.SPILLING_UNKNOWN, Severity.NOTE, what, "Keep lobsterout beside the other files."
         )
         return None
     try:
         out = read_lobsterout(path, limit_percent=limit_percent)
     except InputError as error:
-        _say(reasons, Finding.FILE_UNREADABLE, Severity.WITHHOLDS, error.what, error.remedy, path.name)
+        _report(reasons, Finding.FILE_UNREADABLE, Severity.WITHHOLDS, error.what, error.remedy, path.name)
         return None
     if not out.finished:
         what = "lobsterout has no 'finished in' line: the run crashed or was killed"
-        _say(reasons, Finding.NOT_FINISHED, Severity.WITHHOLDS, what, "Run LOBSTER again.", path.name)
+        _report(reasons, Finding.NOT_FINISHED, Severity.WITHHOLDS, what, "Run LOBSTER again.", path.name)
     for line in out.errors:
-        _say(reasons, Finding.NOT_FINISHED, Severity.FATAL, line, "Read the lines before it.", path.name)
+        _report(reasons, Finding.NOT_FINISHED, Severity.FATAL, line, "Read the lines before it.", path.name)
     if out.cohp_disabled:
         what = (
             f"too few bands: LOBSTER needs {out.bands_needed or 'more'}, and switched the COHP analysis off"
         )
         remedy = f"Set NBANDS = {out.bands_needed or 'the number of basis functions'} in the static run."
-        _say(reasons, Finding.COHP_DISABLED, Severity.FATAL, what, remedy, path.name)
+        _report(reasons, Finding.COHP_DISABLED, Severity.FATAL, what, remedy, path.name)
     for one in out.spilling:
         if one.charge_percent is None:
             what = f"the charge spilling of spin {one.spin} is not a number"
-            _say(reasons, Finding.SPILLING_UNKNOWN, Severity.WITHHOLDS, what, "Run LOBSTER again.", path.name)
+            _report(
+                reasons, Finding.SPILLING_UNKNOWN, Severity.WITHHOLDS, what, "Run LOBSTER again.", path.name
+            )
         elif not one.passes:
             what = (
                 f"charge spilling of spin {one.spin} is {one.charge_percent:.2f} %, above {limit_percent:g} %"
             )
             remedy = "Use a larger basis (basisFunctions) or another basisSet."
-            _say(reasons, Finding.SPILLING_ABOVE_LIMIT, Severity.WITHHOLDS, what, remedy, path.name)
+            _report(reasons, Finding.SPILLING_ABOVE_LIMIT, Severity.WITHHOLDS, what, remedy, path.name)
     if out.finished and not out.spilling:
         what = "lobsterout does not state the spilling"
-        _say(reasons, Finding.SPILLING_UNKNOWN, Severity.WITHHOLDS, what, "Run LOBSTER again.", path.name)
+        _report(reasons, Finding.SPILLING_UNKNOWN, Severity.WITHHOLDS, what, "Run LOBSTER again.", path.name)
     return out
 
 
@@ -402,7 +404,7 @@ def _cohpcar_header(files: FoundFiles, reasons: list[Reason]) -> CohpHeader | No
     try:
         return read_cohpcar_header(path)
     except InputError as error:
-        _say(reasons, Finding.FILE_TRUNCATED, Severity.FATAL, error.what, error.remedy, path.name)
+        _report(reasons, Finding.FILE_TRUNCATED, Severity.FATAL, error.what, error.remedy, path.name)
         return None
 
 
@@ -432,7 +434,7 @@ def _table(
             if "spin channel is missing" in error.what
             else Finding.FILE_TRUNCATED
         )
-        _say(reasons, code, Severity.FATAL, error.what, error.remedy, path.name)
+        _report(reasons, code, Severity.FATAL, error.what, error.remedy, path.name)
         return ()
 
 
@@ -446,14 +448,14 @@ def _cross_check(
     listed = {bond.label for bond in header.bonds if not bond.orbitals}
     if listed and {bond.label for bond in bonds} != listed:
         what = "COHPCAR and ICOHPLIST do not hold the same bonds"
-        _say(reasons, Finding.FILES_DISAGREE, Severity.FATAL, what, _REMEDY, path.name)
+        _report(reasons, Finding.FILES_DISAGREE, Severity.FATAL, what, _REMEDY, path.name)
         return Agreement.DISAGREE
     try:
         curves = integrals_at_fermi(path)
     except InputError as error:
         missing = "spin channel is missing" in error.what
         code = Finding.SPIN_CHANNEL_MISSING if missing else Finding.FILE_TRUNCATED
-        _say(reasons, code, Severity.FATAL, error.what, error.remedy, path.name)
+        _report(reasons, code, Severity.FATAL, error.what, error.remedy, path.name)
         return Agreement.SINGLE_WITNESS
     if not curves:
         return Agreement.SINGLE_WITNESS
@@ -466,7 +468,7 @@ def _cross_check(
             exact = False
             if not min(ends) - _TABLE_TOLERANCE_EV <= value <= max(ends) + _TABLE_TOLERANCE_EV:
                 what = f"bond {bond.label} up to E_F: ICOHPLIST {value:.5f}, COHPCAR {ends[0]:.5f} eV"
-                _say(reasons, Finding.FILES_DISAGREE, Severity.FATAL, what, _REMEDY, path.name)
+                _report(reasons, Finding.FILES_DISAGREE, Severity.FATAL, what, _REMEDY, path.name)
                 return Agreement.DISAGREE
     return Agreement.AGREE if exact else Agreement.SINGLE_WITNESS
 

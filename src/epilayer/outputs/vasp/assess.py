@@ -1,4 +1,4 @@
-"""From the files of one VASP run to one record: how it ended, and whether its energy can be stood behind."""
+"""From the files of one VASP run to one record: how it ended, and whether its energy is valid."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ from epilayer.model.imported import (
     Salvage,
     Severity,
 )
-from epilayer.outputs.vasp import convergence, sanity_checks
-from epilayer.outputs.vasp import cross_check as wt
+from epilayer.outputs.vasp import convergence, cross_check, sanity_checks
 from epilayer.outputs.vasp import moments as mm
 from epilayer.outputs.vasp import outcar as oc
 from epilayer.outputs.vasp import settings as st
 from epilayer.outputs.vasp.custodian_log import corrections
-from epilayer.outputs.vasp.run_files import Evidence, gather, text_of
+from epilayer.outputs.vasp.run_files import RunFiles, gather, text_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,25 +64,27 @@ def _kind(settings: st.Executed) -> CalculationKind:
     return kind
 
 
-def _compare(seen: Evidence) -> None:
+def _compare(seen: RunFiles) -> None:
     """Set the files against one another."""
-    heard = []
+    given = []
     if seen.vasprun:
-        heard.append(wt.of_vasprun(seen.vasprun))
+        given.append(cross_check.of_vasprun(seen.vasprun))
     if seen.outcar:
-        heard.append(wt.of_outcar(seen.outcar))
+        given.append(cross_check.of_outcar(seen.outcar))
     # Steps of VASP's force field have their lines there too.
     if seen.oszicar and not seen.machine_learned_steps:
-        heard.append(wt.of_oszicar(seen.oszicar))
-    # Standard output may hold several runs; it is heard only where it fits one.
-    heard += [wt.of_oszicar(one) for one in seen.stdout if len(one.steps) == seen.steps and not one.flaws]
-    seen.agreement, seen.witnesses, reasons = wt.hear(heard, first=seen.displaces)
+        given.append(cross_check.of_oszicar(seen.oszicar))
+    # Standard output may hold several runs; it counts only where it fits one.
+    given += [
+        cross_check.of_oszicar(one) for one in seen.stdout if len(one.steps) == seen.steps and not one.flaws
+    ]
+    seen.agreement, seen.witnesses, reasons = cross_check.compared(given, first=seen.displaces)
     if seen.vasprun and seen.outcar:
         one, two = seen.vasprun.header.species, oc.species(seen.outcar.head)
         if one and two and one != two:
             seen.agreement = Agreement.DISAGREE
             reasons = []
-            seen.say(
+            seen.report(
                 Finding.FILES_DISAGREE,
                 Severity.FATAL,
                 f"{seen.vasprun.name} has {_formula(one)}, {seen.outcar.name} has {_formula(two)}",
@@ -92,7 +93,7 @@ def _compare(seen: Evidence) -> None:
             return
     seen.reasons += reasons
     for conflict in seen.settings.conflicts:
-        seen.say(
+        seen.report(
             Finding.FILES_DISAGREE,
             Severity.WITHHOLDS,
             f"the files state different settings: {conflict}",
@@ -100,16 +101,16 @@ def _compare(seen: Evidence) -> None:
         )
     if seen.settings.overridden:
         what = f"VASP executed {', '.join(seen.settings.overridden)}"
-        seen.say(Finding.SETTING_OVERRIDDEN, Severity.NOTE, what)
+        seen.report(Finding.SETTING_OVERRIDDEN, Severity.NOTE, what)
     for name in seen.settings.edited:
-        seen.say(
+        seen.report(
             Finding.INPUT_EDITED,
             Severity.NOTE,
             f"INCAR on disk has another {name} than was executed; the executed one counts",
         )
 
 
-def _status(seen: Evidence) -> ImportStatus:
+def _status(seen: RunFiles) -> ImportStatus:
     codes = {reason.code for reason in seen.reasons}
     if any(reason.severity is Severity.FATAL for reason in seen.reasons):
         return ImportStatus.FAILED
@@ -138,34 +139,34 @@ def _unfinished(codes: set[VaspError | Finding]) -> ImportStatus:
     return ImportStatus.FAILED if unreadable else ImportStatus.INCOMPLETE
 
 
-def _say_not_shown(seen: Evidence, *, moving: bool) -> None:
+def _say_not_shown(seen: RunFiles, *, moving: bool) -> None:
     if seen.ionic is None and moving:
         # A run that ended by itself before NSW met its criterion, or was asked to stop: OUTCAR says which.
         criterion = seen.settings.number("EDIFFG") is not None
         what = "the files do not show whether the ions met their criterion"
         weight = Severity.NOTE if criterion else Severity.WITHHOLDS
-        seen.say(Finding.CONVERGENCE_NOT_STATED, weight, what, "Keep OUTCAR beside vasprun.xml.")
+        seen.report(Finding.CONVERGENCE_NOT_STATED, weight, what, "Keep OUTCAR beside vasprun.xml.")
     if seen.electronic is None:
         what = "the files do not show whether the electrons converged: their steps or NELM are not in them"
-        seen.say(
+        seen.report(
             Finding.CONVERGENCE_NOT_STATED, Severity.NOTE, what, "Keep vasprun.xml and the whole OUTCAR."
         )
 
 
-def _record(seen: Evidence) -> ImportedCalculation:
+def _record(seen: RunFiles) -> ImportedCalculation:
     settings = seen.settings
     status = _status(seen)
     level_of_theory = _level(seen)
     moments, problem = mm.moments(seen.outcar, len(seen.species))
     if problem:
-        seen.say(Finding.MOMENTS_NOT_READABLE, Severity.NOTE, problem)
+        seen.report(Finding.MOMENTS_NOT_READABLE, Severity.NOTE, problem)
     fixes, problem = corrections(seen.files.custodian)
     if problem:
-        seen.say(Finding.FILE_DAMAGED, Severity.NOTE, problem)
+        seen.report(Finding.FILE_DAMAGED, Severity.NOTE, problem)
     program, stand_in = _program(seen)
     if seen.agreement is Agreement.SINGLE_WITNESS:
         only = seen.witnesses[0].file
-        seen.say(
+        seen.report(
             Finding.SINGLE_WITNESS, Severity.NOTE, f"{only} alone gives the energy; no other file confirms it"
         )
     energy = _energy(seen, status)
@@ -205,7 +206,7 @@ def _record(seen: Evidence) -> ImportedCalculation:
     )
 
 
-def _level(seen: Evidence) -> ExecutedLevel | None:
+def _level(seen: RunFiles) -> ExecutedLevel | None:
     """Return the level of theory as executed, and say what of it the files leave open."""
     if not (seen.vasprun or seen.outcar or seen.settings.values):
         return None
@@ -215,22 +216,22 @@ def _level(seen: Evidence) -> ExecutedLevel | None:
     level = st.level(seen.settings, seen.vasprun, seen.outcar, disk, mesh)
     if level.unknown:
         what = f"the files do not state {', '.join(level.unknown)}"
-        seen.say(Finding.LEVEL_UNKNOWN, Severity.NOTE, what, "Keep vasprun.xml, OUTCAR and INCAR.")
+        seen.report(Finding.LEVEL_UNKNOWN, Severity.NOTE, what, "Keep vasprun.xml, OUTCAR and INCAR.")
     return level
 
 
-def _program(seen: Evidence) -> tuple[str | None, bool]:
+def _program(seen: RunFiles) -> tuple[str | None, bool]:
     """Return what wrote the files, and whether it is a stand-in for VASP, which is then said."""
     program = seen.vasprun.header.program if seen.vasprun else (seen.outcar.program if seen.outcar else None)
     stand_in = "stand-in" in (program or "").lower() or (
         seen.outcar is not None and b"stand-in" in seen.outcar.head[:4096].lower()
     )
     if stand_in:
-        seen.say(Finding.STAND_IN, Severity.NOTE, "a stand-in for VASP wrote these files: not DFT")
+        seen.report(Finding.STAND_IN, Severity.NOTE, "a stand-in for VASP wrote these files: not DFT")
     return program, stand_in
 
 
-def _last_geometry(seen: Evidence) -> tuple[Any, Any]:
+def _last_geometry(seen: RunFiles) -> tuple[Any, Any]:
     """Return cell and fractional coordinates that the energy belongs to, where a file has every step."""
     run, out = seen.vasprun, seen.outcar
     if run and len(run.energies_ev) == seen.steps:
@@ -244,7 +245,7 @@ def _last_geometry(seen: Evidence) -> tuple[Any, Any]:
     return None, None
 
 
-def _energy(seen: Evidence, status: ImportStatus) -> float | None:
+def _energy(seen: RunFiles, status: ImportStatus) -> float | None:
     """Return the energy, or nothing where it cannot be stood behind."""
     if status not in (ImportStatus.CONVERGED, ImportStatus.FINISHED):
         return None
@@ -257,7 +258,7 @@ def _energy(seen: Evidence, status: ImportStatus) -> float | None:
     return finest.energy_ev
 
 
-def _salvage(seen: Evidence) -> Salvage | None:
+def _salvage(seen: RunFiles) -> Salvage | None:
     if seen.steps == 0:
         return None
     # What stands before the cut in a file is whole, though the file as a witness is not.

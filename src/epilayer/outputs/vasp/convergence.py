@@ -1,4 +1,4 @@
-"""Did it finish, did its electrons converge, did its ions? From what the files say, the pessimist first."""
+"""Whether a run finished and its electrons and ions converged, by its files; the stricter file counts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from epilayer.outputs.vasp import cross_check as wt
 from epilayer.outputs.vasp.error_messages import errors_in
 
 if TYPE_CHECKING:
-    from epilayer.outputs.vasp.run_files import Evidence
+    from epilayer.outputs.vasp.run_files import RunFiles
 
 _NOT_SELF_CONSISTENT_ICHARG = 10
 MANY_BODY = (
@@ -22,7 +22,7 @@ _OTHER_ALGORITHMS = (*MANY_BODY, "NONE", "NOTHING", "EXACT", "EIGENVAL", "SUBROT
 _PRINTED_EDIFF_SLACK = 1.5
 
 
-def progress(seen: Evidence) -> None:
+def progress(seen: RunFiles) -> None:
     """Decide whether the run came to its end, and name the errors in its texts."""
     ends = []
     if seen.vasprun:
@@ -35,28 +35,28 @@ def progress(seen: Evidence) -> None:
     _name_errors(seen)
     if seen.outcar and seen.outcar.stop_requested:
         stop = seen.outcar.stop_requested
-        seen.say(Finding.STOPPED_ON_REQUEST, Severity.NOTE, stop, "Continue from CONTCAR.")
+        seen.report(Finding.STOPPED_ON_REQUEST, Severity.NOTE, stop, "Continue from CONTCAR.")
     if seen.ended:
         what = "it ended properly, and its files show no energy of a self-consistent ground state"
-        seen.say(Finding.NOT_SHOWN, Severity.WITHHOLDS, what, "Take the energy from the run before it.")
+        seen.report(Finding.NOT_SHOWN, Severity.WITHHOLDS, what, "Take the energy from the run before it.")
     elif seen.steps == 0 and seen.files.has_outputs:
         what = "no ionic step was finished, so there is no energy"
-        seen.say(Finding.NO_IONIC_STEP, Severity.NOTE, what, "Rerun it.")
+        seen.report(Finding.NO_IONIC_STEP, Severity.NOTE, what, "Rerun it.")
     elif seen.steps == 0:
-        seen.say(Finding.NOT_STARTED, Severity.NOTE, "there are inputs and no outputs", "Run it.")
+        seen.report(Finding.NOT_STARTED, Severity.NOTE, "there are inputs and no outputs", "Run it.")
     elif not seen.finished:
         what = f"no file runs to its proper end; {seen.steps} ionic steps are whole"
-        seen.say(Finding.NOT_FINISHED, Severity.NOTE, what, "Continue from the last whole step, or rerun.")
+        seen.report(Finding.NOT_FINISHED, Severity.NOTE, what, "Continue from the last whole step, or rerun.")
 
 
-def _ended_without_energy(seen: Evidence) -> bool:
+def _ended_without_energy(seen: RunFiles) -> bool:
     run, out = seen.vasprun, seen.outcar
     ends = [list(run.flaws)] if run and run.closed else []
     ends += [out.flaws] if out and out.finished else []
     return any(all(flaw.code is Finding.NOT_SHOWN for flaw in flaws) for flaws in ends)
 
 
-def _name_errors(seen: Evidence) -> None:
+def _name_errors(seen: RunFiles) -> None:
     texts = [(one.text, one.name) for one in seen.stdout]
     if seen.outcar:
         texts.append((seen.outcar.tail, seen.outcar.name))
@@ -68,11 +68,11 @@ def _name_errors(seen: Evidence) -> None:
                 seen.reasons.append(reason)
 
 
-def electrons(seen: Evidence) -> None:
+def electrons(seen: RunFiles) -> None:
     """Find the ionic steps whose electronic loop converged."""
     other = _not_self_consistent(seen)
     if other:
-        seen.say(
+        seen.report(
             Finding.NOT_SELF_CONSISTENT,
             Severity.WITHHOLDS,
             f"{other}: not a self-consistent total energy",
@@ -86,14 +86,14 @@ def electrons(seen: Evidence) -> None:
     seen.unconverged = tuple(sorted(bad))
     seen.electronic = seen.steps not in bad
     if len(bad) == seen.steps > 1:
-        seen.say(
+        seen.report(
             Finding.SCF_NEVER_CONVERGES,
             Severity.NOTE,
             f"none of {seen.steps} ionic steps converged its electrons within NELM = {limit}",
             "Change ALGO or the mixing, or increase NELM.",
         )
     if not seen.electronic:
-        seen.say(
+        seen.report(
             Finding.ELECTRONS_NOT_CONVERGED,
             Severity.NOTE,
             f"the electrons of the last ionic step did not converge to EDIFF within NELM = {limit}",
@@ -101,10 +101,10 @@ def electrons(seen: Evidence) -> None:
         )
     elif bad:
         what = f"{len(bad)} of {seen.steps} ionic steps did not converge their electrons (the last one did)"
-        seen.say(Finding.ELECTRONS_NOT_CONVERGED, Severity.NOTE, what)
+        seen.report(Finding.ELECTRONS_NOT_CONVERGED, Severity.NOTE, what)
 
 
-def _not_self_consistent(seen: Evidence) -> str:
+def _not_self_consistent(seen: RunFiles) -> str:
     charge = seen.settings.integer("ICHARG")
     if charge is not None and charge >= _NOT_SELF_CONSISTENT_ICHARG:
         return f"ICHARG = {charge}"
@@ -112,7 +112,7 @@ def _not_self_consistent(seen: Evidence) -> str:
     return f"ALGO = {algorithm}" if algorithm.startswith(_OTHER_ALGORITHMS) else ""
 
 
-def _unconverged(seen: Evidence, limit: int) -> set[int] | None:
+def _unconverged(seen: RunFiles, limit: int) -> set[int] | None:
     """Return the ionic steps, from 1, that some file shows unconverged; ``None`` where none speaks of it.
 
     "aborting loop because EDIFF is reached" proves nothing: versions of VASP before 6 print it even where
@@ -140,7 +140,7 @@ def _unconverged(seen: Evidence, limit: int) -> set[int] | None:
     return None
 
 
-def ions(seen: Evidence) -> None:
+def ions(seen: RunFiles) -> None:
     """Decide whether the ions met their criterion, or an MD its length."""
     run = seen.vasprun
     if run and run.last is not None and run.last.forces_ev_per_ang is not None:
@@ -155,7 +155,7 @@ def ions(seen: Evidence) -> None:
         steps = max(seen.steps, _moved(seen))
         seen.ionic = allowed is not None and steps >= allowed
         if not seen.ionic:
-            seen.say(
+            seen.report(
                 Finding.MD_SHORT,
                 Severity.NOTE,
                 f"the trajectory has {steps} of {allowed} steps",
@@ -165,10 +165,10 @@ def ions(seen: Evidence) -> None:
         seen.ionic = _relaxed(seen, allowed)
         if seen.ionic is False and seen.finished:
             what = f"the relaxation ended after {seen.steps} of {allowed} steps without meeting EDIFFG"
-            seen.say(Finding.IONS_NOT_CONVERGED, Severity.NOTE, what, "Continue it from CONTCAR.")
+            seen.report(Finding.IONS_NOT_CONVERGED, Severity.NOTE, what, "Continue it from CONTCAR.")
 
 
-def _moved(seen: Evidence) -> int:
+def _moved(seen: RunFiles) -> int:
     """Return the ionic steps of a run that VASP's own force field took part in."""
     run, out = seen.vasprun, seen.outcar
     # OUTCAR prints the force field's energy beside that of DFT.
@@ -178,7 +178,7 @@ def _moved(seen: Evidence) -> int:
     )
 
 
-def _relaxed(seen: Evidence, allowed: int | None) -> bool | None:
+def _relaxed(seen: RunFiles, allowed: int | None) -> bool | None:
     """Return whether the relaxation met EDIFFG: as OUTCAR says, and as the forces show."""
     limit = seen.settings.number("EDIFFG")
     shown: bool | None = None

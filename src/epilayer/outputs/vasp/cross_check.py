@@ -1,4 +1,4 @@
-"""Do the files of one run tell the same story? Step by step, and file by file."""
+"""Energies of the files of one run, compared step by step and file by file."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _ROUNDINGS = 1.25
 
 
 @dataclass(frozen=True)
-class Testimony:
+class FileEnergies:
     """The energies that one file gives.
 
     Attributes
     ----------
     complete
-        The file runs to its proper end (OSZICAR has none, so it never vouches for completeness).
+        The file runs to its proper end (OSZICAR has none, so that it never shows a complete run).
     sound
         Nothing in the file is damaged.
     ends
@@ -41,9 +41,9 @@ class Testimony:
     ends: bool
 
 
-def of_vasprun(run: Vasprun) -> Testimony:
-    """Return what a vasprun.xml says."""
-    return Testimony(
+def of_vasprun(run: Vasprun) -> FileEnergies:
+    """Return the energies of a vasprun.xml."""
+    return FileEnergies(
         file=run.name,
         source="free energy of the step + (E0 - F) of its last electronic step",
         energies_ev=tuple(float(value) for value in run.energies_ev),
@@ -54,9 +54,9 @@ def of_vasprun(run: Vasprun) -> Testimony:
     )
 
 
-def of_outcar(out: Outcar) -> Testimony:
-    """Return what an OUTCAR says."""
-    return Testimony(
+def of_outcar(out: Outcar) -> FileEnergies:
+    """Return the energies of an OUTCAR."""
+    return FileEnergies(
         file=out.name,
         source="energy(sigma->0)",
         energies_ev=tuple(step.energy_ev for step in out.steps),
@@ -67,9 +67,9 @@ def of_outcar(out: Outcar) -> Testimony:
     )
 
 
-def of_oszicar(out: Oszicar) -> Testimony:
-    """Return what an OSZICAR, or a standard output, says."""
-    return Testimony(
+def of_oszicar(out: Oszicar) -> FileEnergies:
+    """Return the energies of an OSZICAR or a standard output."""
+    return FileEnergies(
         file=out.name,
         source="E0",
         energies_ev=tuple(step.energy_ev for step in out.steps),
@@ -80,12 +80,12 @@ def of_oszicar(out: Oszicar) -> Testimony:
     )
 
 
-def hear(
-    testimonies: Sequence[Testimony],
+def compared(
+    files: Sequence[FileEnergies],
     *,
     first: bool = False,
 ) -> tuple[Agreement, tuple[EnergyWitness, ...], list[Reason]]:
-    """Return whether the files agree, who gives the energy of the last whole step, and what is wrong.
+    """Return whether the files agree, the energies of the last whole step, and what is wrong.
 
     Every step that two files share must have the same energy in both, within their rounding: so files
     of different runs in one folder are found, and a digit that changed in one of them too.
@@ -95,11 +95,11 @@ def hear(
     first
         Take the energy of the first step, as for finite differences, whose later steps are displaced.
     """
-    heard = [one for one in testimonies if one.energies_ev]
-    if not heard:
+    given = [one for one in files if one.energies_ev]
+    if not given:
         return Agreement.NO_WITNESS, (), []
-    reasons = [*_clashes(heard), *_counts(heard)]
-    steps = max(len(one.energies_ev) for one in heard)
+    reasons = [*_clashes(given), *_counts(given)]
+    steps = max(len(one.energies_ev) for one in given)
     witnesses = tuple(
         EnergyWitness(
             file=one.file,
@@ -109,7 +109,7 @@ def hear(
             ionic_step=1 if first else steps,
             complete=one.complete,
         )
-        for one in heard
+        for one in given
         if len(one.energies_ev) == steps and one.sound
     )
     if reasons:
@@ -119,10 +119,10 @@ def hear(
     return (Agreement.AGREE if len(witnesses) > 1 else Agreement.SINGLE_WITNESS), witnesses, []
 
 
-def _clashes(heard: list[Testimony]) -> list[Reason]:
+def _clashes(given: list[FileEnergies]) -> list[Reason]:
     out = []
-    for i, one in enumerate(heard):
-        for two in heard[i + 1 :]:
+    for i, one in enumerate(given):
+        for two in given[i + 1 :]:
             shared = zip(
                 one.energies_ev, two.energies_ev, one.resolutions_ev, two.resolutions_ev, strict=False
             )
@@ -134,15 +134,15 @@ def _clashes(heard: list[Testimony]) -> list[Reason]:
     return out
 
 
-def _counts(heard: list[Testimony]) -> list[Reason]:
+def _counts(given: list[FileEnergies]) -> list[Reason]:
     """Find files that claim to be complete and hold fewer steps than another has."""
-    most = max(heard, key=lambda one: len(one.energies_ev))
+    most = max(given, key=lambda one: len(one.energies_ev))
     return [
         _disagree(
             f"{one.file} ends properly after {len(one.energies_ev)} ionic steps, {most.file} has "
             f"{len(most.energies_ev)}"
         )
-        for one in heard
+        for one in given
         if one.complete and len(one.energies_ev) < len(most.energies_ev)
     ]
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 BEGINNINGS: Final = ("relaxation.extxyz", "POSCAR.begin", "POSCAR.orig", "POSCAR", "vasprun.xml")
-"""Files that hold it, the best first: the POSCAR of a run that was resumed, or mended, begins later."""
+"""Files that hold it, the best first: the POSCAR of a run that was resumed or corrected begins later."""
 
 
 def begun_from(path: Path, like: Structure) -> Structure | None:

@@ -26,7 +26,7 @@ _DIVERGED = "The electronic loop diverged: look at the start's shortest distance
 
 
 @dataclass
-class Evidence:
+class RunFiles:
     """What is known of one run: the files as read, and step by step what they amount to.
 
     Attributes
@@ -85,20 +85,20 @@ class Evidence:
             return self.vasprun.header.species
         return oc.species(self.outcar.head) if self.outcar else ()
 
-    def say(self, code: Finding, severity: Severity, what: str, remedy: str = "", file: str = "") -> None:
+    def report(self, code: Finding, severity: Severity, what: str, remedy: str = "", file: str = "") -> None:
         """Add a reason."""
         self.reasons.append(Reason(code=code, severity=severity, what=what, remedy=remedy, file=file))
 
 
-def gather(files: FoundFiles) -> Evidence:
+def gather(files: FoundFiles) -> RunFiles:
     """Read the files of a run."""
-    seen = Evidence(files)
+    seen = RunFiles(files)
     _read(seen)
     seen.settings = st.executed(seen.vasprun, seen.outcar, seen.incar_text)
     return seen
 
 
-def _read(seen: Evidence) -> None:
+def _read(seen: RunFiles) -> None:
     files = seen.files
     seen.vasprun = _try(seen, files.vasprun, read_vasprun)
     seen.outcar = _try(seen, files.outcar, oc.read_outcar)
@@ -117,9 +117,9 @@ def _read(seen: Evidence) -> None:
             if code is Finding.FILE_DAMAGED and part.state is not FileState.CORRUPT and not _closed(part):
                 code = Finding.FILE_TRUNCATED
             remedy = _DIVERGED if code in (Finding.ENERGY_NOT_READABLE, Finding.NUMBER_OVERFLOWS) else ""
-            seen.say(code, Severity.NOTE, f"{part.name}: {flaw.what}", remedy, part.name)
+            seen.report(code, Severity.NOTE, f"{part.name}: {flaw.what}", remedy, part.name)
     for path in files.not_read:
-        seen.say(
+        seen.report(
             Finding.NOT_READ,
             Severity.NOTE,
             f"{path.name} was not read: it embeds the licensed POTCAR",
@@ -134,7 +134,7 @@ def _closed(part: Vasprun | oc.Outcar | Oszicar) -> bool:
     return part.finished if isinstance(part, oc.Outcar) else False
 
 
-def _try(seen: Evidence, path: Path | None, reader: Callable[[Path], T]) -> T | None:
+def _try(seen: RunFiles, path: Path | None, reader: Callable[[Path], T]) -> T | None:
     if path is None:
         return None
     try:
@@ -144,7 +144,7 @@ def _try(seen: Evidence, path: Path | None, reader: Callable[[Path], T]) -> T | 
         empty = path.is_file() and path.stat().st_size == 0
         code = Finding.FILE_TRUNCATED if empty else Finding.FILE_UNREADABLE
         what = f"{path.name} is empty" if empty else error.what
-        seen.say(code, Severity.NOTE, what, error.remedy, path.name)
+        seen.report(code, Severity.NOTE, what, error.remedy, path.name)
         return None
     return out
 

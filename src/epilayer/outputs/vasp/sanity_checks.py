@@ -11,7 +11,7 @@ from epilayer.outputs.vasp import outcar as oc
 from epilayer.outputs.vasp import settings as st
 
 if TYPE_CHECKING:
-    from epilayer.outputs.vasp.run_files import Evidence
+    from epilayer.outputs.vasp.run_files import RunFiles
 
 _JUMP_EV_PER_ATOM = 1.0
 # What adds to the energy after the electronic loop, so that the two need not be the same.
@@ -20,13 +20,13 @@ _ADDED_AFTER = (
 )  # fmt: skip
 
 
-def check(seen: Evidence) -> None:
+def check(seen: RunFiles) -> None:
     """Check the numbers against what they must satisfy."""
     _smearing(seen)
     _later_terms(seen)
     _elements(seen)
     if seen.settings.flag("ML_LMLFF"):
-        seen.say(
+        seen.report(
             Finding.MACHINE_LEARNED,
             Severity.WITHHOLDS,
             "ML_LMLFF: the energies are of VASP's machine-learned force field, not of DFT",
@@ -36,12 +36,12 @@ def check(seen: Evidence) -> None:
     if energy is not None and energy > 0:
         severity = Severity.WITHHOLDS if energy > atoms * _JUMP_EV_PER_ATOM else Severity.NOTE
         what = f"the energy of the last step is positive ({energy:.6f} eV)"
-        seen.say(Finding.ENERGY_POSITIVE, severity, what, "Look at the geometry and reduce POTIM.")
+        seen.report(Finding.ENERGY_POSITIVE, severity, what, "Look at the geometry and reduce POTIM.")
     if seen.kind is CalculationKind.RELAX and seen.species:
         _jumps(seen, atoms)
 
 
-def _smearing(seen: Evidence) -> None:
+def _smearing(seen: RunFiles) -> None:
     """Check that energy(sigma->0) lies where the smearing puts it between the other two energies."""
     fraction = _entropy_fraction(seen.settings.integer("ISMEAR"))
     if fraction is None:
@@ -52,16 +52,16 @@ def _smearing(seen: Evidence) -> None:
         expected = step.free_energy_ev + fraction * (step.without_entropy_ev - step.free_energy_ev)
         if abs(expected - step.energy_ev) > 3 * step.resolution_ev:
             what = "the three energies of the last step do not fit together"
-            seen.say(Finding.ENERGY_INCONSISTENT, Severity.WITHHOLDS, what, remedy, seen.outcar.name)
+            seen.report(Finding.ENERGY_INCONSISTENT, Severity.WITHHOLDS, what, remedy, seen.outcar.name)
     last = seen.vasprun.last if seen.vasprun else None
     shown = last.entropy_fraction if last is not None else None
     # Rounding of three energies to 1e-8 eV, over an entropy term of at least 1e-5 eV.
     if shown is not None and abs(shown - fraction) > 5e-3:  # noqa: PLR2004
         what = "the energies of the last electronic step do not fit together"
-        seen.say(Finding.ENERGY_INCONSISTENT, Severity.WITHHOLDS, what, remedy)
+        seen.report(Finding.ENERGY_INCONSISTENT, Severity.WITHHOLDS, what, remedy)
 
 
-def _later_terms(seen: Evidence) -> None:
+def _later_terms(seen: RunFiles) -> None:
     """Hold the energy of the last step against that of its last electronic step."""
     named = any(seen.settings.values.get(name) not in (None, False, 0, 0.0) for name in _ADDED_AFTER)
     added_ev = st.added_after_ev(seen.vasprun)
@@ -73,10 +73,10 @@ def _later_terms(seen: Evidence) -> None:
     )
     # A response leaves the energy of its ground state as it was.
     severity = Severity.WITHHOLDS if seen.kind is CalculationKind.RESPONSE else Severity.NOTE
-    seen.say(Finding.ENERGY_INCONSISTENT, severity, what, "Keep the INCAR and OUTCAR beside it.")
+    seen.report(Finding.ENERGY_INCONSISTENT, severity, what, "Keep the INCAR and OUTCAR beside it.")
 
 
-def _elements(seen: Evidence) -> None:
+def _elements(seen: RunFiles) -> None:
     unknown = [name for name in dict.fromkeys(seen.species) if not is_element(name)]
     if not unknown:
         return
@@ -86,7 +86,7 @@ def _elements(seen: Evidence) -> None:
         else oc.titels(seen.outcar.head if seen.outcar else b"")
     )
     named = next((one[1] for one in titels if one[0] == unknown[0]), "which names none either")
-    seen.say(
+    seen.report(
         Finding.UNKNOWN_ELEMENT,
         Severity.WITHHOLDS,
         f"{unknown[0]!r} is no chemical element (its pseudopotential: {named})",
@@ -102,7 +102,7 @@ def _entropy_fraction(smearing: int | None) -> float | None:
     return {0: 0.5, -1: 0.5, -4: 0.5, -5: 0.5}.get(smearing) if smearing is not None else None
 
 
-def _jumps(seen: Evidence, atoms: int) -> None:
+def _jumps(seen: RunFiles, atoms: int) -> None:
     energies: list[float] = []
     if seen.outcar and len(seen.outcar.steps) == seen.steps:
         energies = [step.energy_ev for step in seen.outcar.steps]
@@ -110,7 +110,7 @@ def _jumps(seen: Evidence, atoms: int) -> None:
         energies = [float(value) for value in seen.vasprun.energies_ev]
     jump = max((two - one for one, two in pairwise(energies)), default=0.0)
     if jump > atoms * _JUMP_EV_PER_ATOM:
-        seen.say(
+        seen.report(
             Finding.IONIC_STEP_TOO_LARGE,
             Severity.NOTE if seen.finished else Severity.FATAL,
             f"one ionic step raised the energy by {jump:.2f} eV",
