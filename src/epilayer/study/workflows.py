@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from jobflow import Flow
+    from jobflow import Flow, Job
 
     from epilayer.engines.base import Engine
     from epilayer.model.cathode import Cathode
@@ -78,7 +78,19 @@ def build_flow(
             f"{path}: build returned {type(flow).__name__}, not a jobflow Flow.",
             "End build with: return Flow([...]), or return what a maker's make gives.",
         )
+    _check_importable(path, flow)
     return flow if isinstance(flow, Flow) else Flow([flow], name=flow.name)
+
+
+def _check_importable(path: Path, flow: Flow | Job) -> None:
+    """Refuse a job that is a function of the workflow file itself: workers import the functions of jobs."""
+    for one in getattr(flow, "jobs", ()):
+        _check_importable(path, one)
+    if getattr(getattr(flow, "function", None), "__module__", None) == _module_name(path):
+        raise InputError(
+            f"{path}: the job {flow.name!r} is a function of this file, which a worker cannot import.",
+            "Move the function into a module that can be imported, and import it here.",
+        )
 
 
 def describe(path: Path) -> tuple[str, dict[str, Any]]:

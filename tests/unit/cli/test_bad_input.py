@@ -202,6 +202,11 @@ class TestFiles:
             ("def build(catalogue):\n    return 1 / 0\n", "mine.py line 2: ZeroDivisionError", "--debug"),
             ("def build(catalogue):\n    return None\n", "returned NoneType", "return Flow"),
             ("def build():\n    return None\n", "TypeError", "workflow file"),
+            (
+                "from jobflow import job\n\n@job\ndef one():\n    return 1\n\ndef build(catalogue):\n    return one()\n",
+                "the job 'one' is a function of this file",
+                "Move the function",
+            ),
             ("def construct(catalogue):\n    return None\n", "no function build", "build(catalogue"),
         ],
     )
