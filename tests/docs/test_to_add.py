@@ -35,7 +35,7 @@ class Checkout:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         for name in COPIED:
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns(".*"))
         self._before = self._hashes()
 
     def _hashes(self) -> dict[str, str]:

@@ -21,7 +21,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from ase.data import atomic_numbers, covalent_radii
 from ase.data.vdw_alvarez import vdw_radii
 from pymatgen.core.periodic_table import Element
 
@@ -29,6 +28,7 @@ from epilayer.analysis import shapes
 from epilayer.analysis.anomaly_case import compared
 from epilayer.analysis.shapes import FORMED_SCALE, SLAB_BROKEN_SCALE
 from epilayer.model.anomaly import Anomaly, AnomalyKind
+from epilayer.model.covalent import covalent_radii_ang
 from epilayer.model.elements import ALKALI
 
 if TYPE_CHECKING:
@@ -136,11 +136,11 @@ def closest_contact(structure: Structure, n_slab: int) -> tuple[str, float]:
     n_slab
         Number of slab atoms, which come first.
     """
-    radii = np.array([covalent_radii[atomic_numbers[site.specie.symbol]] for site in structure])
+    symbols = [site.specie.symbol for site in structure]
+    radii = covalent_radii_ang(symbols)
     distances = shapes.distances_ang(structure)[n_slab:, :n_slab]
     ratio = distances / (radii[n_slab:, None] + radii[None, :n_slab])
     i, j = (int(x) for x in np.unravel_index(np.argmin(ratio), ratio.shape))
-    symbols = [site.specie.symbol for site in structure]
     return f"{symbols[n_slab + i]}{n_slab + i}...{symbols[j]}{j}", float(distances[i, j])
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from ase.data import atomic_numbers, covalent_radii
 
 from epilayer.analysis import shapes
+from epilayer.model.covalent import bonded_pairs, covalent_radii_ang
 from epilayer.model.errors import StructureError
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def compared(
                 f"The {what} does not hold the same atoms in the same order as the initial adslab.",
                 "Pass structures of one calculation, unsorted.",
             )
-    bonds = shapes.bonds_of(reference)
+    bonds = bonded_pairs(reference)
     own_bonds = tuple((i + n_slab, j + n_slab) for i, j in bonds)
     slab_fractional = np.asarray(clean.frac_coords)
     end_fractional = np.asarray(final.frac_coords)
@@ -122,7 +122,7 @@ def compared(
     return Case(
         symbols=symbols,
         n_slab=n_slab,
-        radii=np.array([covalent_radii[atomic_numbers[symbol]] for symbol in symbols]),
+        radii=covalent_radii_ang(symbols),
         bonds=own_bonds,
         start=shapes.distances_ang(initial),
         end=shapes.distances_ang(final),

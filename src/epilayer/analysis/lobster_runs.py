@@ -12,8 +12,9 @@ from pymatgen.core import Molecule
 
 from epilayer.analysis.bonding import BONDED_SCALE
 from epilayer.analysis.mapping import map_molecule
-from epilayer.analysis.shapes import bonds_of, components, whole_molecule
+from epilayer.analysis.shapes import components, whole_molecule
 from epilayer.model.cohp import MappedChange, MappedChanges, OpenBond, RunReport, RunVerdict
+from epilayer.model.covalent import bonded_pairs
 from epilayer.model.errors import InputError, StructureError
 from epilayer.model.imported import Agreement, Finding, Severity
 
@@ -175,7 +176,7 @@ def find_molecule(structure: Structure, free: Structure) -> tuple[int, ...]:
     """
     wanted = sorted(str(s.specie.symbol) for s in free)
     light = [i for i, s in enumerate(structure) if not s.specie.is_metal]
-    bonds = bonds_of(structure.__class__.from_sites([structure[i] for i in light]))
+    bonds = bonded_pairs(structure.__class__.from_sites([structure[i] for i in light]))
     pieces = [sorted(light[k] for k in piece) for piece in components(range(len(light)), bonds)]
     hits = [p for p in pieces if sorted(str(structure[i].specie.symbol) for i in p) == wanted]
     if len(hits) == 1:
@@ -243,7 +244,7 @@ def compare_runs(
     molecule = _molecule(free_structure, range(len(free_structure)))
     there = _molecule(adsorbed_structure, chosen)
     mapped = map_molecule(molecule, there)
-    bonded = {tuple(sorted(b)) for b in bonds_of(molecule)}
+    bonded = {tuple(sorted(b)) for b in bonded_pairs(molecule)}
     changes: list[MappedChange] = []
     open_bonds: list[OpenBond] = []
     for bond in free.bonds:

@@ -15,7 +15,7 @@ import networkx as nx
 import numpy as np
 from networkx.algorithms.isomorphism import GraphMatcher, categorical_node_match
 
-from epilayer.analysis.shapes import bonds_of
+from epilayer.model.covalent import bonded_pairs
 from epilayer.model.errors import StructureError
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def map_molecule(free: Molecule, adsorbed: Molecule) -> AtomMap:
             f"{free.formula} cannot be mapped to {adsorbed.formula}: the atoms differ.",
             "Give the same molecule twice, without atoms of the surface.",
         )
-    before, after = bonds_of(free, _BOND_SCALE), bonds_of(adsorbed, _BOND_SCALE)
+    before, after = bonded_pairs(free, _BOND_SCALE), bonded_pairs(adsorbed, _BOND_SCALE)
     for changes in range(abs(len(before) - len(after)), _MOST_CHANGES + 1, 2):
         found = list(islice(_maps(free, adsorbed, before, after, changes), _MOST_MAPS + 1))
         if len(found) > _MOST_MAPS:

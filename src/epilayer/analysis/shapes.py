@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 #: Larger cycles are strained by nothing and need no watching.
 LARGEST_RING: Final = 8
-#: As for every molecule: bonded within this multiple of the covalent sum (Cordero 2008).
-BOND_SCALE: Final = 1.2
 #: Two atoms that were apart are bonded below 1.15 x their covalent sum (C-C 1.75, O-O 1.52 A).
 FORMED_SCALE: Final = 1.15
 #: A slab bond is gone when longer than 1.25 x its covalent sum (P-O 2.16, V-O 2.74 A) and 1.25 x its
@@ -109,13 +107,6 @@ def _join(fractional: Floats, atoms: range, bonds: Iterable[Bond]) -> None:
     for piece in nx.connected_components(graph):
         for here, other in nx.bfs_edges(graph, min(piece), sort_neighbors=sorted):
             fractional[other] -= np.round(fractional[other] - fractional[here])
-
-
-def bonds_of(molecule: Molecule | Structure, scale: float = BOND_SCALE) -> tuple[Bond, ...]:
-    """Bonds of a free molecule within ``scale`` times the sum of covalent radii, as index pairs."""
-    radii = np.array([covalent_radii[atomic_numbers[site.specie.symbol]] for site in molecule])
-    near = np.asarray(molecule.distance_matrix) < scale * (radii[:, None] + radii[None, :])
-    return tuple((int(i), int(j)) for i, j in np.argwhere(np.triu(near, 1)))
 
 
 def bond_graph(atoms: Iterable[int], bonds: Iterable[Bond]) -> Any:  # noqa: ANN401  (networkx has no types)

@@ -14,7 +14,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from ase.data import atomic_numbers, covalent_radii
 from pymatgen.core import Structure
 
 from epilayer import __version__
@@ -23,6 +22,7 @@ from epilayer.analysis.adsorption import leg_of, leg_refusals
 from epilayer.analysis.anomalies import FRAMEWORK_MOVED_ANG
 from epilayer.analysis.comparability import bulk_refusals
 from epilayer.model.base import Frozen
+from epilayer.model.covalent import covalent_radii_ang
 from epilayer.model.elements import ALKALI
 from epilayer.model.records import Calculation, Leg, Refusal, RefusalCode, Status
 from epilayer.model.surface import J_PER_M2_PER_EV_PER_ANG2, SurfaceEnergy, SurfaceThickness
@@ -234,7 +234,7 @@ def _rebuilt(slab: ComputedSlab) -> list[Refusal]:
         message = "the relaxed slab does not hold the atoms of the one that started"
         raise ValueError(message)
     frame = np.array([symbol not in ALKALI for symbol in symbols])
-    radii = np.array([covalent_radii[atomic_numbers[symbol]] for symbol in symbols])
+    radii = covalent_radii_ang(symbols)
     sums = radii[:, None] + radii[None, :]
     before, after = shapes.distances_ang(start), shapes.distances_ang(end)
     pairs = np.triu(frame[:, None] & frame[None, :], 1)

@@ -93,49 +93,9 @@ class FoundFiles:
         return min(paths, key=lambda path: (plain_name(path.name) != path.name, path.name)) if paths else None
 
     @property
-    def vasprun(self) -> Path | None:
-        """The vasprun.xml."""
-        return self.one(Role.VASPRUN)
-
-    @property
-    def outcar(self) -> Path | None:
-        """The OUTCAR."""
-        return self.one(Role.OUTCAR)
-
-    @property
-    def oszicar(self) -> Path | None:
-        """The OSZICAR."""
-        return self.one(Role.OSZICAR)
-
-    @property
     def stdout(self) -> tuple[Path, ...]:
         """Standard output and error of the run and of its job."""
         return tuple(sorted(self.by_role.get(Role.STDOUT, [])))
-
-    @property
-    def incar(self) -> Path | None:
-        """The INCAR, not the one that custodian put aside."""
-        return self.one(Role.INCAR)
-
-    @property
-    def kpoints(self) -> Path | None:
-        """The KPOINTS."""
-        return self.one(Role.KPOINTS)
-
-    @property
-    def potcar(self) -> Path | None:
-        """The POTCAR, of which hashes alone are taken."""
-        return self.one(Role.POTCAR)
-
-    @property
-    def potcar_spec(self) -> Path | None:
-        """The POTCAR.spec."""
-        return self.one(Role.POTCAR_SPEC)
-
-    @property
-    def custodian(self) -> Path | None:
-        """The custodian.json."""
-        return self.one(Role.CUSTODIAN)
 
     @property
     def not_read(self) -> tuple[Path, ...]:

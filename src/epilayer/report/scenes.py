@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
+from epilayer.model.covalent import BOND_SCALE, bonded_pairs, covalent_radii_ang
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
 
 View = Literal["side", "top"]
 
-#: Two atoms are drawn bonded within this multiple of their covalent sum (Cordero 2008, doi 10.1039/b801115j).
-_BOND_SCALE: Final = 1.2
 #: Alkali and alkaline-earth ions are held by many weak contacts; sticks would hide the framework.
 _IONIC: Final = frozenset({"Li", "Na", "K", "Rb", "Cs", "Mg", "Ca", "Sr", "Ba"})
 #: Below this electronegativity (Pauling) two slab atoms are both cations and share no stick.
@@ -64,7 +64,7 @@ class Atoms:
     @cached_property
     def radii(self) -> Floats:
         """Covalent radii, A."""
-        return covalent_ang(self.symbols)
+        return covalent_radii_ang(self.symbols)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Scene:
     @cached_property
     def size(self) -> Floats:
         """Radii of the balls, A."""
-        radii = np.minimum(covalent_ang(self.symbols), 1.35)
+        radii = np.minimum(covalent_radii_ang(self.symbols), 1.35)
         hydrogen = np.array([s == "H" for s in self.symbols])
         return np.asarray(np.where(hydrogen, 0.27, np.where(self.ads, 0.52, 0.36) * radii + 0.06))
 
@@ -95,13 +95,6 @@ class Scene:
         low = np.minimum((flat - size).min(axis=0), corners.min(axis=0))
         high = np.maximum((flat + size).max(axis=0), corners.max(axis=0))
         return low, high
-
-
-def covalent_ang(symbols: Sequence[str]) -> Floats:
-    """Covalent radii, A (Cordero 2008, doi 10.1039/b801115j)."""
-    from ase.data import atomic_numbers, covalent_radii
-
-    return np.array([covalent_radii[atomic_numbers[s]] for s in symbols])
 
 
 def atoms_of(structure: Structure, chosen_atoms: Sequence[int]) -> Atoms:
@@ -144,10 +137,9 @@ def _on_slab(
     slab = shapes.slab_coords(ordered, n_slab) @ frame.T
     if n_slab == len(ordered):
         return slab, cell, None
-    radii = covalent_ang(symbols)
+    radii = covalent_radii_ang(symbols)
     distances = np.asarray(ordered.distance_matrix)
-    near = distances < _BOND_SCALE * (radii[:, None] + radii[None, :])
-    bonds = [(int(i), int(j)) for i, j in np.argwhere(np.triu(near, 1)) if i >= n_slab]
+    bonds = [(i, j) for i, j in bonded_pairs(ordered) if i >= n_slab]
     molecule = shapes.unwrapped(ordered, n_slab, bonds)
     ratio = distances[n_slab:, :n_slab] / (radii[n_slab:, None] + radii[None, :n_slab])
     i, j = (int(x) for x in np.unravel_index(np.argmin(ratio), ratio.shape))
@@ -155,7 +147,7 @@ def _on_slab(
 
 
 def _in_crystal(
-    ordered: Structure, symbols: Sequence[str], n_host: int
+    ordered: Structure, _symbols: Sequence[str], n_host: int
 ) -> tuple[Floats, Floats, tuple[int, int] | None]:
     """Hosts inside the cell, every guest molecule in one piece with its centre inside."""
     from epilayer.analysis import shapes
@@ -165,9 +157,7 @@ def _in_crystal(
     fractional -= np.floor(fractional + 1e-6)
     guests = ordered.from_sites(ordered.sites[n_host:]) if n_host < len(ordered) else None
     if guests is not None:
-        radii = covalent_ang(symbols[n_host:])
-        near = np.asarray(guests.distance_matrix) < _BOND_SCALE * (radii[:, None] + radii[None, :])
-        bonds = [(int(i), int(j)) for i, j in np.argwhere(np.triu(near, 1))]
+        bonds = bonded_pairs(guests)
         inverse = np.linalg.inv(ordered.lattice.matrix)
         joined = shapes.whole_molecule(guests, bonds) @ inverse
         for piece in shapes.components(range(len(guests)), bonds):
@@ -340,7 +330,7 @@ def _completed(atoms: Atoms, owners: NDArray[np.int_], coords: Floats) -> tuple[
     for centre, position in zip(owners, coords, strict=True):
         if atoms.ads[centre] or not cation[centre] or atoms.symbols[centre] in _IONIC:
             continue
-        reach = _BOND_SCALE * (atoms.radii[centre] + atoms.radii[image_owners])
+        reach = BOND_SCALE * (atoms.radii[centre] + atoms.radii[image_owners])
         near = np.linalg.norm(images - position, axis=1)
         bonded = (near < reach) & (near > 0.1) & ~cation[image_owners]  # noqa: PLR2004  (not itself)
         wanted += [int(k) for k in np.flatnonzero(bonded)]
@@ -370,9 +360,9 @@ def _is_cation(symbol: str) -> bool:
 
 
 def _bonds(symbols: Sequence[str], coords: Floats, ads: Mask) -> tuple[tuple[int, int], ...]:
-    radii = covalent_ang(symbols)
+    radii = covalent_radii_ang(symbols)
     distance = np.linalg.norm(coords[:, None] - coords[None], axis=2)
-    near = distance < _BOND_SCALE * (radii[:, None] + radii[None])
+    near = distance < BOND_SCALE * (radii[:, None] + radii[None])
     cation = [_is_cation(s) for s in symbols]
     return tuple(
         (int(i), int(j))

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
-from ase.data import atomic_numbers, covalent_radii
+from ase.data import atomic_numbers
 from ase.formula import Formula
 from pydantic import Field, ValidationError
 from pymatgen.core.lattice import Lattice
@@ -16,6 +16,7 @@ from rdkit.Chem import rdDetermineBonds, rdForceFieldHelpers
 from rdkit.rdBase import BlockLogs
 
 from epilayer.model.base import Frozen
+from epilayer.model.covalent import bonded_pairs, covalent_radii_ang
 from epilayer.model.errors import StructureError
 from epilayer.model.ligand import NAMED_ANCHORS, Anchor, AnchorKind, Ligand
 from epilayer.structures import embedding
@@ -27,10 +28,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-#: Two atoms are bonded within this multiple of the sum of their covalent radii (Cordero 2008,
-#: doi 10.1039/b801115j): 1.2 keeps a stretched S-N or C-I bond and
-#: leaves out a 1.9 A hydrogen bond and the S...S of an imide (1.24).
-BOND_SCALE: Final = 1.2
 #: Molecule legs need this much vacuum between images.
 MIN_BOX_VACUUM_ANG: Final = 15.0
 
@@ -140,24 +137,8 @@ def anchors(ligand: Ligand) -> tuple[AnchorSite, ...]:
 
 
 def bonds(molecule: Molecule | Structure) -> frozenset[tuple[int, int]]:
-    """Pairs ``i < j`` of bonded atoms, by covalent radii times :data:`BOND_SCALE`.
-
-    Periodic images count for a :class:`~pymatgen.core.Structure`.
-    """
-    radii = covalent_radii_ang(molecule)
-    pairs = np.asarray(molecule.distance_matrix) < BOND_SCALE * (radii[:, None] + radii[None, :])
-    return frozenset((int(i), int(j)) for i, j in np.argwhere(np.triu(pairs, 1)))
-
-
-def covalent_radii_ang(sites: Iterable[Any]) -> Floats:
-    """Covalent radii of the sites, A (Cordero 2008, doi 10.1039/b801115j).
-
-    Parameters
-    ----------
-    sites
-        pymatgen sites, ordered.
-    """
-    return np.array([covalent_radii[atomic_numbers[site.specie.symbol]] for site in sites])
+    """Pairs ``i < j`` of bonded atoms (:func:`~epilayer.model.covalent.bonded_pairs`)."""
+    return frozenset(bonded_pairs(molecule))
 
 
 def force_field(ligand: Ligand, coords: Floats) -> Any:  # noqa: ANN401  (RDKit has no types)
@@ -452,7 +433,7 @@ def _check_counts(ligand: Ligand, graph: Any) -> None:  # noqa: ANN401  (RDKit h
 
 
 def _check_geometry(name: str, symbols: Sequence[str], coords: Floats) -> None:
-    radii = np.array([covalent_radii[atomic_numbers[symbol]] for symbol in symbols])
+    radii = covalent_radii_ang(symbols)
     distances = np.linalg.norm(coords[:, None] - coords[None, :], axis=2) + np.eye(len(symbols)) * 1e3
     ratio = distances / (radii[:, None] + radii[None, :])
     i, j = (int(x) for x in np.unravel_index(np.argmin(ratio), ratio.shape))

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from epilayer.model.base import Frozen
+from epilayer.model.covalent import BOND_SCALE, covalent_radii_ang
 from epilayer.model.elements import ALKALI
 from epilayer.model.units import Ang
 from epilayer.structures.chain_growth import BONDED_REACH, MIN_HEAVY_ANG, MIN_HYDROGEN_ANG
-from epilayer.structures.molecules import BOND_SCALE, covalent_radii_ang
 from epilayer.structures.sites import ACCEPTORS
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def _measure(structure: Structure, host_atoms: int, guests: Sequence[Guest]) -> 
     donor = np.isin(symbols, sorted(ACCEPTORS))
     contact &= ~(mobile[host_atoms:, None] & donor) & ~(donor[host_atoms:, None] & mobile)
     np.fill_diagonal(contact[:, host_atoms:], val=False)
-    return _Measured(symbols, distances, owner, bonds, contact, covalent_radii_ang(structure), host_atoms)
+    return _Measured(symbols, distances, owner, bonds, contact, covalent_radii_ang(symbols), host_atoms)
 
 
 def _label(m: _Measured, atom: int) -> str:

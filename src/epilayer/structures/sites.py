@@ -15,6 +15,7 @@ from pymatgen.core.periodic_table import Element
 from pymatgen.core.structure import Structure
 
 from epilayer.model.base import Frozen
+from epilayer.model.covalent import covalent_radii_ang
 from epilayer.model.errors import StructureError
 from epilayer.structures.molecules import bonds
 
@@ -232,7 +233,7 @@ def targets_ang(
 def open_sites(surface: Surface) -> list[tuple[Site, Floats]]:
     """Exposed atoms of the top face, each with the direction in which it is open."""
     symbols, coords, cell = surface.symbols, surface.coords, surface.cell
-    radii = np.array([covalent_radii[atomic_numbers[symbol]] for symbol in symbols])
+    radii = covalent_radii_ang(symbols)
     is_metal = np.array([Element(symbol).is_metal for symbol in symbols])
     # Only an anion bonds: V and P of one phosphate are close, and not bonded. A slab without anions
     # (a metal, an alloy, a phosphide) bonds all to all.

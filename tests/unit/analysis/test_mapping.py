@@ -10,7 +10,7 @@ from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 from scipy.spatial.transform import Rotation
 
 from epilayer.analysis.mapping import AtomMap, map_molecule
-from epilayer.analysis.shapes import bonds_of
+from epilayer.model.covalent import bonded_pairs
 from epilayer.model.errors import StructureError
 from epilayer.model.ligand import Ligand
 from epilayer.structures import molecules
@@ -51,7 +51,7 @@ def pull(molecule: Molecule, place: np.ndarray, bond: tuple[int, int], free: Mol
     """Break a bond by moving the smaller side away."""
     first, second = bond
     side, queue = {second}, [second]
-    links = [b for b in bonds_of(free) if set(b) != set(bond)]
+    links = [b for b in bonded_pairs(free) if set(b) != set(bond)]
     while queue:
         here = queue.pop()
         for i, j in links:
@@ -93,12 +93,12 @@ def test_permuted_rotated_and_distorted_molecules_map_to_the_same_bonds(name: st
         found = map_molecule(free, other)
         assert not found.broken
         assert not found.formed
-        for bond in bonds_of(free):
+        for bond in bonded_pairs(free):
             pair = found.bond(*bond)
             if pair is not None:
                 told += 1
                 assert is_right(free, place, pair, bond)
-    assert told > 0.9 * 32 * len(bonds_of(free))
+    assert told > 0.9 * 32 * len(bonded_pairs(free))
 
 
 @pytest.mark.parametrize("name", SMILES)
@@ -106,7 +106,7 @@ def test_with_a_broken_bond_every_other_is_found_or_said_to_be_open(name: str) -
     free = FREE[name]
     rng = np.random.default_rng(100 + len(name))
     rings = {"triazole", "2-methylimidazole"}
-    bonds = [b for b in bonds_of(free) if name not in rings or "H" in {free[i].specie.symbol for i in b}]
+    bonds = [b for b in bonded_pairs(free) if name not in rings or "H" in {free[i].specie.symbol for i in b}]
     named = told = 0
     for _ in range(32):
         other, place = moved(free, rng, 0.02)
@@ -114,7 +114,7 @@ def test_with_a_broken_bond_every_other_is_found_or_said_to_be_open(name: str) -
         pull(other, place, broken, free)
         found = map_molecule(free, other)
         (lost,) = found.broken
-        for bond in bonds_of(free):
+        for bond in bonded_pairs(free):
             pair = found.bond(*bond)
             if pair is None:
                 continue
@@ -122,7 +122,7 @@ def test_with_a_broken_bond_every_other_is_found_or_said_to_be_open(name: str) -
             assert is_right(free, place, pair, broken if bond == lost else bond)
             named += bond == lost
     assert named >= 16
-    assert told > 0.5 * 32 * len(bonds_of(free))
+    assert told > 0.5 * 32 * len(bonded_pairs(free))
 
 
 def test_where_the_ends_of_a_molecule_cannot_be_told_apart_its_middle_still_can() -> None:
@@ -137,7 +137,7 @@ def test_a_hydrogen_that_moved_within_the_molecule_is_one_bond_broken_and_one_fo
     free = FREE["triazole"]
     coords = np.asarray(free.cart_coords).copy()
     symbols = [s.specie.symbol for s in free]
-    bonds = bonds_of(free)
+    bonds = bonded_pairs(free)
     donor, hydrogen = next(
         (a, b) for bond in bonds for a, b in (bond, bond[::-1]) if symbols[a] == "N" and symbols[b] == "H"
     )

@@ -49,6 +49,18 @@ def build(catalogue):
 '''
 
 
+LOCAL_JOB = """\
+from jobflow import job
+
+@job
+def one():
+    return 1
+
+def build(catalogue):
+    return one()
+"""
+
+
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, study: Path) -> Run:
     epilayer = runner(capsys, monkeypatch)
@@ -202,11 +214,7 @@ class TestFiles:
             ("def build(catalogue):\n    return 1 / 0\n", "mine.py line 2: ZeroDivisionError", "--debug"),
             ("def build(catalogue):\n    return None\n", "returned NoneType", "return Flow"),
             ("def build():\n    return None\n", "TypeError", "workflow file"),
-            (
-                "from jobflow import job\n\n@job\ndef one():\n    return 1\n\ndef build(catalogue):\n    return one()\n",
-                "the job 'one' is a function of this file",
-                "Move the function",
-            ),
+            (LOCAL_JOB, "the job 'one' is a function of this file", "Move the function"),
             ("def construct(catalogue):\n    return None\n", "no function build", "build(catalogue"),
         ],
     )

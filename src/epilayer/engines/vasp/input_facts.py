@@ -109,7 +109,7 @@ def _facts(
             unreadable.append(f"{files.folder.name}: its outputs state no settings")
             executed = executed or _NO_LEVEL
     else:
-        text = text_of(files.incar)
+        text = text_of(files.one(Role.INCAR))
         incar = st.parse_incar(text)
         if not incar:
             unreadable.append("INCAR: it holds no setting")
@@ -117,7 +117,7 @@ def _facts(
         if structure is not None and (problem := st.moments_problem(incar, len(structure))):
             unreadable.append(f"INCAR: {problem}")
         done = st.executed(None, None, text or None)
-        mesh = st.kpoints_mesh(text_of(files.kpoints))
+        mesh = st.kpoints_mesh(text_of(files.one(Role.KPOINTS)))
         executed = st.level(done, None, None, _potcars(files, structure), mesh)
     return _judged(files, incar, executed, structure, level, allowed_u_ev, unreadable)
 
@@ -196,7 +196,7 @@ def _bonding_facts(
         "bands_needed": bands_needed(given, structure, datasets),
         "lobster_problems": tuple(_lobster_problems(incar)),
     }
-    if files.has_outputs or files.potcar or files.potcar_spec:  # else the datasets are a guess
+    if files.has_outputs or {Role.POTCAR, Role.POTCAR_SPEC} & set(files.by_role):  # else they are a guess
         facts["basis_gaps"], facts["basis_excess"] = basis_faults(given, datasets)
     return facts
 
@@ -307,10 +307,10 @@ def _structure(files: FoundFiles, unreadable: list[str]) -> Structure | None:
 
 
 def _potcars(files: FoundFiles, structure: Structure | None) -> tuple[Potcar, ...]:
-    hashed = st.potcar_hashes(files.potcar) if files.potcar else ()
+    hashed = st.potcar_hashes(files.one(Role.POTCAR))
     if hashed:
         return hashed
-    names = [line.strip() for line in text_of(files.potcar_spec).splitlines() if line.strip()]
+    names = [line.strip() for line in text_of(files.one(Role.POTCAR_SPEC)).splitlines() if line.strip()]
     names = [name for name in names if re.fullmatch(r"\w+", name)]
     if not names and structure is not None:  # the order of the LDAU lists all the same
         names = list(dict.fromkeys(site.specie.symbol for site in structure))

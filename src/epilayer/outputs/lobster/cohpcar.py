@@ -34,6 +34,15 @@ _ZERO_EV = 1e-9
 _REMEDY = "Run LOBSTER again, or copy the file again, and check that the disk is not full."
 
 
+class SpinChannelMissingError(InputError):
+    """A file holds one spin channel of a calculation with two."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(
+            f"{found}: a spin channel is missing.", "Run LOBSTER on the spin-polarised calculation again."
+        )
+
+
 @dataclass(frozen=True)
 class BondColumn:
     """One entry of the file's list of bonds."""
@@ -135,10 +144,7 @@ def read_cohpcar(
     lines = source.lines()
     header = _header(source, lines)
     if spins is not None and header.spins < spins:
-        raise InputError(
-            f"{path} has one spin channel, the calculation has {spins}: a spin channel is missing.",
-            "Run LOBSTER on the spin-polarised calculation again.",
-        )
+        raise SpinChannelMissingError(f"{path} has one spin channel, the calculation has {spins}")
     chosen = _choose(header, bonds)
     energies, values = _rows(source, lines, header, [bond.column for bond in chosen])
     curves = {}
@@ -362,10 +368,7 @@ def _check_end(source: ByteSource, lines: Iterator[bytes], header: CohpHeader, c
 
 def _wrong_width(source: ByteSource, header: CohpHeader, found: int, count: int) -> InputError:
     if header.spins == _SPINS and found == 1 + 2 * header.entries:
-        return InputError(
-            f"{source.path} announces two spins and holds one: a spin channel is missing.",
-            "Run LOBSTER on the spin-polarised calculation again.",
-        )
+        return SpinChannelMissingError(f"{source.path} announces two spins and holds one")
     return _refuse(
         source, f"is damaged: line {count + 1} of its curves has {found} numbers, not {header.columns}"
     )

@@ -25,7 +25,12 @@ from epilayer.model.imported import (
     Spilling,
 )
 from epilayer.outputs.discover import FoundFiles, Role
-from epilayer.outputs.lobster.cohpcar import CohpHeader, integrals_at_fermi, read_cohpcar_header
+from epilayer.outputs.lobster.cohpcar import (
+    CohpHeader,
+    SpinChannelMissingError,
+    integrals_at_fermi,
+    read_cohpcar_header,
+)
 from epilayer.outputs.reading import ByteSource, FileState, decimals
 from epilayer.outputs.vasp.custodian_log import corrections
 
@@ -225,10 +230,7 @@ def _join(path: str | Path, blocks: list[dict[str, _Row]], spins: int | None) ->
     first = blocks[0]
     found = len(blocks) if len(blocks) > 1 else max((len(row.values) for row in first.values()), default=0)
     if spins is not None and first and found < spins:
-        raise InputError(
-            f"{path} has one spin channel, the calculation has {spins}: a spin channel is missing.",
-            "Run LOBSTER on the spin-polarised calculation again.",
-        )
+        raise SpinChannelMissingError(f"{path} has one spin channel, the calculation has {spins}")
     for block in blocks[1:]:
         if set(block) != set(first):
             lost = min(set(first) ^ set(block), key=int)
@@ -307,7 +309,7 @@ def import_lobster(
     if deviation is not None:
         what = f"band overlap matrices deviate from unity by up to {deviation:.3g}"
         _report(reasons, Finding.BAND_OVERLAP, Severity.NOTE, what)
-    fixes, problem = corrections(files.custodian)
+    fixes, problem = corrections(files.one(Role.CUSTODIAN))
     if problem:
         _report(reasons, Finding.FILE_DAMAGED, Severity.NOTE, problem)
     if out and out.stand_in:
@@ -353,6 +355,12 @@ def _report(
     reasons: list[Reason], code: Finding, severity: Severity, what: str, remedy: str = "", file: str = ""
 ) -> None:
     reasons.append(Reason(code=code, severity=severity, what=what, remedy=remedy, file=file))
+
+
+def _report_unread(reasons: list[Reason], error: InputError, path: Path) -> None:
+    missing = isinstance(error, SpinChannelMissingError)
+    code = Finding.SPIN_CHANNEL_MISSING if missing else Finding.FILE_TRUNCATED
+    _report(reasons, code, Severity.FATAL, error.what, error.remedy, path.name)
 
 
 def _lobsterout(files: FoundFiles, reasons: list[Reason], limit_percent: float) -> LobsterOut | None:
@@ -429,12 +437,7 @@ def _table(
     try:
         return read_bond_list(path, spins=spins)
     except InputError as error:
-        code = (
-            Finding.SPIN_CHANNEL_MISSING
-            if "spin channel is missing" in error.what
-            else Finding.FILE_TRUNCATED
-        )
-        _report(reasons, code, Severity.FATAL, error.what, error.remedy, path.name)
+        _report_unread(reasons, error, path)
         return ()
 
 
@@ -453,9 +456,7 @@ def _cross_check(
     try:
         curves = integrals_at_fermi(path)
     except InputError as error:
-        missing = "spin channel is missing" in error.what
-        code = Finding.SPIN_CHANNEL_MISSING if missing else Finding.FILE_TRUNCATED
-        _report(reasons, code, Severity.FATAL, error.what, error.remedy, path.name)
+        _report_unread(reasons, error, path)
         return Agreement.SINGLE_WITNESS
     if not curves:
         return Agreement.SINGLE_WITNESS

@@ -17,6 +17,7 @@ from epilayer.model.imported import (
     Salvage,
     Severity,
 )
+from epilayer.outputs.discover import FoundFiles, Role
 from epilayer.outputs.vasp import convergence, cross_check, sanity_checks
 from epilayer.outputs.vasp import moments as mm
 from epilayer.outputs.vasp import outcar as oc
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from epilayer.model.imported import ExecutedLevel, VaspError
-    from epilayer.outputs.discover import FoundFiles
 
 _RESPONSES = (5, 6, 7, 8)
 _RELAXATIONS = (1, 2, 3)
@@ -160,7 +160,7 @@ def _record(seen: RunFiles) -> ImportedCalculation:
     moments, problem = mm.moments(seen.outcar, len(seen.species))
     if problem:
         seen.report(Finding.MOMENTS_NOT_READABLE, Severity.NOTE, problem)
-    fixes, problem = corrections(seen.files.custodian)
+    fixes, problem = corrections(seen.files.one(Role.CUSTODIAN))
     if problem:
         seen.report(Finding.FILE_DAMAGED, Severity.NOTE, problem)
     program, stand_in = _program(seen)
@@ -210,9 +210,9 @@ def _level(seen: RunFiles) -> ExecutedLevel | None:
     """Return the level of theory as executed, and say what of it the files leave open."""
     if not (seen.vasprun or seen.outcar or seen.settings.values):
         return None
-    disk = st.potcar_hashes(seen.files.potcar) if seen.files.potcar else ()
-    disk = disk or _spec(seen.files.potcar_spec)
-    mesh = st.kpoints_mesh(text_of(seen.files.kpoints))
+    disk = st.potcar_hashes(seen.files.one(Role.POTCAR))
+    disk = disk or _spec(seen.files.one(Role.POTCAR_SPEC))
+    mesh = st.kpoints_mesh(text_of(seen.files.one(Role.KPOINTS)))
     level = st.level(seen.settings, seen.vasprun, seen.outcar, disk, mesh)
     if level.unknown:
         what = f"the files do not state {', '.join(level.unknown)}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from epilayer.model.errors import InputError
 from epilayer.model.files import sha256_file
 from epilayer.model.imported import Agreement, CalculationKind, EnergyWitness, Finding, Reason, Severity
+from epilayer.outputs.discover import FoundFiles, Role
 from epilayer.outputs.reading import ByteSource, FileState
 from epilayer.outputs.vasp import outcar as oc
 from epilayer.outputs.vasp import settings as st
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from epilayer.outputs.discover import FoundFiles
 
 T = TypeVar("T")
 
@@ -100,15 +100,14 @@ def gather(files: FoundFiles) -> RunFiles:
 
 def _read(seen: RunFiles) -> None:
     files = seen.files
-    seen.vasprun = _try(seen, files.vasprun, read_vasprun)
-    seen.outcar = _try(seen, files.outcar, oc.read_outcar)
-    seen.oszicar = _try(seen, files.oszicar, read_oszicar)
+    seen.vasprun = _try(seen, files.one(Role.VASPRUN), read_vasprun)
+    seen.outcar = _try(seen, files.one(Role.OUTCAR), oc.read_outcar)
+    seen.oszicar = _try(seen, files.one(Role.OSZICAR), read_oszicar)
     texts = (_try(seen, path, read_oszicar) for path in files.stdout)
     seen.stdout = [text for text in texts if text is not None]
-    if files.incar:
-        source = ByteSource(files.incar)
-        seen.incar_text = source.read().decode("latin-1")
-        seen.hashes[files.incar.name] = _hash(files.incar)
+    if incar := files.one(Role.INCAR):
+        seen.incar_text = ByteSource(incar).read().decode("latin-1")
+        seen.hashes[incar.name] = _hash(incar)
     for part in (seen.vasprun, seen.outcar, seen.oszicar):
         if part is None:
             continue

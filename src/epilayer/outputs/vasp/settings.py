@@ -430,8 +430,10 @@ def _charge(
     return round(sum(known) - electrons, 6)
 
 
-def potcar_hashes(path: Path) -> tuple[Potcar, ...]:
+def potcar_hashes(path: Path | None) -> tuple[Potcar, ...]:
     """Return element, TITEL and SHA-256 of each dataset of a POTCAR; nothing else of it is kept."""
+    if path is None:
+        return ()
     out = []
     for dataset in re.split(rb"(?<=End of Dataset)[^\n]*\n", ByteSource(path).read()):
         titel = re.search(rb"TITEL\s*=\s*([^\n]*?)\s*\n", dataset)
