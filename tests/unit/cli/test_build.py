@@ -126,7 +126,7 @@ def test_adsorbates_on_a_written_slab_for_every_way_to_name_a_molecule(run: Run,
     for name, formula, charge in (
         ("triazole", "C2N3H3", 0),
         ("CC(=O)[O-]", "C2H3O2", -1),
-        ("my.water.xyz", "OH2", 0),
+        ("my.water.xyz", "H2O", 0),
     ):
         code, out, _ = run("adsorbates", "slab.cif", name, "--seed", "3", "-n", "2", "-o", "p", "--json")
         assert code == 0

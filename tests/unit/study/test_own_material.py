@@ -32,8 +32,8 @@ def crystal(study: Study) -> str:
 
 def test_a_crystal_and_a_molecule_of_ones_own_give_a_record_under_their_names(study: Study) -> None:
     study.submit("adsorption", [f"cathode={crystal(study)}", *SHORT], level="toy", quick=True)
-    assert study.run(workers=1).failed == 0
-    study.harvest()
+    report = study.run(workers=1)
+    assert study.harvest() == 2, (report, study.status())
     table = study.query("adsorption")
     assert table[["cathode", "facet", "ligand"]].values.tolist() == [["my-oxide", "100", "C2H3N"]]
 
