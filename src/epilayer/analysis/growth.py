@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from epilayer import __version__
-from epilayer.model.records import FacetBinding, GrowthMode, GrowthVerdict
+from epilayer.model.records import FacetBinding, GrowthMode, GrowthVerdict, Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,10 +24,12 @@ def growth_verdict(
 
     One facet alone decides no growth mode.
 
-    A facet binds if the whole interval over levels, with and without dispersion, lies below
-    ``threshold_ev``, does not bind if all of it lies above, and is undecided otherwise or where any value
-    was refused. Several terminations of one facet are several values of it: their spread widens its
-    interval, is part of the verdict, and leaves it undecided if the ligand binds on one but not on another.
+    A facet binds if the whole interval over levels, with and without dispersion and each with its own 95 %
+    interval, lies below ``threshold_ev``, does not bind if all of it lies above, and is undecided otherwise,
+    where a value was refused, or where the error of a level was not measured. An open search leaves undecided
+    what does not bind: a lower minimum may. Several terminations of one facet are several values of it: their
+    spread widens its interval, is part of the verdict, and leaves it undecided if the ligand binds on one but
+    not on another.
 
     Parameters
     ----------
@@ -68,6 +70,7 @@ def growth_verdict(
         threshold_ev=threshold_ev,
         margin_ev=_margin_ev(facets, threshold_ev),
         statement=_statement(mode, facets, threshold_ev),
+        decided_by=_decided_by(records, facets) if mode is GrowthMode.UNDECIDED else None,
         stand_in=any(r.level.stand_in for r in records),
         code_version=__version__,
         parameters=dict(parameters or {}),
@@ -87,35 +90,57 @@ def _binding(facet: str, records: Sequence[AdsorptionEnergy], threshold_ev: floa
         values[label] = record.adsorption_energy_ev
         if record.without_dispersion_ev is not None:
             values[f"{label} less dispersion"] = record.without_dispersion_ev
-    known = [v for v in values.values() if v is not None]
+    known = [v for v in _values_ev(records) if v is not None]
     low, high = (min(known), max(known)) if known else (None, None)
     return FacetBinding(
         facet=facet,
         values_ev=values,
         low_ev=low,
         high_ev=high,
-        binds=_binds(list(values.values()), threshold_ev),
+        binds=_binds(records, threshold_ev),
         terminations={
-            termination: _binds(
-                _values_ev([r for r in records if r.termination == termination]), threshold_ev
-            )
+            termination: _binds([r for r in records if r.termination == termination], threshold_ev)
             for termination in sorted({r.termination for r in records})
         },
         termination_spread_ev=_termination_spread_ev(records),
     )
 
 
-def _binds(values_ev: Sequence[float | None], threshold_ev: float) -> bool | None:
+def _binds(records: Sequence[AdsorptionEnergy], threshold_ev: float) -> bool | None:
     """Return whether all values bind or none does; ``None`` if undecided or if a value was refused."""
+    values_ev = _values_ev(records)
     known = [v for v in values_ev if v is not None]
-    if not known or len(known) < len(values_ev):
+    unmeasured = any(r.uncertainty is not None and r.uncertainty.model_ev is None for r in records)
+    if not known or len(known) < len(values_ev) or unmeasured:
         return None
-    return True if max(known) < threshold_ev else False if min(known) > threshold_ev else None
+    if max(known) < threshold_ev:
+        return True
+    searched = all(r.uncertainty is None or (r.search is not None and r.search.done) for r in records)
+    return False if min(known) > threshold_ev and searched else None
 
 
 def _values_ev(records: Sequence[AdsorptionEnergy]) -> list[float | None]:
-    less = [r.without_dispersion_ev for r in records if r.without_dispersion_ev is not None]
-    return [*(r.adsorption_energy_ev for r in records), *less]
+    """Return values and ends of intervals; ``None`` for what was refused."""
+    known = [r.without_dispersion_ev for r in records if r.without_dispersion_ev is not None]
+    known += [end for r in records if r.uncertainty for end in (r.uncertainty.low_ev, r.uncertainty.high_ev)]
+    return [*(r.adsorption_energy_ev for r in records), *known]
+
+
+def _decided_by(records: Sequence[AdsorptionEnergy], facets: Sequence[FacetBinding]) -> str | None:
+    """Return the one computation that would decide soonest: of what is refused, else of the widest part."""
+    undecided = {f.facet for f in facets if f.binds is None}
+    widest: tuple[float, str] = (-1.0, "")
+    for record in sorted(
+        (r for r in records if r.facet in undecided), key=lambda r: (r.facet, *_by_content(r))
+    ):
+        where = f"{record.ligand} on ({record.facet}), {record.level.name}"
+        if record.status is Status.REFUSED and record.refusals:
+            return f"{where}: {record.refusals[0].remedy}"
+        for point in record.open_points:
+            part = getattr(record.uncertainty, f"{point.subject}_ev", None)
+            # What was not measured may be of any size.
+            widest = max(widest, (float("inf") if part is None else part, f"{where}: {point.remedy}"))
+    return widest[1] or None
 
 
 def _termination_spread_ev(records: Sequence[AdsorptionEnergy]) -> float | None:
@@ -158,8 +183,8 @@ def _statement(mode: GrowthMode, facets: Sequence[FacetBinding], threshold_ev: f
         GrowthMode.ISOTROPIC: "holds on every facet: isotropic growth",
         GrowthMode.SELECTIVE: f"holds on {where} only",
         GrowthMode.NONE: "holds on no facet",
-        GrowthMode.UNDECIDED: f"undecided on {open_facets}: the interval over levels contains the threshold, "
-        "or a value was refused",
+        GrowthMode.UNDECIDED: f"undecided on {open_facets}: the interval contains the threshold, a value was "
+        "refused, or the search or the error of a level is open",
     }[mode]
     if mode is GrowthMode.UNDECIDED and not open_facets:
         held = "holds" if where else "does not hold"

@@ -86,7 +86,7 @@ def _shift(base: AdsorptionEnergy, axis: str, record: AdsorptionEnergy) -> Choic
 
 
 def _value_ev(record: AdsorptionEnergy) -> float | None:
-    return record.adsorption_energy_ev if record.status is Status.CERTIFIED else None
+    return None if record.status is Status.REFUSED else record.adsorption_energy_ev
 
 
 def _refusal(record: AdsorptionEnergy) -> str:

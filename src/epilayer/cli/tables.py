@@ -5,7 +5,6 @@ Every mark is a word; colour only helps.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, Final
 
 from rich import box
@@ -14,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from epilayer.model.records import Status, growth_words
-from epilayer.report.tables import STAND_IN, agreement, ev, ev_with_uncertainty, interval
+from epilayer.report.tables import STAND_IN, agreement, ev, interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,8 +22,7 @@ if TYPE_CHECKING:
     from epilayer.report.tables import AdsorptionRow, Comparison, GrowthRow, LevelResult
 
 _DASH: Final = "\N{EN DASH}"
-#: A search that has missed a lower minimum with this chance or more is called unsettled.
-_LIKELY: Final = 0.5
+_MARKS: Final = {Status.CERTIFIED: "green", Status.PROVISIONAL: "yellow", Status.REFUSED: "bold red"}
 _AGREEMENT_STYLES: Final = {"agrees": "green", "differs": "bold red"}
 
 
@@ -51,7 +49,7 @@ def paper_rows_table(rows: Sequence[PaperRow]) -> Table:
         here = Text()
         for number, one in enumerate(row.ours):
             here.append("\n" if number else "")
-            here.append(one.text, "" if one.certified else "red")
+            here.append(one.text, "" if one.known else "red")
             here.append(f"  {one.level}" if one.level else "", "dim")
             here.append(f"  deviation {one.deviation}" if one.deviation else "")
         if not row.ours:
@@ -69,14 +67,12 @@ def _table(title: str, **options: Any) -> Table:  # noqa: ANN401  (options of ri
 def _notes(comparison: Comparison) -> list[str]:
     notes = [f"Computed with: {', '.join(comparison.kinds)}."] if comparison.kinds else []
     notes.append(
-        "E_ads is negative when bound; \N{PLUS-MINUS SIGN} is numerical (convergence) only, the interval "
-        "spans levels and dispersion. Deviation: computed minus published."
+        "E_ads is negative when bound. 95 %: convergence, search, clean slab and level of theory together, "
+        "as far as each was measured; provisional where one is open. No D3: the same geometry without "
+        "dispersion, which is what the paper's value is compared with."
     )
-    if any(level.search_starts is not None for row in comparison.adsorption for level in row.levels):
-        notes.append(
-            "Search: starts placed, distinct minima they fell into; unsettled where a lower one was as "
-            "likely missed as not (a cautious estimate; --set thorough=true searches on)."
-        )
+    open_levels = [v for row in comparison.adsorption for v in row.levels if v.status is Status.PROVISIONAL]
+    notes += dict.fromkeys(f"To settle what is open: {v.remedy}." for v in open_levels if v.remedy)
     if comparison.stand_ins:
         notes.append(f"Left out ({STAND_IN}): {'; '.join(comparison.stand_ins)}.")
     if comparison.citation:
@@ -88,21 +84,20 @@ def _adsorption(rows: Sequence[AdsorptionRow], numbers: Mapping[int, int]) -> Ta
     table = _table("Adsorption energies, eV", padding=0)
     table.add_column("ligand, facet", no_wrap=True)
     table.add_column("level of theory", max_width=18, overflow="fold")
-    for heading in ("E_ads", "no D3", "dev."):
+    for heading in ("E_ads", "95 %", "no D3"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("status", no_wrap=True)
-    table.add_column("contact, anchor")
+    table.add_column("status, and what is open")
     for row in rows:
         lines = [_level(level, numbers) for level in row.levels]
-        if len(row.levels) > 1 or row.spread_ev:
-            lines.append([Text("interval", "italic"), interval(row.low_ev, row.high_ev)])
+        if len(row.levels) > 1:
+            lines.append([Text("all levels", "italic"), "", interval(row.low_ev, row.high_ev)])
         if not row.levels:
-            lines.append([Text("not computed", "italic"), ""])
+            lines.append([Text("not computed", "italic")])
         searched = next((level for level in row.levels if level.search_starts is not None), None)
         if searched is not None:  # the checks start from what the first level's search found
-            lines.append([Text("search", "italic"), "", "", "", "", Text(_searched(searched))])
+            lines.append([Text("search", "italic"), "", "", "", Text(_searched(searched))])
         if row.published_ev is not None:
-            lines.append([Text("paper", "italic"), ev(row.published_ev)])
+            lines.append([Text("paper", "italic"), "", "", ev(row.published_ev)])
         heads = [
             Text(f"{row.id or ''} {row.ligand}".strip(), "bold"),
             Text(f"on {row.cathode} ({row.facet})"),
@@ -115,19 +110,23 @@ def _adsorption(rows: Sequence[AdsorptionRow], numbers: Mapping[int, int]) -> Ta
 
 
 def _level(level: LevelResult, numbers: Mapping[int, int]) -> list[Any]:
-    certified = level.status is Status.CERTIFIED
-    mark = Text("certified", "green") if certified else Text(f"refused [{numbers[id(level)]}]", "bold red")
-    value = Text(ev_with_uncertainty(level.value_ev, level.uncertainty_ev), "bold")
-    pair = _DASH.join(re.findall(r"[A-Z][a-z]?", level.contact)) or level.contact
-    contact = Text(f"{pair} {level.contact_ang:.2f} Å, {level.anchor or 'no pose'}")
-    return [Text(level.label), value, ev(level.without_dispersion_ev), ev(level.deviation_ev), mark, contact]
+    word = f"refused [{numbers[id(level)]}]" if level.status is Status.REFUSED else level.status.value
+    mark = Text(word, _MARKS[level.status])
+    if level.open_points:
+        mark.append(f": {'; '.join(level.open_points)}", "default")
+    around = interval(level.low_ev, level.high_ev)
+    return [
+        Text(level.label),
+        Text(ev(level.value_ev), "bold"),
+        around,
+        ev(level.without_dispersion_ev),
+        mark,
+    ]
 
 
 def _searched(level: LevelResult) -> str:
-    chance = level.search_missed_probability
-    settled = chance is None or chance < _LIKELY
-    tail = "" if chance is None else f", {chance:.0%} missed" if settled else ", unsettled"
-    return f"{level.search_starts} starts, {level.search_minima} minima{tail}"
+    state = "done" if level.search_done else "open"
+    return f"{state}: {level.search_starts} starts, {level.search_minima} minima"
 
 
 def _growth(rows: Sequence[GrowthRow]) -> Table:

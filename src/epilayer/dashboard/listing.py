@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 from epilayer.model.errors import InputError
-from epilayer.model.kinds import KINDS
+from epilayer.model.kinds import KINDS, as_shown
 from epilayer.report.html import words
 from epilayer.store.filters import Filter, Operator, ValueType, parse_filter
 
@@ -111,6 +111,7 @@ class Lister:
             pages = max(1, -(-total // PAGE))
             page = min(max(int(one["page"]), 1), pages) if one.get("page", "").isdecimal() else 1
             rows = self._results.query(kind, filters, sort=sort or None, limit=PAGE, offset=(page - 1) * PAGE)
+            rows = [{**row, "fields": as_shown(row["fields"], kind)} for row in rows]
         except InputError as found:
             error, filters, total, sort, pages, page, rows = found, [], 0, "", 1, 1, []
         kept = [(key, value) for key, value in given if key != "page"]

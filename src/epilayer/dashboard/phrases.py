@@ -75,7 +75,7 @@ def headline(kind: str, fields: Mapping[str, Any]) -> tuple[str, str, str]:
     interval = asked.interval.format_map({**fields, "ends": ends}) if ends else ""
     if value is None:
         return "", "", interval
-    if half is not None:
+    if half is not None and not ends:
         said = tables.ev_with_uncertainty(value, half).removeprefix("+")
         return said, asked.unit, "± is numerical (convergence) only"
     if asked.decimals is None:
@@ -91,7 +91,9 @@ def _ends(low: float | None, high: float | None) -> str:
 
 def reasons_of(body: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """Return what was refused or found amiss, each with its remedy."""
-    entries = [e for name in ("refusals", "anomalies", "reasons") for e in body.get(name) or ()]
+    entries = [
+        e for name in ("refusals", "open_points", "anomalies", "reasons") for e in body.get(name) or ()
+    ]
     found = [(str(entry.get("what", "")), str(entry.get("remedy") or "")) for entry in entries]
     refusals = [(str(body[name]), "") for name in ("refusal", "base_refusal") if body.get(name)]
     return tuple(dict.fromkeys([*found, *refusals]))
@@ -107,7 +109,7 @@ _HIDDEN: Final = (
 def facts_of(kind: str, fields: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """Return the fields of a record that nothing else on its page says."""
     asked = KINDS[kind].number
-    shown = (asked.column, asked.half, asked.low, asked.high) if asked and asked.on_page else ()
+    shown = (asked.column, asked.low, asked.high) if asked and asked.on_page else ()
     said = {*_HIDDEN, *shown}
     return tuple((words(k), _listed(v)) for k, v in fields.items() if v is not None and k not in said)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from epilayer.dashboard import cohp, curves, motion, phrases, ranges
 from epilayer.dashboard.curves import Curve
 from epilayer.model.bonding import BondMeasure, BondStudy
-from epilayer.model.kinds import KINDS
+from epilayer.model.kinds import KINDS, as_shown
 from epilayer.model.records import AdsorptionEnergy
 from epilayer.model.surface import SurfaceEnergy, WulffShape
 from epilayer.report import bonding, canvas, charts, pictures, style, viewer, wulff
@@ -109,7 +109,8 @@ def page_of(document: Record, study: Study, results: ResultsStore) -> Page:
     StoreError
         If the record cannot be read by this version.
     """
-    body, fields, kind = document.get("body", {}), document["fields"], document["kind"]
+    body, kind = document.get("body", {}), document["kind"]
+    fields = as_shown(document["fields"], kind)
     record = record_of(document)
     sources = _sources(body)
     models: dict[str, Model] = {}

@@ -26,10 +26,12 @@ from epilayer.analysis.adsorption import (
     refer_to_lowest_slab,
 )
 from epilayer.analysis.anomalies import find_anomalies
+from epilayer.analysis.certainty import judged
 from epilayer.analysis.competition import competing_adsorption
 from epilayer.analysis.growth import growth_verdict
 from epilayer.flows.base import each_once, mark
 from epilayer.flows.search import PlacedPose, PoseSearch, decide
+from epilayer.model.benchmark import Standard
 from epilayer.model.cathode import miller_index
 from epilayer.model.errors import InputError, StructureError
 from epilayer.model.level import Convergence, Scalar
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from epilayer.engines.base import Engine
+    from epilayer.model.benchmark import ModelError
     from epilayer.model.cathode import Cathode
     from epilayer.model.ligand import Ligand
     from epilayer.model.records import (
@@ -155,13 +158,17 @@ class AdsorptionStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
     search
         How the minimum is searched for.
     binding_threshold_ev
-        A ligand holds where its adsorption energy is below this.
+        A ligand holds where its adsorption energy is below this. An interval whose half-width is larger
+        than its size is too wide to be certified.
+    model_errors
+        Errors in a benchmark of the levels that have any, by level.
     """
 
     engine: Engine
     checks: tuple[Engine, ...] = ()
     search: PoseSearch = field(default_factory=PoseSearch)
     binding_threshold_ev: Ev = -0.2
+    model_errors: dict[str, ModelError] = field(default_factory=dict)
     name: str = "adsorption study"
 
     def make(
@@ -216,7 +223,7 @@ class AdsorptionStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
                 minimum = place_poses(self.engine, self.search, legs.pair(slab, ligand), ligand)
                 minima[place, ligand.name] = mark(minimum, f"search {ligand.name} on {cathode} ({place})")
                 jobs.append(minimum)
-        jobs += _reported(minima, records, f"on {cathode}", self.engine)
+        jobs += self._reported(minima, records, f"on {cathode}", self.engine)
         for engine in self.checks:
             jobs += self._checked(engine, legs, facet_slabs, ligands, minima, records)
         settings = _parameters(self.search)
@@ -256,21 +263,28 @@ class AdsorptionStudyMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
                 check = certify_minimum(engine, pair, found, relaxed.output, self.search)
                 checked[place, ligand.name] = mark(check, f"certify {title}")
                 jobs += [relaxed, check]
-        return [*jobs, *_reported(checked, records, f"on {cathode}", engine)]
+        return [*jobs, *self._reported(checked, records, f"on {cathode}", engine)]
 
-
-def _reported(
-    certified: Mapping[tuple[str, str], Job], records: dict[str, list[Any]], where: str, engine: Engine
-) -> list[Job]:
-    """Compare the clean slabs that each place's values refer to; what these jobs put out is reported."""
-    jobs = []
-    for (place, ligand), made in certified.items():
-        siblings = [j.output for (p, name), j in certified.items() if p == place and name != ligand]
-        final = report_adsorption(made.output, siblings)
-        mark(final, f"report {ligand} {where} ({place}), {engine.level.name}", "adsorption")
-        records[ligand].append(final.output)
-        jobs.append(final)
-    return jobs
+    def _reported(
+        self,
+        certified: Mapping[tuple[str, str], Job],
+        records: dict[str, list[Any]],
+        where: str,
+        engine: Engine,
+    ) -> list[Job]:
+        """Compare the clean slabs that each place's values refer to, and judge what is open."""
+        level = engine.level.name
+        standard = Standard(
+            model_error=self.model_errors.get(level), needed_ev=abs(self.binding_threshold_ev)
+        )
+        jobs = []
+        for (place, ligand), made in certified.items():
+            siblings = [j.output for (p, name), j in certified.items() if p == place and name != ligand]
+            final = report_adsorption(made.output, siblings, standard)
+            mark(final, f"report {ligand} {where} ({place}), {level}", "adsorption")
+            records[ligand].append(final.output)
+            jobs.append(final)
+        return jobs
 
 
 class _Legs:
@@ -489,9 +503,15 @@ def _certified(
 
 
 @job  # type: ignore[untyped-decorator]
-def report_adsorption(record: AdsorptionEnergy, siblings: list[AdsorptionEnergy]) -> AdsorptionEnergy:
-    """Return the record as it may be reported next to those of the other ligands on the same facet."""
-    return refer_to_lowest_slab(record, siblings)
+def report_adsorption(
+    record: AdsorptionEnergy, siblings: list[AdsorptionEnergy], standard: Standard | None = None
+) -> AdsorptionEnergy:
+    """Return the record as it may be reported next to those of the other ligands on the same facet.
+
+    Jobs of earlier versions state no standard; what they made is made again as it was.
+    """
+    referred = refer_to_lowest_slab(record, siblings)
+    return referred if standard is None else judged(referred, standard)
 
 
 @job  # type: ignore[untyped-decorator]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from epilayer.engines.base import Engine
+    from epilayer.model.benchmark import ModelError
     from epilayer.model.cathode import Cathode
     from epilayer.model.ligand import Ligand
     from epilayer.model.mof import Mof
@@ -42,6 +43,9 @@ class Inputs(Protocol):
 
     def engine(self, level_name: str, cathode: Cathode | None = None, **convergence: float) -> Engine:
         """Return the engine of a level of theory."""
+
+    def model_error(self, level_name: str) -> ModelError | None:
+        """Return the errors of a level in a benchmark; ``None`` where it was never benchmarked."""
 
 
 def each_once(kind: str, values: Sequence[str] | Sequence[float]) -> None:

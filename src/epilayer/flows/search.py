@@ -137,6 +137,7 @@ def decide(
             unseen_probability=search_confidence.unseen_probability(hits),
             force_calls=sum(p.force_calls for p in placed),
             ended=ended,
+            half_loss_ev=search_confidence.half_loss_ev([p.energy_ev for p in placed if p.sound]),
         ),
     )
 

@@ -86,6 +86,11 @@ def adsorption_study(
         checks=() if quick else tuple(checks),
         search=_search(poses, patience, keep, seed, quick=quick, thorough=thorough),
         binding_threshold_ev=binding_threshold_ev,
+        model_errors={
+            name: error
+            for name in (level, *check_levels)
+            if (error := catalogue.model_error(name)) is not None
+        },
         name=f"adsorption on {material.name}",
     )
     slabs = facet_slabs(material, facets[:1] if quick and competitors else facets, terminations)

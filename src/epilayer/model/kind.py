@@ -27,7 +27,8 @@ MEANINGS = {
     "engine_kind": "`dft`, `mlip` or `toy`",
     "dispersion": "the dispersion correction, or null",
     "level_fingerprint": "SHA-256 of what was computed with; only equal ones are subtracted",
-    "status": "`certified` or `refused`",
+    "status": "`certified`, `provisional` or `refused`",
+    "open_points": "what keeps the value provisional, by commas",
     "refusal": "why there is no number, in one sentence",
     "refusal_code": "the same as one word",
     "anomalies": "what happened to the molecule or the surface, as words",
@@ -129,6 +130,8 @@ class RecordKind:
         What a query filters and sorts by.
     more
         Columns that depend on the record.
+    read
+        How stored columns are shown, where those of earlier versions mean something else today.
     shown
         The columns that a table shows by default.
     title
@@ -151,6 +154,7 @@ class RecordKind:
     asked: Callable[[Any], dict[str, Any]]
     columns: tuple[Column, ...]
     more: Callable[[Any], dict[str, Scalar]] = lambda _: {}
+    read: Callable[[Mapping[str, Scalar]], dict[str, Scalar]] = dict
     shown: tuple[str, ...]
     title: str
     number: Number | None = None

@@ -16,7 +16,10 @@ from epilayer.model import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from epilayer.model.kind import RecordKind
+    from epilayer.model.level import Scalar
 
 KINDS: dict[str, RecordKind] = {
     kind.name: kind
@@ -36,6 +39,11 @@ KINDS: dict[str, RecordKind] = {
         imported.IMPORTED_ADSORPTION,
     )
 }
+
+
+def as_shown(fields: Mapping[str, Scalar], kind: str) -> dict[str, Scalar]:
+    """Return all columns of a record as they are shown."""
+    return KINDS[kind].read(fields) if kind in KINDS else dict(fields)
 
 
 def declared_names(kind: str) -> set[str]:

@@ -16,7 +16,7 @@ from epilayer.model.level import LevelOfTheory, Scalar
 from epilayer.model.units import Ang, Ang2, Ev, EvPerAng, Fraction, MuB, Seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 class Provenance(Frozen):
@@ -85,13 +85,14 @@ RefusalCode = StrEnum(
     "NOT_FINITE ELECTRONIC_NOT_CONVERGED FORCES_NOT_CONVERGED LEVEL_MISMATCH ATOMS_NOT_BALANCED "
     "CELL_MISMATCH CONSTRAINT_MISMATCH ANOMALY LOWER_POSE_NOT_CONVERGED LOWER_CLEAN_SLAB "
     "NOT_STOICHIOMETRIC POLAR FACES_DIFFER FACES_HELD REBUILT THICKNESS_NOT_CONVERGED "
-    "NEGATIVE_SURFACE_ENERGY FACET_WITHOUT_VALUE SHAPE_NOT_CLOSED STRAIN_TOO_LARGE NOT_ELASTIC",
+    "NEGATIVE_SURFACE_ENERGY FACET_WITHOUT_VALUE SHAPE_NOT_CLOSED STRAIN_TOO_LARGE NOT_ELASTIC "
+    "SEARCH_OPEN REFERENCE_OPEN MODEL_OPEN INTERVAL_TOO_WIDE",
 )
-"""Why a number may not be reported."""
+"""Why a number may not be reported; the last four only keep it provisional."""
 
 
 class Refusal(Frozen):
-    """One reason for a refusal, what it concerns, and what a person can do about it."""
+    """One reason why a number is refused or provisional, what it concerns, and what can be done about it."""
 
     code: RefusalCode
     subject: str
@@ -100,10 +101,40 @@ class Refusal(Frozen):
 
 
 class Status(StrEnum):
-    """Whether a number may be reported."""
+    """Whether a number may be reported: yes; with what is still open beside it; no."""
 
     CERTIFIED = "certified"
+    PROVISIONAL = "provisional"
     REFUSED = "refused"
+
+
+class Uncertainty(Frozen):
+    """What an adsorption energy may be off by: four half-widths at 95 %, and the interval of their sum.
+
+    A part that was not measured is ``None`` and not in the interval, which is then too narrow; the record
+    is provisional and names it.
+
+    Attributes
+    ----------
+    numerical_ev
+        Convergence: what the relaxations still changed over their last steps.
+    search_ev
+        How much higher half of the starts would have ended. It widens the interval downwards alone, since a
+        longer search only finds lower minima.
+    reference_ev
+        Of the clean slab: its thickness and its own minimum.
+    model_ev
+        Of the level of theory, from its errors on published interaction energies.
+    low_ev, high_ev
+        The 95 % interval of the adsorption energy: the parts added in quadrature.
+    """
+
+    numerical_ev: Ev
+    search_ev: Ev | None
+    reference_ev: Ev | None
+    model_ev: Ev | None
+    low_ev: Ev
+    high_ev: Ev
 
 
 class Leg(Frozen):
@@ -171,8 +202,12 @@ class SearchConfidence(Frozen):
     force_calls
         Energy and force evaluations of all pre-relaxations.
     ended
-        ``settled``: nothing lower came for long enough; ``budget``: as many starts as were allowed;
-        ``no_more_starts``: no other start was different enough.
+        ``settled``: a lower minimum was missed with less than 5 %; ``agreed``: independent streams of starts
+        have the same lowest minimum; ``budget``: as many starts as were allowed; ``no_more_starts``: no
+        other start was different enough. After the last two the search is open.
+    half_loss_ev
+        How much higher the lowest minimum would be with a random half of the starts, its 95 % quantile;
+        ``None`` with fewer than five sound starts, or by an earlier version.
     """
 
     starts: int
@@ -182,7 +217,22 @@ class SearchConfidence(Frozen):
     missed_probability: Fraction
     unseen_probability: Fraction
     force_calls: int
-    ended: Literal["settled", "budget", "no_more_starts"]
+    ended: Literal["settled", "agreed", "budget", "no_more_starts"]
+    half_loss_ev: Ev | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether it ended because it was done; earlier versions called a search settled far too soon."""
+        sure = self.missed_probability <= MAX_MISSED_PROBABILITY
+        return self.ended == "agreed" or (self.ended == "settled" and sure)
+
+
+MAX_MISSED_PROBABILITY = 0.05
+"""A search is done when a lower minimum was missed with less than this probability."""
+
+
+NOT_JUDGED = "certified by convergence alone"
+"""What is open in a value of an earlier version, which did not judge search, reference and model."""
 
 
 class AdsorptionEnergy(Frozen):
@@ -195,8 +245,11 @@ class AdsorptionEnergy(Frozen):
     adsorption_energy_ev
         ``None`` where it is refused.
     uncertainty_ev
-        Numerical half-width: what the three relaxations still changed over their last steps. It
-        says nothing about the error of the level of theory; the spread over levels does.
+        Numerical half-width alone: what the three relaxations still changed over their last steps.
+    uncertainty
+        All four parts and the interval; ``None`` where the value is refused, or by an earlier version.
+    open_points
+        Why a provisional value is not certified, the most important first.
     without_dispersion_ev
         The same difference without the dispersion terms, at the same geometries.
     pose_spread_ev
@@ -230,6 +283,21 @@ class AdsorptionEnergy(Frozen):
     code_version: str
     parameters: dict[str, Scalar]
     search: SearchConfidence | None = None
+    uncertainty: Uncertainty | None = None
+    open_points: tuple[Refusal, ...] = ()
+
+    @property
+    def badge(self) -> Status:
+        """What it is shown as: what an earlier version certified by convergence alone is provisional."""
+        unproven = self.status is Status.CERTIFIED and self.uncertainty is None
+        return Status.PROVISIONAL if unproven else self.status
+
+    @property
+    def open_because(self) -> tuple[str, ...]:
+        """Why it is provisional, each reason in about five words."""
+        if self.badge is not Status.PROVISIONAL:
+            return ()
+        return tuple(p.what for p in self.open_points) or (NOT_JUDGED,)
 
     @property
     def minimum(self) -> PoseOutcome | None:
@@ -282,6 +350,8 @@ class GrowthVerdict(Frozen):
         Distance from the binding threshold to the nearest end of any facet's interval; negative
         where an interval contains the threshold (then the verdict is undecided); ``None`` where a
         value was refused.
+    decided_by
+        The one computation that would decide an undecided verdict soonest.
     parameters
         Settings of the search behind the records, which distinguish a quick verdict from a thorough one.
     """
@@ -295,6 +365,7 @@ class GrowthVerdict(Frozen):
     threshold_ev: Ev
     margin_ev: Ev | None
     statement: str
+    decided_by: str | None = None
     stand_in: bool
     code_version: str
     parameters: dict[str, Scalar] = Field(default_factory=dict)
@@ -364,15 +435,23 @@ def _growth_asked(record: GrowthVerdict) -> dict[str, Any]:
     }
 
 
+def _earlier_adsorption(fields: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Return the columns of a record as they are shown: what an earlier version certified is provisional."""
+    if fields.get("status") != Status.CERTIFIED.value or fields.get("low_ev") is not None:
+        return dict(fields)
+    return {**fields, "status": Status.PROVISIONAL.value, "open_points": NOT_JUDGED, "search_ended": None}
+
+
 def _adsorption_methods(records: Sequence[AdsorptionEnergy]) -> str:
-    certified = sum(r.status is Status.CERTIFIED for r in records)
+    counts = {status: sum(r.badge is status for r in records) for status in Status}
     force = max((leg.max_force_ev_per_ang for r in records for leg in r.legs), default=0.0)
     starts = sorted({r.search.starts for r in records if r.search})
     search = f" Each search placed {span(starts)} poses." if starts else ""
     return (
         "Adsorption energies are E(slab + molecule) - E(slab) - E(molecule) of relaxed geometries at one "
-        f"level; the largest force left on a free atom was {force:.3f} eV/Å. {certified} of {len(records)} "
-        f"were certified, the others refused with their reasons.{search}"
+        f"level; the largest force left on a free atom was {force:.3f} eV/Å. Of {len(records)}, "
+        f"{counts[Status.CERTIFIED]} were certified, {counts[Status.PROVISIONAL]} are provisional and "
+        f"{counts[Status.REFUSED]} refused, each with its reasons.{search}"
     )
 
 
@@ -391,6 +470,9 @@ ADSORPTION = RecordKind(
         "search_starts:int=search.starts search_minima:int=search.minima",
         "search_lowest_hits:int=search.lowest_hits search_missed_probability:float=search.missed_probability",
         "search_force_calls:int=search.force_calls search_ended=search.ended",
+        "low_ev=uncertainty.low_ev high_ev=uncertainty.high_ev search_uncertainty_ev=uncertainty.search_ev",
+        "reference_uncertainty_ev=uncertainty.reference_ev model_uncertainty_ev=uncertainty.model_ev",
+        Column("open_points", of=lambda r: [p.what for p in r.open_points]),
         "anchor=minimum.anchor site=minimum.site closest_contact closest_contact_ang",
         Column("anomalies", of=lambda r: sorted({a.kind.value for a in r.anomalies})),
         *REFUSAL,
@@ -399,10 +481,15 @@ ADSORPTION = RecordKind(
         Column("atoms", int, lambda r: len(r.structure)),
     ),
     shown=(
-        "facet", "ligand", "level", "status", "adsorption_energy_ev", "without_dispersion_ev", "refusal",
+        "facet", "ligand", "level", "status", "adsorption_energy_ev", "low_ev", "high_ev",
+        "without_dispersion_ev", "open_points", "refusal",
     ),
     title="{ligand} on ({facet})",
-    number=Number("adsorption_energy_ev", "eV", half="uncertainty_ev"),
+    number=Number(
+        "adsorption_energy_ev", "eV", half="uncertainty_ev",
+        low="low_ev", high="high_ev", interval="95 %: {ends} eV",
+    ),
+    read=_earlier_adsorption,
     definition="E_ads = E(slab + molecule) \N{MINUS SIGN} E(slab) \N{MINUS SIGN} E(molecule), each relaxed; "
     "negative when bound.",
     methods=_adsorption_methods,
@@ -418,10 +505,10 @@ GROWTH = RecordKind(
             (f.termination_spread_ev for f in r.facets if f.termination_spread_ev is not None), default=None
         )),
         Column("terminations", of=lambda r: [t for f in r.facets for t in f.terminations]),
-        "statement",
+        "statement decided_by",
         *STAND_IN,
     ),
-    shown=("cathode", "ligand", "mode", "binding_facets", "margin_ev", "statement"),
+    shown=("cathode", "ligand", "mode", "binding_facets", "margin_ev", "statement", "decided_by"),
     title="Growth on {cathode} by {ligand}",
     number=Number("margin_ev", "eV", on_page=False),
     answer=lambda fields: growth_words(

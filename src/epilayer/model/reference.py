@@ -151,6 +151,8 @@ class Reference(Frozen):
     ----------
     method
         The paper's method as single facts, in its own terms.
+    level
+        The level of theory that repeats it; a deviation is printed between equal methods alone.
     values, growth, transport
         Every number, growth mode and statement on ions that a result is compared with.
     silent
@@ -165,6 +167,7 @@ class Reference(Frozen):
     doi: Doi
     source: str
     method: tuple[str, ...] = ()
+    level: str = ""
     values: tuple[PublishedValue, ...] = ()
     growth: tuple[PublishedGrowth, ...] = ()
     transport: tuple[PublishedTransport, ...] = ()

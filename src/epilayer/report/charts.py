@@ -193,8 +193,11 @@ def _level(axes: Axes, y: float, value_ev: float, level: LevelResult, series: tu
         axes.plot([value_ev, level.without_dispersion_ev], [y, y], color=colour, lw=0.9, zorder=2)
         hollow: style.Looks = {"mfc": style.PAPER, "mec": colour, "mew": 1.2}
         axes.plot(level.without_dispersion_ev, y, marker=marker, ms=5, zorder=3, **hollow)
+    ends = None
+    if level.low_ev is not None and level.high_ev is not None:
+        ends = [[value_ev - level.low_ev], [level.high_ev - value_ev]]
     axes.errorbar(
-        value_ev, y, xerr=level.uncertainty_ev, color=colour, marker=marker, ms=5.5, mec=colour,
+        value_ev, y, xerr=ends, color=colour, marker=marker, ms=5.5, mec=colour,
         capsize=1.5, elinewidth=0.9, zorder=3,
     )  # fmt: skip
 

@@ -71,7 +71,7 @@ def render_html(
         made_at=made_at.isoformat(sep=" ", timespec="minutes") if made_at else "",
         code_versions=sorted({r.code_version for r in (*records, *verdicts)}),
         comparison=comparison,
-        counts={s.value: sum(r.status is s for r in records if not tables.is_stand_in(r)) for s in Status},
+        counts={s.value: sum(r.badge is s for r in records if not tables.is_stand_in(r)) for s in Status},
         reference=reference,
         intervals=_intervals(comparison.adsorption, content.threshold_ev()),
         shapes=[_solid(number, shape, content.records("surface")) for number, shape in enumerate(shapes)],
@@ -153,7 +153,7 @@ def _template() -> Any:  # noqa: ANN401  (jinja2 is imported where it is used)
         "words": words,
     }
     environment.globals.update(
-        ev_with_uncertainty=tables.ev_with_uncertainty,
+        ev_with_interval=tables.ev_with_interval,
         interval=tables.interval,
         growth_words=growth_words,
         agreement=tables.agreement,
@@ -257,7 +257,7 @@ def _card(
     return {
         "id": f"result-{number}",
         "record": record,
-        "certified": record.status is Status.CERTIFIED,
+        "shown": record.status is not Status.REFUSED,
         "stand_in": tables.is_stand_in(record),
         "published": published,
         "minimum": record.minimum,
@@ -295,7 +295,7 @@ def _margin(row: tables.GrowthRow) -> str:
     reasons = []
     for facet in row.facets:
         if facet.low_ev is None or facet.high_ev is None:
-            reasons.append(f"({facet.facet}) has no certified value")
+            reasons.append(f"({facet.facet}) has no value")
         elif facet.binds is None and facet.low_ev <= row.threshold_ev <= facet.high_ev:
             across = min(row.threshold_ev - facet.low_ev, facet.high_ev - row.threshold_ev)
             reasons.append(

@@ -43,14 +43,16 @@ class Ours:
         Of its record.
     text
         What it is of and its value with its interval, or why there is none.
+    known
+        Whether it is a value, certified or provisional.
     deviation
-        Computed minus published, where both are numbers that can be compared.
+        Computed minus published, where both are of the same method.
     """
 
     id: str
     text: str
     level: str
-    certified: bool
+    known: bool
     deviation: str = ""
 
 
@@ -85,7 +87,7 @@ def paper_table(found: Mapping[str, Sequence[Found]], reference: Reference) -> t
     rows = []
     for asked in reference.quantities:
         ours = tuple(one for shown in asked.shows for one in _ours(found, reference, shown))
-        status = COMPUTED if any(o.certified for o in ours) else REFUSED if ours else NOT_RUN
+        status = COMPUTED if any(o.known for o in ours) else REFUSED if ours else NOT_RUN
         rows.append(
             PaperRow(
                 id=asked.id,
@@ -137,12 +139,16 @@ def _adsorption(found: Sequence[Found], reference: Reference, shown: Shown) -> I
             value = record.adsorption_energy_ev
             published = reference.value(record.cathode, record.facet, ligand)
             less = record.without_dispersion_ev
-            text = f"({record.facet}) {tables.ev_with_uncertainty(value, record.uncertainty_ev)} eV"
+            around = record.uncertainty
+            ends = (around.low_ev, around.high_ev) if around else (None, None)
+            badge = ": ".join([record.badge.value, *filter(None, ["; ".join(record.open_because)])])
+            text = f"({record.facet}) {tables.ev_with_interval(value, *ends)} eV, {badge}"
             if value is None:
                 text = f"({record.facet}) refused: {record.refusals[0].what if record.refusals else 'see it'}"
             elif less is not None:
                 text += f", without dispersion {tables.ev(less)}"
-            off = "" if value is None or published is None else tables.ev(value - published.value_ev)
+            same = published is not None and record.level.name == reference.level
+            off = tables.ev(value - published.value_ev) if same and value is not None and published else ""
             yield Ours(one.id, name + text, record.level.name, value is not None, off)
         for facet in sorted({f.record.facet for f in chosen}):
             values = [
@@ -154,7 +160,7 @@ def _adsorption(found: Sequence[Found], reference: Reference, shown: Shown) -> I
             ]
             if len(values) > 1:
                 text = f"{name}({facet}) interval {tables.interval(min(values), max(values))} eV"
-                yield Ours("", text, "over levels, with and without dispersion", certified=True)
+                yield Ours("", text, "over levels, with and without dispersion", known=True)
 
 
 def _growth(found: Sequence[Found], reference: Reference, _: Shown) -> Iterator[Ours]:
@@ -204,7 +210,7 @@ def _pore(found: Sequence[Found], _: Reference, __: Shown) -> Iterator[Ours]:
             one.id,
             f"{record.system}: {record.formula}, {record.atoms} atoms",
             record.level.name,
-            certified=True,
+            known=True,
         )
 
 
@@ -218,7 +224,7 @@ def _dynamics(found: Sequence[Found], _: Reference, __: Shown) -> Iterator[Ours]
         )
         if record.lost:
             text += f"; at the joins of {len(record.segments)} segments: {'; '.join(record.lost)}"
-        yield Ours(one.id, text, record.level.name, certified=True)
+        yield Ours(one.id, text, record.level.name, known=True)
 
 
 def _motion(found: Sequence[Found], _: Reference, __: Shown) -> Iterator[Ours]:
@@ -234,18 +240,18 @@ def _motion(found: Sequence[Found], _: Reference, __: Shown) -> Iterator[Ours]:
             else f"{estimate.verdict.value}: {estimate.reason[:1].lower()}{estimate.reason[1:]}"
         )
         refused = estimate.verdict is Verdict.REFUSED
-        yield Ours(one.id, f"D({record.cation}) {said}", record.level.name, certified=not refused)
+        yield Ours(one.id, f"D({record.cation}) {said}", record.level.name, known=not refused)
         oxygen = next((s for s in record.solvation.shells if s.partner == "all O"), None)
         if oxygen is not None and oxygen.first_peak_ang is not None:
             yield Ours(
                 one.id,
                 f"{record.cation.capitalize()}-O {oxygen.first_peak_ang:.2f} Å",
                 record.level.name,
-                certified=True,
+                known=True,
             )
         for pair in record.report.faster[:1]:
             known = pair.verdict is not Verdict.REFUSED
-            yield Ours(one.id, pair.said, record.level.name, certified=known)
+            yield Ours(one.id, pair.said, record.level.name, known=known)
 
 
 def _bonds(found: Sequence[Found], _: Reference, __: Shown) -> Iterator[Ours]:
@@ -286,7 +292,7 @@ def _abstraction(found: Sequence[Found], _: Reference, __: Shown) -> Iterator[Ou
 def _built(found: Sequence[Found], _: Reference, __: Shown) -> Iterator[Ours]:
     for one in found:
         match: EpitaxialMatch = one.record
-        yield Ours(one.id, f"built and strained: {match.mof_formula}", match.level.name, certified=True)
+        yield Ours(one.id, f"built and strained: {match.mof_formula}", match.level.name, known=True)
 
 
 def _competition(found: Sequence[Found], _: Reference, __: Shown) -> Iterator[Ours]:

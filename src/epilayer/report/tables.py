@@ -31,8 +31,10 @@ STAND_IN = KIND_LABELS[EngineKind.TOY]
 class LevelResult:
     """One adsorption energy at one level of theory, or why there is none.
 
-    ``label`` names the termination too, where a level stands several times in one row.
-    ``deviation_ev`` is this value minus the published one.
+    ``label`` names the termination too, where a level stands several times in one row. ``low_ev`` to
+    ``high_ev`` is the 95 % interval; ``None`` for records of versions that did not judge it.
+    ``deviation_ev`` is this value minus the published one, where the level repeats the published method.
+    ``open_points`` say why a provisional value is not certified, ``remedy`` what would settle the first.
     """
 
     level: str
@@ -42,7 +44,8 @@ class LevelResult:
     termination: str
     status: Status
     value_ev: float | None
-    uncertainty_ev: float | None
+    low_ev: float | None
+    high_ev: float | None
     without_dispersion_ev: float | None
     deviation_ev: float | None
     anchor: str
@@ -53,14 +56,16 @@ class LevelResult:
     remedy: str | None
     search_starts: int | None
     search_minima: int | None
+    search_done: bool | None
     search_missed_probability: float | None
+    open_points: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class AdsorptionRow:
     """A ligand on a facet: every level of theory beside the published value.
 
-    ``low_ev`` to ``high_ev`` spans all certified values, with and without dispersion.
+    ``low_ev`` to ``high_ev`` spans the intervals of all levels, and the values without dispersion.
     ``levels`` is empty where nothing was computed.
     """
 
@@ -182,6 +187,12 @@ def ev(energy_ev: float | None, *, signed: bool = True) -> str:
     return text.replace("-", "\N{MINUS SIGN}")
 
 
+def ev_with_interval(energy_ev: float | None, low_ev: float | None, high_ev: float | None) -> str:
+    """Return an energy with the ends of its 95 % interval, where it has one."""
+    known = low_ev is not None and high_ev is not None and energy_ev is not None
+    return f"{ev(energy_ev)} ({interval(low_ev, high_ev)})" if known else ev(energy_ev)
+
+
 def ev_with_uncertainty(energy_ev: float | None, uncertainty_ev: float | None) -> str:
     """Return an energy with its numerical half-width, which is never shown as zero."""
     if energy_ev is None or uncertainty_ev is None:
@@ -212,10 +223,12 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
 def search_words(sure: SearchConfidence) -> str:
     """Return in words how sure a search is of its minimum."""
     why = {
-        "settled": "it ended since no start came lower",
-        "budget": "it ended with its budget of starts",
-        "no_more_starts": "it ended with the last start that differs",
+        "settled": "the search is done",
+        "agreed": "done: independent streams of starts have the same lowest minimum",
+        "budget": "open: it ended with its budget of starts",
+        "no_more_starts": "open: it ended with the last start that differs",
     }[sure.ended]
+    why = why if sure.done or sure.ended != "settled" else "open: it ended since no start came lower"
     return (
         f"{sure.starts} starts ended in {sure.minima} distinct minima, {sure.lowest_hits} of them in the "
         f"lowest; chance that a lower minimum was missed {sure.missed_probability:.0%}; {why}"
@@ -230,10 +243,16 @@ def _adsorption_row(
     mine = [r for r in records if (r.cathode, r.facet, r.ligand) == key]
     names = [r.level.name for r in mine]
     levels = tuple(
-        _level_result(r, published.value_ev if published else None, repeated=names.count(r.level.name) > 1)
+        _level_result(
+            r,
+            published.value_ev if published and reference and reference.level == r.level.name else None,
+            repeated=names.count(r.level.name) > 1,
+        )
         for r in mine
     )
-    values = [v for r in levels for v in (r.value_ev, r.without_dispersion_ev) if v is not None]
+    values = [
+        v for r in levels for v in (r.value_ev, r.low_ev, r.high_ev, r.without_dispersion_ev) if v is not None
+    ]
     return AdsorptionRow(
         id=published.id if published else None,
         cathode=cathode,
@@ -249,20 +268,22 @@ def _adsorption_row(
 
 def _level_result(record: AdsorptionEnergy, published_ev: float | None, *, repeated: bool) -> LevelResult:
     pose = record.minimum
-    first = record.refusals[0] if record.refusals else None
+    reasons = record.refusals or record.open_points
     # A refused number is not shown, whatever the record happens to hold.
-    certified = record.status is Status.CERTIFIED
-    value = record.adsorption_energy_ev if certified else None
+    shown = record.status is not Status.REFUSED
+    value = record.adsorption_energy_ev if shown else None
+    around = record.uncertainty if shown else None
     return LevelResult(
         level=record.level.name,
         label=f"{record.level.name}, {record.termination}" if repeated else record.level.name,
         method=record.level.label,
         kind=record.level.kind,
         termination=record.termination,
-        status=record.status,
+        status=record.badge,
         value_ev=value,
-        uncertainty_ev=record.uncertainty_ev if certified else None,
-        without_dispersion_ev=record.without_dispersion_ev if certified else None,
+        low_ev=around.low_ev if around else None,
+        high_ev=around.high_ev if around else None,
+        without_dispersion_ev=record.without_dispersion_ev if shown else None,
         deviation_ev=None if value is None or published_ev is None else value - published_ev,
         anchor=pose.anchor if pose else "",
         site=pose.site if pose else "",
@@ -270,9 +291,11 @@ def _level_result(record: AdsorptionEnergy, published_ev: float | None, *, repea
         contact_ang=record.closest_contact_ang,
         search_starts=record.search.starts if record.search else None,
         search_minima=record.search.minima if record.search else None,
+        search_done=record.search.done if record.search else None,
         search_missed_probability=record.search.missed_probability if record.search else None,
-        reason=first.what if first else None,
-        remedy=first.remedy if first else None,
+        open_points=record.open_because,
+        reason=record.refusals[0].what if record.refusals else None,
+        remedy=reasons[0].remedy if reasons else None,
     )
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from epilayer.engines.base import Engine
+    from epilayer.model.benchmark import Benchmark, ModelError
     from epilayer.model.cathode import Cathode
     from epilayer.model.cluster import Cluster
     from epilayer.model.level import EngineSpec, Level
@@ -133,7 +134,10 @@ class Catalogue:
         ``configs/`` folders; a name in an earlier one shadows the same name in a later one.
     """
 
-    KINDS = ("cathodes", "ligands", "levels", "engines", "mofs", "electrolytes", "clusters", "references")
+    KINDS = (
+        "cathodes", "ligands", "levels", "engines", "mofs", "electrolytes", "clusters", "references",
+        "benchmarks", "model_errors",
+    )  # fmt: skip
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self.folders = tuple(folders)
@@ -256,6 +260,19 @@ class Catalogue:
             return data
 
         return self._load(Cluster, "clusters", name, filled)
+
+    def benchmark(self, name: str) -> Benchmark:
+        """Return a published set of interaction energies."""
+        from epilayer.model.benchmark import Benchmark
+
+        return self._load(Benchmark, "benchmarks", name)
+
+    def model_error(self, level_name: str) -> ModelError | None:
+        """Return the errors of a level in a benchmark; ``None`` where it was never benchmarked."""
+        from epilayer.model.benchmark import ModelError
+
+        known = level_name in self.names("model_errors")
+        return self._load(ModelError, "model_errors", level_name) if known else None
 
     def reference(self, name: str | None = None) -> Reference:
         """Return the published values of one paper; without a name, of the only one that there is.

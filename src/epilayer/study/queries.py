@@ -130,7 +130,7 @@ def ask(study: Workspace, question: Question, *, limit: int | None = None) -> An
     InputError
         If a filter cannot be read.
     """
-    from epilayer.model.kinds import KINDS
+    from epilayer.model.kinds import KINDS, as_shown
     from epilayer.store.filters import parse_filter
     from epilayer.study.harvest import harvest
 
@@ -157,7 +157,13 @@ def ask(study: Workspace, question: Question, *, limit: int | None = None) -> An
             return Answer(question, [])
         if grouped and grouped not in results.fields(kind):
             raise UnknownNameError("field", grouped, results.fields(kind))
-        found = results.query(kind, filters, sort=question.sort, limit=limit, fields=fields)
+        unknown = sorted(set(fields or ()) - results.fields(kind).keys())
+        if unknown:
+            raise UnknownNameError("field", unknown[0], results.fields(kind))
+        found = results.query(kind, filters, sort=question.sort, limit=limit)
+    for record in found:
+        every = as_shown(record["fields"], kind)
+        record["fields"] = every if fields is None else {name: every.get(name) for name in fields}
     return Answer(question, found)
 
 

@@ -20,6 +20,7 @@ from epilayer.model.records import (
     Refusal,
     RefusalCode,
     Status,
+    Uncertainty,
 )
 from epilayer.model.reference import PublishedGrowth, PublishedValue, Reference, SilentChoice
 
@@ -169,6 +170,7 @@ def paper() -> Reference:
         doi="10.1000/xyz123",
         source="printed in it",
         method=("PBE", "500 eV"),
+        level="paper",
         values=(
             PublishedValue(id="S2", cathode="nvopf", facet="001", ligand="triazole", value_ev=-0.51),
             PublishedValue(id="S2", cathode="nvopf", facet="100", ligand="triazole", value_ev=-0.58),
@@ -185,6 +187,26 @@ def paper() -> Reference:
         ),
         silent=(SilentChoice(topic="termination", paper="Not stated.", choice="By rule."),),
     )
+
+
+def judged(value_ev: float = -0.39, **changes: Any) -> AdsorptionEnergy:  # noqa: ANN401
+    """Return a record with its four parts."""
+    parts = Uncertainty(
+        numerical_ev=0.006,
+        search_ev=0.1,
+        reference_ev=None,
+        model_ev=0.3,
+        low_ev=value_ev - 0.32,
+        high_ev=value_ev + 0.3,
+    )
+    point = Refusal(
+        code=RefusalCode.SEARCH_OPEN,
+        subject="search",
+        what="search open, 50% missed",
+        remedy="search on (--set thorough=true)",
+    )
+    changes = {"status": Status.PROVISIONAL, "uncertainty": parts, "open_points": (point,)} | changes
+    return adsorption(value_ev, **changes)
 
 
 def study() -> list[AdsorptionEnergy]:
@@ -206,6 +228,7 @@ def make() -> Any:  # noqa: ANN401
         adslab = staticmethod(adslab)
         level = staticmethod(level)
         adsorption = staticmethod(adsorption)
+        judged = staticmethod(judged)
         relaxation = staticmethod(relaxation)
         paper = staticmethod(paper)
         study = staticmethod(study)
