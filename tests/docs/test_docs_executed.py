@@ -120,7 +120,10 @@ IN_HELP = {
     ),
 }
 ELSEWHERE = {
-    "epilayer doctor --rehearse": "tests/vasp/test_doctor_vasp.py::test_a_campaign_is_rehearsed_end_to_end"
+    "epilayer doctor --rehearse": "tests/vasp/test_doctor_vasp.py::test_a_campaign_is_rehearsed_end_to_end",
+    "epilayer benchmark chgnet+d3 --geometries Data_autoSKZCAM/": (
+        "tests/unit/study/test_benchmarking.py::test_shipped_errors_are_those_of_the_level_as_it_is_executed"
+    ),
 }
 CODES = {"epilayer rerun --failed && epilayer run": 0, "epilayer audit facts.yaml --json": 1}
 """Exit codes other than 0."""

@@ -14,7 +14,7 @@ import numpy as np
 from pymatgen.core import Structure
 
 from epilayer import __version__
-from epilayer.analysis.anomalies import closest_contact, find_anomalies
+from epilayer.analysis.anomalies import closest_contact, find_anomalies, left_sites
 from epilayer.analysis.comparability import level_refusals
 from epilayer.analysis.shapes import area_ang2
 from epilayer.model.anomaly import AnomalyKind
@@ -380,6 +380,8 @@ def leg_of(role: Literal["slab", "molecule", "adslab", "bulk"], calculation: Cal
         energy_ev=calculation.energy_ev,
         dispersion_energy_ev=calculation.dispersion_energy_ev,
         max_force_ev_per_ang=calculation.max_force_ev_per_ang,
+        max_held_force_ev_per_ang=calculation.max_held_force_ev_per_ang,
+        left_sites=left_sites(calculation.structure, calculation.displacements_ang) if role == "slab" else (),
         steps=len(energies) - 1,
         residual_ev=max(tail) - min(tail),
         formula=calculation.structure.composition.formula,

@@ -34,6 +34,7 @@ from epilayer.model.elements import ALKALI
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
     from pymatgen.core.structure import Molecule, Structure
 
     from epilayer.analysis.anomaly_case import Bond, Case
@@ -388,9 +389,24 @@ def _slab_bonds_changed(case: Case) -> list[Anomaly]:
     return found
 
 
+def left_sites(structure: Structure, displacements_ang: Sequence[float] | None) -> tuple[str, ...]:
+    """Return the atoms that moved farther than a slab's atoms may, each with its distance, farthest first."""
+    if displacements_ang is None:
+        return ()
+    symbols = np.array([site.specie.symbol for site in structure])
+    moved_ang = np.asarray(displacements_ang)
+    left = np.flatnonzero(moved_ang > _may_move_ang(symbols))
+    order = left[np.argsort(-moved_ang[left], kind="stable")]
+    return tuple(f"{symbols[k]}{k} {moved_ang[k]:.1f} A" for k in order)
+
+
+def _may_move_ang(symbols: NDArray[np.str_]) -> NDArray[np.float64]:
+    return np.where(np.isin(symbols, ALKALI), ALKALI_MOVED_ANG, FRAMEWORK_MOVED_ANG)
+
+
 def _slab_atoms_moved(case: Case) -> list[Anomaly]:
     symbols = np.array(case.symbols[: case.n_slab])
-    limit_ang = np.where(np.isin(symbols, ALKALI), ALKALI_MOVED_ANG, FRAMEWORK_MOVED_ANG)
+    limit_ang = _may_move_ang(symbols)
     left = np.flatnonzero((case.slab_moved > limit_ang) & (symbols != "H"))
     if not len(left):
         return []

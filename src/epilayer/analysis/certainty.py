@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: With fewer cases of one chemistry a predictive interval says more about luck than about the level.
 FEWEST_CASES: Final = 5
+#: Largest force on an atom that is held, in a crystal that is at rest at the level.
+MAX_HELD_FORCE_EV_PER_ANG: Final = 0.05
 _TAIL: Final = 0.975
 _S_BLOCK: Final = frozenset(["Li", "Be", "Na", "Mg", "K", "Ca", "Rb", "Sr", "Cs", "Ba"])
 
@@ -48,7 +50,7 @@ def judged(record: AdsorptionEnergy, standard: Standard) -> AdsorptionEnergy:
         reference_ev=None,
         model_ev=half_width_ev(covered or everything),
     )
-    found = [*_search(record), *_reference(), *_model(standard.model_error, covered, contact, record)]
+    found = [*_search(record), *_reference(record), *_model(standard.model_error, covered, contact, record)]
     half_ev = (uncertainty.high_ev - uncertainty.low_ev) / 2
     if not found and half_ev > standard.needed_ev:
         found.append(
@@ -162,7 +164,21 @@ def _search(record: AdsorptionEnergy) -> Iterable[Refusal]:
         yield _open(RefusalCode.SEARCH_OPEN, f"search open{chance}", "search on (--set thorough=true)")
 
 
-def _reference() -> Iterable[Refusal]:
+def _reference(record: AdsorptionEnergy) -> Iterable[Refusal]:
+    slab = next(leg for leg in record.legs if leg.role == "slab")
+    force = slab.max_held_force_ev_per_ang
+    if force is not None and force > MAX_HELD_FORCE_EV_PER_ANG:
+        yield _open(
+            RefusalCode.REFERENCE_OPEN,
+            f"held atoms: forces {force:.1f} eV/A",
+            "cut the slab from a crystal that is relaxed at this level",
+        )
+    if slab.left_sites:
+        yield _open(
+            RefusalCode.REFERENCE_OPEN,
+            f"clean slab: {slab.left_sites[0].replace(' ', ' moved ', 1)}",
+            "begin from the relaxed slab, or report a reconstruction",
+        )
     yield _open(
         RefusalCode.REFERENCE_OPEN,
         "slab thickness not tested",

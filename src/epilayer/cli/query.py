@@ -143,6 +143,8 @@ _PROSE = frozenset(
         "elements",
         "ranking",
         "refusal",
+        "open_points",
+        "decided_by",
         "statement",
         "shape",
         "left_out",
@@ -155,6 +157,10 @@ _PROSE_WIDTH = {"measure": 10, "molecule": 7}
 _HEADINGS = {
     "adsorption_energy_ev": "E_ads (eV)",
     "uncertainty_ev": "+- (eV)",
+    "low_ev": "from",
+    "high_ev": "to",
+    "open_points": "open",
+    "decided_by": "decided by",
     "without_dispersion_ev": "less D3 (eV)",
     "closest_contact": "contact",
     "closest_contact_ang": "at (A)",
@@ -184,6 +190,8 @@ def _cell(name: str, value: Any) -> str:  # noqa: ANN401  (any scalar)
         return ""
     if name == "stand_in":
         return "stand-in" if value else ""
+    if name == "open_points":
+        value = str(value).replace(",", ", ")
     if not isinstance(value, float):
         return escape(str(value))
     if name.endswith("_ratio"):

@@ -17,6 +17,7 @@ from epilayer.cli import (
     analyse_bonding,
     analyse_calibration,
     audit,
+    benchmark,
     build,
     build_match,
     cluster,
@@ -167,3 +168,4 @@ registered.add_typer(db.app, name="db", rich_help_panel=RESULTS)
 registered.command(rich_help_panel=RESULTS)(dashboard.dashboard)
 registered.command(rich_help_panel=RESULTS)(sensitivity.sensitivity)
 registered.command(rich_help_panel=RESULTS)(surfaces.surfaces)
+registered.command(rich_help_panel=RESULTS)(benchmark.benchmark)

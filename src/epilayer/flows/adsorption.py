@@ -30,7 +30,7 @@ from epilayer.analysis.certainty import judged
 from epilayer.analysis.competition import competing_adsorption
 from epilayer.analysis.growth import growth_verdict
 from epilayer.flows.base import each_once, mark
-from epilayer.flows.search import PlacedPose, PoseSearch, decide
+from epilayer.flows.search import PlacedPose, PoseSearch, decide, distinct, interleaved, may_be_lower
 from epilayer.model.benchmark import Standard
 from epilayer.model.cathode import miller_index
 from epilayer.model.errors import InputError, StructureError
@@ -335,10 +335,15 @@ def place_poses(
 ) -> Response[Any]:
     """Find starts on the relaxed slab; replaced by the first batch of pre-relaxations and what follows."""
     free, slab = pair.free_molecule(ligand.charge), pair.slab.structure
-    found = pose_builder.generate(
-        slab, free, anchors=molecules.anchors(ligand), count=search.poses, seed=search.seed
-    )
-    starts = [{"label": p.label, "anchor": p.anchor, "site": p.site, "start": p.structure} for p in found]
+    anchors, count = molecules.anchors(ligand), -(-search.poses // search.streams)
+    streams = [
+        pose_builder.generate(slab, free, anchors=anchors, count=count, seed=search.seed + k)
+        for k in range(search.streams)
+    ]
+    starts = [
+        {"label": f"{number:02d}-{p.label[3:]}", "anchor": p.anchor, "site": p.site, "start": p.structure}
+        for number, p in enumerate(interleaved(streams))
+    ]
     first = decide(search, len(starts), [], PoseComparison(slab, free)).more
     return _next_batch(engine, search, pair, starts, [], first)
 
@@ -358,12 +363,7 @@ def continue_search(
     decision = decide(search, len(starts), found, comparison)
     if decision.more:
         return _next_batch(engine, search, pair, starts, placed, decision.more)
-    jobs = [
-        engine.relax(f"relax {pair.title}, {starts[k]['label']}").make(
-            _free_as(placed[k].structure, starts[k]["start"])
-        )
-        for k in decision.kept
-    ]
+    jobs = _relaxations(engine, pair, starts, placed, decision.kept)
     result = certify_poses(
         engine,
         pair,
@@ -376,6 +376,43 @@ def continue_search(
     )
     mark(result, f"certify {pair.title}, {engine.level.name}")
     return Response(replace=Flow([*jobs, result], output=result.output, name=f"best poses of {pair.title}"))
+
+
+def _relaxations(
+    engine: Engine,
+    pair: Pair,
+    starts: list[dict[str, Any]],
+    placed: list[Calculation],
+    chosen: Sequence[int],
+) -> list[Job]:
+    """Relax pre-relaxed poses in full, the slab released."""
+    return [
+        engine.relax(f"relax {pair.title}, {starts[k]['label']}").make(
+            _free_as(placed[k].structure, starts[k]["start"])
+        )
+        for k in chosen
+    ]
+
+
+def _more_to_relax(
+    pair: Pair,
+    starts: list[dict[str, Any]],
+    placed: list[Calculation],
+    relaxed: Mapping[int, Calculation],
+    parameters: Mapping[str, Scalar],
+) -> list[int]:
+    """Return the poses that the release of the slab may bring below the lowest, within the budget."""
+    search = PoseSearch(**{key.removeprefix("search_"): value for key, value in parameters.items()})
+    left = search.keep + search.more_kept - len(relaxed)
+    if left <= 0:
+        return []
+    found = [_placed_pose(s, c, pair) for s, c in zip(starts, placed, strict=True)]
+    charge = int(starts[0]["start"].charge)
+    comparison = PoseComparison(pair.slab.structure, pair.free_molecule(charge))
+    leaders = distinct(found, comparison, search)
+    candidates = [k for k in leaders if found[k].sound and k not in relaxed]
+    done = {k: c.energy_ev for k, c in relaxed.items() if c.ionic_converged}
+    return may_be_lower([p.energy_ev for p in found], done, candidates)[: min(left, search.keep)]
 
 
 def _next_batch(
@@ -425,7 +462,15 @@ def certify_poses(
     parameters: dict[str, Scalar],
     confidence: SearchConfidence,
 ) -> AdsorptionEnergy | Response[Any]:
-    """Certify or refuse the adsorption energy over the relaxed poses."""
+    """Certify or refuse the adsorption energy over the relaxed poses; first relax what may lie lower."""
+    more = _more_to_relax(pair, starts, placed, dict(zip(kept, relaxed, strict=True)), parameters)
+    if more:
+        jobs = _relaxations(engine, pair, starts, placed, more)
+        outputs = [*relaxed, *(j.output for j in jobs)]
+        wider = [*kept, *more]
+        result = certify_poses(engine, pair, starts, placed, wider, outputs, parameters, confidence)
+        mark(result, f"certify {pair.title}, {engine.level.name}, {len(wider)} relaxed")
+        return Response(replace=Flow([*jobs, result], output=result.output, name=f"more of {pair.title}"))
     return _certified(
         engine,
         pair,

@@ -51,6 +51,10 @@ class Calculation(Frozen):
         The part of ``energy_ev`` that a dispersion correction added; ``None`` without one.
     max_force_ev_per_ang
         Largest force on any atom that was free to move.
+    max_held_force_ev_per_ang
+        Largest force on any atom that was held; ``None`` where none was, or the engine does not give it.
+    displacements_ang
+        How far each atom is from where it started, shape (atoms,); ``None`` where it is not given.
     electronic_converged
         ``None`` where the engine has no electronic loop.
     energies_ev, max_forces_ev_per_ang
@@ -69,6 +73,8 @@ class Calculation(Frozen):
     energy_ev: Ev
     dispersion_energy_ev: Ev | None = None
     max_force_ev_per_ang: EvPerAng
+    max_held_force_ev_per_ang: EvPerAng | None = None
+    displacements_ang: tuple[Ang, ...] | None = None
     force_target_ev_per_ang: EvPerAng | None = None
     ionic_converged: bool
     electronic_converged: bool | None = None
@@ -138,12 +144,22 @@ class Uncertainty(Frozen):
 
 
 class Leg(Frozen):
-    """One of the energies of an adsorption or surface energy, as a reference to its calculation."""
+    """One of the energies of an adsorption or surface energy, as a reference to its calculation.
+
+    Attributes
+    ----------
+    max_held_force_ev_per_ang
+        Largest force on an atom that was held: how far the crystal below is from equilibrium at this level.
+    left_sites
+        Atoms that the relaxation took farther from where they started than the anomaly limits allow.
+    """
 
     role: Literal["slab", "molecule", "adslab", "bulk"]
     energy_ev: Ev
     dispersion_energy_ev: Ev | None
     max_force_ev_per_ang: EvPerAng
+    max_held_force_ev_per_ang: EvPerAng | None = None
+    left_sites: tuple[str, ...] = ()
     steps: int
     residual_ev: Ev
     formula: str

@@ -163,7 +163,8 @@ def ask(study: Workspace, question: Question, *, limit: int | None = None) -> An
         found = results.query(kind, filters, sort=question.sort, limit=limit)
     for record in found:
         every = as_shown(record["fields"], kind)
-        record["fields"] = every if fields is None else {name: every.get(name) for name in fields}
+        kept = every if fields is None else {*fields, STAND_IN} & every.keys()
+        record["fields"] = {name: value for name, value in every.items() if name in kept}
     return Answer(question, found)
 
 

@@ -10,10 +10,19 @@ import pytest
 
 from bound_water import bound_water
 from epilayer.analysis.certainty import contact_elements, half_width_ev, interval, judged, same_chemistry
+from epilayer.analysis.growth import growth_verdict
 from epilayer.analysis.search_confidence import half_loss_ev
 from epilayer.model.benchmark import CaseError, ModelError, Standard
 from epilayer.model.level import EngineKind
-from epilayer.model.records import AdsorptionEnergy, Provenance, SearchConfidence, Status
+from epilayer.model.records import (
+    AdsorptionEnergy,
+    Provenance,
+    Refusal,
+    RefusalCode,
+    SearchConfidence,
+    Status,
+    Uncertainty,
+)
 
 ORIGIN = Provenance(job="j", run_directory="runs/j")
 THOROUGH = SearchConfidence(
@@ -132,3 +141,55 @@ def test_a_potential_is_known_by_its_elements_a_functional_by_the_kind_of_cation
 
 def test_the_contact_is_read_from_its_label() -> None:
     assert contact_elements("N76...Na12") == "N-Na"
+
+
+def test_what_the_clean_slab_hides_is_named() -> None:
+    one = record()
+    slab = next(leg for leg in one.legs if leg.role == "slab")
+    bad = slab.model_copy(update={"max_held_force_ev_per_ang": 2.04, "left_sites": ("Na12 1.4 A",)})
+    legs = tuple(bad if leg.role == "slab" else leg for leg in one.legs)
+    found = judged(record(legs=legs), Standard(model_error=error_of(one), needed_ev=0.2))
+    said = [point.what for point in found.open_points]
+    assert said[:2] == ["held atoms: forces 2.0 eV/A", "clean slab: Na12 moved 1.4 A"]
+
+
+def growth_record(value_ev: float, half_ev: float | None, *, done: bool) -> AdsorptionEnergy:
+    low_ev, high_ev = value_ev - (half_ev or 0.01), value_ev + (half_ev or 0.01)
+    return record(
+        adsorption_energy_ev=value_ev,
+        status=Status.PROVISIONAL,
+        search=THOROUGH if done else THOROUGH.model_copy(update={"ended": "budget"}),
+        uncertainty=Uncertainty(
+            numerical_ev=0.01,
+            search_ev=0.1,
+            reference_ev=None,
+            model_ev=half_ev,
+            low_ev=low_ev,
+            high_ev=high_ev,
+        ),
+        open_points=(
+            Refusal(code=RefusalCode.MODEL_OPEN, subject="model", what="no benchmark", remedy="use DFT"),
+            Refusal(code=RefusalCode.SEARCH_OPEN, subject="search", what="search open", remedy="search on"),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("value_ev", "half_ev", "done", "binds"),
+    [
+        (-0.9, 0.3, False, True),  # a lower minimum would only bind harder
+        (-0.4, 0.3, True, None),  # the interval contains the threshold
+        (0.4, 0.3, True, False),
+        (0.4, 0.3, False, None),  # a lower minimum may bind
+        (-0.9, None, True, None),  # the error of the level was never measured
+    ],
+)
+def test_the_verdict_reads_interval_search_and_model(
+    value_ev: float, half_ev: float | None, *, done: bool, binds: bool | None
+) -> None:
+    verdict = growth_verdict([growth_record(value_ev, half_ev, done=done)], -0.2)
+    assert verdict.facets[0].binds is binds
+    if binds is None:
+        remedy = "use DFT" if half_ev is None or half_ev > 0.1 else "search on"
+        assert verdict.decided_by is not None
+        assert verdict.decided_by.endswith(remedy)

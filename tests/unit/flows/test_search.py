@@ -9,7 +9,7 @@ import pytest
 from ase.build import bulk, surface
 from pymatgen.core import Molecule, Structure
 
-from epilayer.flows.search import Decision, PlacedPose, PoseSearch, decide, search_minima
+from epilayer.flows.search import Decision, PlacedPose, PoseSearch, decide, may_be_lower, search_minima
 from epilayer.structures.comparison import PoseComparison
 
 if TYPE_CHECKING:
@@ -53,42 +53,70 @@ def test_the_lowest_of_the_minima_is_kept_first_and_images_are_one() -> None:
     placed, decision = run([2, 0, 2, 1, 0, 2, 2, 2, 2], [-0.3, -0.9, -0.5], keep=3)
     assert [placed[k].energy_ev for k in decision.kept] == [-0.9, -0.5, -0.3]
     assert decision.confidence.minima == 3
-    assert decision.confidence.ended == "settled"
     assert not decision.more
 
 
-def test_it_stops_when_a_batch_brings_nothing_lower() -> None:
+def test_one_place_with_two_energies_is_two_minima() -> None:
+    starts = [well(20), well(21)]
+    left = iter([PlacedPose(well(0), energy_ev, sound=True, force_calls=5) for energy_ev in (-1.0, -0.9)])
+    _, decision = search_minima(PoseSearch(), starts, COMPARISON, lambda _: next(left))
+    assert decision.confidence.minima == 2
+
+
+def test_it_is_settled_when_a_lower_minimum_was_missed_with_less_than_5_percent() -> None:
     _, decision = run([0] * 30, [-1.0], poses=30)
     sure = decision.confidence
-    assert (sure.starts, sure.minima, sure.lowest_hits, sure.force_calls) == (6, 1, 6, 30)
-    assert sure.missed_probability == pytest.approx(1 / 5)
-    assert sure.unseen_probability == 0.0
+    assert (sure.starts, sure.minima, sure.lowest_hits, sure.force_calls) == (21, 1, 21, 105)
+    assert (sure.missed_probability, sure.ended, sure.done) == (pytest.approx(1 / 20), "settled", True)
+    assert (sure.unseen_probability, sure.half_loss_ev) == (0.0, 0.0)
+
+
+def test_it_never_settles_with_more_than_5_percent_whatever_is_asked() -> None:
+    _, decision = run([0, 1, 2] * 4, [-1.0, -0.8, -0.6], poses=12, max_missed_probability=1.0)
+    assert (decision.confidence.starts, decision.confidence.ended) == (12, "budget")
+    assert not decision.confidence.done
+
+
+def test_it_is_done_when_three_streams_have_the_same_lowest_minimum() -> None:
+    wells = [1, 2, 3, 4, 5, 6, 0, 7, 8, 1, 0, 2, 3, 4, 0] + [9] * 15
+    energies_ev = [-1.0, *(-0.1 * k for k in range(9))]
+    _, decision = run(wells, energies_ev, poses=30, streams=3, patience=2)
+    sure = decision.confidence
+    assert (sure.starts, sure.ended, sure.lowest_hits, sure.done) == (15, "agreed", 3, True)
+    assert sure.missed_probability > 0.05
+    one_stream = [1, 2, 3, 0, 5, 6, 0, 7, 8, 0, 4, 2] + [9] * 18  # all three hits from the first stream
+    assert run(one_stream, energies_ev, poses=30, streams=3)[1].confidence.ended == "budget"
+
+
+def test_what_the_release_of_the_slab_may_bring_below_the_lowest_is_relaxed_too() -> None:
+    placed_ev = [-1.0, -0.95, -0.9, -0.5]
+    assert may_be_lower(placed_ev, {0: -1.1, 1: -1.25}, [2, 3]) == []  # -0.9 - 0.3 stays above -1.25
+    assert may_be_lower(placed_ev, {0: -1.1, 1: -1.15}, [2, 3]) == []
+    assert may_be_lower(placed_ev, {0: -1.1, 3: -1.0}, [1, 2]) == [1, 2]  # the fourth gained 0.5 eV
+    assert may_be_lower(placed_ev, {}, [1]) == []
 
 
 def test_it_goes_on_for_as_long_as_it_improves() -> None:
     energies_ev = [-0.1 * k for k in range(12)]
     _, decision = run(range(12), energies_ev, poses=12)
     assert (decision.confidence.starts, decision.confidence.ended) == (12, "budget")
-    # Improvements below the tolerance do not count.
-    _, decision = run(range(12), [-0.001 * k for k in range(12)], poses=12)
-    assert (decision.confidence.starts, decision.confidence.ended) == (6, "settled")
 
 
 def test_patience_waits_longer() -> None:
-    late = [0] * 8 + [1] + [0] * 21
-    assert run(late, [-0.5, -1.0], poses=30, patience=1)[1].confidence.lowest_hits == 6
-    placed, decision = run(late, [-0.5, -1.0], poses=30, patience=2)
+    late = [0] * 23 + [1] + [0] * 36
+    assert run(late, [-0.5, -1.0], poses=60, patience=1)[1].confidence.lowest_hits == 21
+    placed, decision = run(late, [-0.5, -1.0], poses=60, patience=9)
     assert placed[decision.kept[0]].energy_ev == -1.0
     assert decision.confidence.lowest_hits == 1
 
 
 def test_doubt_keeps_it_going_within_the_budget() -> None:
-    """Three minima hit in turn: the chance of a missed one falls to 3 / (N - 1)."""
-    wells = [0, 1, 2] * 20
-    _, decision = run(wells, [-1.0, -0.8, -0.6], poses=60, max_missed_probability=0.15)
-    assert decision.confidence.starts == 21
-    assert decision.confidence.missed_probability == pytest.approx(3 / 20)
-    _, decision = run(wells, [-1.0, -0.8, -0.6], poses=9, max_missed_probability=0.15)
+    """Two minima hit in turn: the chance of a missed one falls to 2 / (N - 1)."""
+    wells = [0, 1] * 35
+    _, decision = run(wells, [-1.0, -0.8], poses=70, max_missed_probability=0.04)
+    assert decision.confidence.starts == 51
+    assert decision.confidence.missed_probability == pytest.approx(2 / 50)
+    _, decision = run(wells, [-1.0, -0.8], poses=9)
     assert (decision.confidence.starts, decision.confidence.ended) == (9, "budget")
 
 

@@ -156,6 +156,8 @@ class PotentialMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
             energy_ev=float(energies[-1]),
             dispersion_energy_ev=self._dispersion_energy_ev(final),
             max_force_ev_per_ang=float(max_forces[-1]),
+            max_held_force_ev_per_ang=self._held_force_ev_per_ang(structure, final),
+            displacements_ang=_displacements_ang(structure, final),
             force_target_ev_per_ang=self.convergence.max_force_ev_per_ang if self.task == "relax" else None,
             ionic_converged=bool(max_forces[-1] <= self.convergence.max_force_ev_per_ang),
             energies_ev=tuple(map(float, energies)),
@@ -172,6 +174,18 @@ class PotentialMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
         atoms = structure.to_ase_atoms()
         atoms.calc = calculators.dispersion_calculator(dispersion)
         return float(atoms.get_potential_energy())
+
+    def _held_force_ev_per_ang(self, start: Structure, structure: Structure) -> float | None:
+        """Return the largest force on a held atom; ``None`` without one, and for a pre-relaxation."""
+        free = structure.site_properties.get("selective_dynamics")
+        held = [] if free is None else [k for k, flags in enumerate(free) if not any(flags)]
+        if not held or self.convergence != self.engine.level.convergence:
+            return None
+        atoms = structure.to_ase_atoms()
+        atoms.calc = calculators.load(**self.engine.calculator_arguments())
+        calculators.begin_from(atoms.calc, start.to_ase_atoms())
+        forces = atoms.get_forces(apply_constraint=False)
+        return float(np.linalg.norm(forces[held], axis=1).max())
 
     def _moments(self, structure: Structure) -> tuple[float, ...] | None:
         calculator = calculators.load(**self.engine.calculator_arguments())
@@ -200,6 +214,12 @@ def _run(maker: PotentialMaker, structure: Structure) -> Any:  # noqa: ANN401  (
         },
     )
     return relax._run_ase_safe(structure)  # noqa: SLF001  (atomate2's entry without its task document)
+
+
+def _displacements_ang(start: Structure, end: Structure) -> tuple[float, ...]:
+    moved = end.frac_coords - start.frac_coords
+    moved -= np.round(moved)
+    return tuple(float(d) for d in np.linalg.norm(moved @ end.lattice.matrix, axis=1).round(4))
 
 
 def _steps(
