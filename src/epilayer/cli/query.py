@@ -152,7 +152,7 @@ _PROSE = frozenset(
         "molecule",
     }
 )
-_PROSE_WIDTH = {"measure": 10, "molecule": 7}
+_PROSE_WIDTH = {"measure": 10, "molecule": 7, "open_points": 18}
 """Below, prose that is folded is a column of syllables."""
 _HEADINGS = {
     "adsorption_energy_ev": "E_ads (eV)",

@@ -453,9 +453,17 @@ def _growth_asked(record: GrowthVerdict) -> dict[str, Any]:
 
 def _earlier_adsorption(fields: Mapping[str, Scalar]) -> dict[str, Scalar]:
     """Return the columns of a record as they are shown: what an earlier version certified is provisional."""
-    if fields.get("status") != Status.CERTIFIED.value or fields.get("low_ev") is not None:
-        return dict(fields)
-    return {**fields, "status": Status.PROVISIONAL.value, "open_points": NOT_JUDGED, "search_ended": None}
+    shown = dict(fields)
+    missed = fields.get("search_missed_probability")
+    if (
+        fields.get("search_ended") == "settled"
+        and isinstance(missed, float)
+        and missed > MAX_MISSED_PROBABILITY
+    ):
+        shown["search_ended"] = "open"
+    if fields.get("status") == Status.CERTIFIED.value and fields.get("low_ev") is None:
+        shown |= {"status": Status.PROVISIONAL.value, "open_points": NOT_JUDGED}
+    return shown
 
 
 def _adsorption_methods(records: Sequence[AdsorptionEnergy]) -> str:
@@ -498,7 +506,7 @@ ADSORPTION = RecordKind(
     ),
     shown=(
         "facet", "ligand", "level", "status", "adsorption_energy_ev", "low_ev", "high_ev",
-        "without_dispersion_ev", "open_points", "refusal",
+        "open_points", "refusal",
     ),
     title="{ligand} on ({facet})",
     number=Number(

@@ -163,7 +163,7 @@ def ask(study: Workspace, question: Question, *, limit: int | None = None) -> An
         found = results.query(kind, filters, sort=question.sort, limit=limit)
     for record in found:
         every = as_shown(record["fields"], kind)
-        kept = every if fields is None else {*fields, STAND_IN} & every.keys()
+        kept = every.keys() if fields is None else {*fields, *([STAND_IN] if every.get(STAND_IN) else [])}
         record["fields"] = {name: value for name, value in every.items() if name in kept}
     return Answer(question, found)
 
