@@ -97,8 +97,8 @@ def test_finished_jobs_are_found_and_unfinished_ones_run_to_their_end(tmp_path: 
     # Searches are done by another rule since, and reports judge more: two of each and their verdict are new;
     # the clean slabs and the molecule are found.
     assert len(submitted["new"]) == 5
-    # Six jobs were waiting, their engines named by modules that are elsewhere now; they make seven more. The five
-    # new ones make another eight.
+    # Six jobs were waiting, their engines named by modules that are elsewhere now; they make seven more.
+    # The five new ones make another eight.
     counts = as_json(study, "run", "--json", code=3)["run"]["counts"]
     assert {state: number for state, number in counts.items() if number} == {"COMPLETED": 56, "FAILED": 1}
     (ranking,) = {
