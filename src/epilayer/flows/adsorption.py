@@ -327,12 +327,7 @@ class _Legs:
 
 
 @job  # type: ignore[untyped-decorator]
-def place_poses(
-    engine: Engine,
-    search: PoseSearch,
-    pair: Pair,
-    ligand: Ligand,
-) -> Response[Any]:
+def place_poses(engine: Engine, search: PoseSearch, pair: Pair, ligand: Ligand) -> Response[Any]:
     """Find starts on the relaxed slab; replaced by the first batch of pre-relaxations and what follows."""
     free, slab = pair.free_molecule(ligand.charge), pair.slab.structure
     anchors, count = molecules.anchors(ligand), -(-search.poses // search.streams)
@@ -379,11 +374,7 @@ def continue_search(
 
 
 def _relaxations(
-    engine: Engine,
-    pair: Pair,
-    starts: list[dict[str, Any]],
-    placed: list[Calculation],
-    chosen: Sequence[int],
+    engine: Engine, pair: Pair, starts: list[dict[str, Any]], placed: list[Calculation], chosen: Sequence[int]
 ) -> list[Job]:
     """Relax pre-relaxed poses in full, the slab released."""
     return [
