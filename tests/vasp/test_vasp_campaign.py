@@ -59,8 +59,8 @@ def test_s1_to_s4_run_to_their_verdicts_through_a_killed_job(vasp: dict[str, str
     for record in energies:
         assert record["stand_in"] is True
         assert record["refusal_code"] != "level_mismatch"
-        assert (record["status"] == "certified") == (record["refusal_code"] is None)
-    assert any(record["status"] == "certified" for record in energies)
+        assert (record["status"] == "provisional") == (record["refusal_code"] is None)
+    assert any(record["status"] == "provisional" for record in energies)  # a quick search certifies nothing
     verdicts = json.loads(epilayer(study, "query", "growth", "--format", "json", **vasp))
     assert len(verdicts) == 2
     assert all(verdict["stand_in"] for verdict in verdicts)

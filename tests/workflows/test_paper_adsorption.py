@@ -124,7 +124,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return study
 
 
-def assert_every_number_is_certified_or_refused(study: Path, adsorptions: int, verdicts: int) -> None:
+def assert_every_number_is_provisional_or_refused(study: Path, adsorptions: int, verdicts: int) -> None:
     results = open_results(Study.open(study).results_file)
     try:
         energies = [record_of(r) for r in results.query("adsorption", limit=None, body=True)]
@@ -136,7 +136,10 @@ def assert_every_number_is_certified_or_refused(study: Path, adsorptions: int, v
         assert isinstance(energy, AdsorptionEnergy)
         assert energy.level.stand_in
         assert energy.minimum is not None
-        if energy.status is Status.CERTIFIED:
+        assert energy.status is not Status.CERTIFIED  # by a quick search with a level that nobody benchmarked
+        if energy.status is Status.PROVISIONAL:
+            assert energy.open_points
+            assert energy.uncertainty is not None
             assert energy.adsorption_energy_ev is not None
             total_ev = {leg.role: leg.energy_ev for leg in energy.legs}
             expected_ev = total_ev["adslab"] - total_ev["slab"] - total_ev["molecule"]
@@ -155,18 +158,18 @@ def assert_every_number_is_certified_or_refused(study: Path, adsorptions: int, v
         refused = [f for f in verdict.facets if None in f.values_ev.values()]
         assert verdict.mode is GrowthMode.UNDECIDED or not refused
         assert verdict.stand_in
-    assert any(e.status is Status.CERTIFIED for e in energies)
+    assert any(e.status is Status.PROVISIONAL for e in energies)
 
 
-def test_every_number_is_certified_or_refused_with_a_reason(done: Path) -> None:
-    assert_every_number_is_certified_or_refused(done, adsorptions=2, verdicts=1)
+def test_every_number_is_provisional_or_refused_with_a_reason(done: Path) -> None:
+    assert_every_number_is_provisional_or_refused(done, adsorptions=2, verdicts=1)
 
 
 @pytest.mark.slow
 def test_the_whole_study(tmp_path: Path) -> None:
     study = lay_out(tmp_path / "study")
     epilayer(study, "run", *STUDY, "--set", "poses=4")
-    assert_every_number_is_certified_or_refused(study, adsorptions=8, verdicts=2)
+    assert_every_number_is_provisional_or_refused(study, adsorptions=8, verdicts=2)
     # A question answered again replaces its answer, and the older one does not come back.
     one_facet = ("--set", "facets=001", "--set", "ligands=triazole", "--set", "poses=4")
     epilayer(study, "run", *STUDY, *one_facet, "--fresh")
