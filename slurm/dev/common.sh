@@ -2,9 +2,9 @@
 # Shared by start, stop and status; not run by itself.
 # Everything lives in one folder; nothing outside it is written, nothing else is stopped.
 set -euo pipefail
-HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-ROOT=$(cd "$HERE/../.." && pwd)
-DEV=${EPILAYER_DEV_CLUSTER:-$ROOT/.dev-cluster}
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+ROOT=$(cd "$HERE/../.." && pwd -P)
+DEV=$(realpath -m "${EPILAYER_DEV_CLUSTER:-$ROOT/.dev-cluster}") # a process names its folder by its real path
 DAEMONS="mongo slurmd slurmctld slurmdbd mariadbd munged" # in the order they are stopped
 
 # A daemon is ours if its process id was written by us and the process still names our folder.
