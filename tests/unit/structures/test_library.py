@@ -83,7 +83,7 @@ def test_a_cathode_is_the_crystal_it_says(path: Path) -> None:
     assert crystals.space_group(structure) == cathode.crystal.space_group.replace("_", "")
     check_bonds(structure, cathode.name)
     assert cathode.facets
-    assert "unchecked" in cathode.source + cathode.crystal.source
+    assert "not checked" in cathode.source + cathode.crystal.source
 
 
 @pytest.mark.parametrize(
