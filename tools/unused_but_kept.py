@@ -10,6 +10,7 @@ append_source  # the next raw file of a stored trajectory
 
 # Read from outside Python.
 telling, tails, subtitle, tone, cautions  # by the templates of the dashboard
+deviation_ev, search_missed_probability  # by who reads report --json, and by the report's template
 to_dict  # by FireWorks, of an exception
 undone  # a field of what a queue says of its reruns
 

@@ -79,11 +79,6 @@ class AdsorptionRow:
     low_ev: float | None
     high_ev: float | None
 
-    @property
-    def spread_ev(self) -> float | None:
-        """Width of the interval."""
-        return None if self.low_ev is None or self.high_ev is None else self.high_ev - self.low_ev
-
 
 @dataclass(frozen=True)
 class FacetInterval:

@@ -32,7 +32,7 @@ class Results:
         limit: int | None = None,
         fields: Sequence[str] | None = None,
     ) -> Any:  # noqa: ANN401  (pandas is untyped)
-        """Return the records that match every filter as :meth:`epilayer.Study.query` does."""
+        """Return the records that match every filter as :meth:`epilayer.study.study.Study.query` does."""
         import pandas as pd
 
         filters = [parse_filter(text) for text in where]
