@@ -44,6 +44,9 @@ INSTEAD = {
     ),
     # Minutes of computing: the flow is built, and what it would run is shown.
     "epilayer run met6_transport --quick": "epilayer submit met6_transport --quick --dry-run",
+    "epilayer run adsorption --cathode mine.cif --facet 104 --ligand triazole": (
+        "epilayer run adsorption --cathode mine.cif --facet 104 --ligand triazole --dry-run"
+    ),
     "epilayer run sensitivity": "epilayer submit sensitivity --set facets=100 --set poses=2 --dry-run",
 }
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from epilayer import Study
+from epilayer.flows.search import THOROUGH
 from epilayer.model.errors import InputError
 from epilayer.study.config import Settings
 from epilayer.study.workflows import build_flow
@@ -87,7 +88,7 @@ def test_the_search_stands_in_the_verdict() -> None:
 
 def test_a_thorough_search_has_settings_of_its_own_and_a_quick_one_stays_quick() -> None:
     small = ("ligands=triazole", "facets=001")
-    for settings, poses in (("thorough=true", 48), ("quick=true", 2), ("poses=5", 5)):
+    for settings, poses in (("thorough=true", THOROUGH.poses), ("quick=true", 2), ("poses=5", 5)):
         (search,) = (
             j
             for j, _ in build("paper_adsorption", settings, *small).iterflow()

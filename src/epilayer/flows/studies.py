@@ -6,16 +6,12 @@ from typing import TYPE_CHECKING
 
 from epilayer.flows.adsorption import AdsorptionStudyMaker, facet_slabs
 from epilayer.flows.search import THOROUGH, PoseSearch
-from epilayer.model.errors import InputError
 from epilayer.structures import molecules
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from jobflow import Flow
 
     from epilayer.flows.base import Inputs
-    from epilayer.model.ligand import Ligand
 
 
 def adsorption_study(
@@ -64,8 +60,8 @@ def adsorption_study(
         Two poses, one relaxed, no check, and with competitors the first facet only: shows the way, not the
         minimum.
     thorough
-        A longer search (:data:`~epilayer.flows.search.THOROUGH`), at about seven times the cost; ``poses``,
-        ``patience`` and ``keep`` are then ignored.
+        A search that goes on until it is done (:data:`~epilayer.flows.search.THOROUGH`), at many times the
+        cost; ``poses``, ``patience`` and ``keep`` are then ignored.
     """
     material = catalogue.cathode(cathode)
     engine = catalogue.engine(level, material, max_steps=max_steps)
@@ -80,7 +76,6 @@ def adsorption_study(
         )
         for ligand in (*studied, *competing)
     }
-    _refuse_namesakes((*studied, *competing))
     study = AdsorptionStudyMaker(
         engine=engine,
         checks=() if quick else tuple(checks),
@@ -95,17 +90,6 @@ def adsorption_study(
     )
     slabs = facet_slabs(material, facets[:1] if quick and competitors else facets, terminations)
     return study.make(material.name, slabs, studied, boxes, competing)
-
-
-def _refuse_namesakes(ligands: Sequence[Ligand]) -> None:
-    """Refuse two molecules of one name: isomers given as SMILES are both named by their formula."""
-    names = [ligand.name for ligand in ligands]
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(
-                f"{names.count(name)} of the molecules are named {name}.",
-                "Name each once; write isomers into .xyz or .mol files, whose names then tell them apart.",
-            )
 
 
 def _search(poses: int, patience: int, keep: int, seed: int, *, quick: bool, thorough: bool) -> PoseSearch:
