@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from ase.io import write
 from jobflow import run_locally
 from pymatgen.core import Lattice, Molecule, Structure
 
+from epilayer import Study
 from epilayer.engines.vasp.inputs import system_kind
 from epilayer.flows.given import given_adsorption
-from epilayer.flows.studies import adsorption_study
 from epilayer.model.errors import InputError
 from epilayer.model.records import RefusalCode, Status
 from epilayer.model.vasp import SystemKind
-from epilayer.study.config import Catalogue, shipped
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from epilayer.study.config import Catalogue, Settings, shipped
+from epilayer.study.workflows import build_flow
 
 CATALOGUE = Catalogue((shipped("configs"),))
 CELL = Lattice.orthorhombic(8.424, 8.424, 18.0)
@@ -136,15 +135,7 @@ def test_files_that_are_missing_unreadable_or_without_a_cell_are_named(
 
 
 def test_the_demonstration_is_a_search_by_a_potential_and_a_relaxation_by_dft() -> None:
-    flow = adsorption_study(
-        CATALOGUE,
-        check_levels=("pbe-400+d3",),
-        cathode="mgo",
-        facets=("001",),
-        ligands=("ammonia",),
-        poses=3,
-        keep=1,
-    )
+    flow = build_flow(Study(Path(), Settings()), "ammonia_on_mgo", (), None)
     names = [made.name for made in flow.jobs]
     assert "relax ammonia on mgo (001), pbe-400+d3" in names
     assert "report ammonia on mgo (001), pbe-400+d3" in names

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from epilayer.model.errors import StructureError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -16,6 +18,21 @@ if TYPE_CHECKING:
     from epilayer.model.cohp import Bond
     from epilayer.model.dynamics import DynamicsSettings, FileReference, Segment, SegmentLimit
     from epilayer.model.level import Convergence, Level
+
+
+def refuse_disorder(structure: Structure, name: str) -> None:
+    """Refuse a structure with partly occupied sites; ``name`` is the calculation's, for the error.
+
+    Raises
+    ------
+    StructureError
+        If a site is not occupied by one whole atom.
+    """
+    if not structure.is_ordered:
+        raise StructureError(
+            f"{name}: the structure is disordered ({structure.composition.reduced_formula}).",
+            "Choose an ordering first (epilayer.structures.orderings).",
+        )
 
 
 class CalculationMaker(Protocol):

@@ -30,7 +30,7 @@ class ReportContent:
         course of its relaxation.
     sources
         Source text of engines, levels, cathodes and ligands by title; DOIs in it become links.
-    library
+    bibliography
         Citations with authors by DOI (:func:`epilayer.report.citations.entries_by_doi`).
     """
 
@@ -38,7 +38,7 @@ class ReportContent:
     reference: Reference | None = None
     calculations: Sequence[Calculation] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
-    library: Mapping[str, str] = field(default_factory=dict)
+    bibliography: Mapping[str, str] = field(default_factory=dict)
 
     def records(self, kind: str) -> list[Any]:
         """Return the records of one kind, in their typed form."""

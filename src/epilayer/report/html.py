@@ -203,7 +203,7 @@ def _whole_study(content: ReportContent) -> dict[str, Any]:
             if one.id in named
         },
         "methods": methods.methods_text(found),
-        "citations": citations.bibtex(found, content.sources, content.library) if rows else "",
+        "citations": citations.bibtex(found, content.sources, content.bibliography) if rows else "",
     }
 
 

@@ -38,7 +38,7 @@ def report_of(study: Workspace, *, drawn: bool = True) -> ReportContent:
         study.catalogue.reference(study.settings.reference),
         calculations=list(calculations(study, behind).values()),
         sources=sources(study, records),
-        library=entries_by_doi(study.citations()),
+        bibliography=entries_by_doi(study.citations()),
     )
 
 

@@ -24,6 +24,7 @@ from jobflow import Maker, job
 from monty.json import MSONable
 from pymatgen.core import Lattice, Structure
 
+from epilayer.engines.base import refuse_disorder
 from epilayer.engines.gpaw import inputs
 from epilayer.engines.gpaw.process import (
     CHECKPOINT,
@@ -37,7 +38,7 @@ from epilayer.engines.gpaw.process import (
 from epilayer.engines.mlip import calculators
 from epilayer.engines.provenance import provenance
 from epilayer.engines.vasp.inputs import moments_by_element, resolved_u_ev
-from epilayer.model.errors import InputError, StructureError
+from epilayer.model.errors import InputError
 from epilayer.model.files import write_atomic
 from epilayer.model.level import Convergence, EngineKind, EngineSpec, Level, LevelOfTheory
 from epilayer.model.records import Calculation
@@ -172,11 +173,7 @@ class GpawMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
     @job  # type: ignore[untyped-decorator]
     def make(self, structure: Structure) -> Calculation:
         """Compute ``structure`` and return a :class:`epilayer.model.records.Calculation`."""
-        if not structure.is_ordered:
-            raise StructureError(
-                f"{self.name}: the structure is disordered ({structure.composition.reduced_formula}).",
-                "Choose an ordering first (epilayer.structures.orderings).",
-            )
+        refuse_disorder(structure, self.name)
         return self.compute(structure, Path.cwd())
 
     def compute(self, structure: Structure, directory: Path) -> Calculation:

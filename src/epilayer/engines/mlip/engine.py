@@ -11,12 +11,12 @@ import numpy as np
 from jobflow import Maker, job
 from monty.json import MSONable
 
+from epilayer.engines.base import refuse_disorder
 from epilayer.engines.dynamics.md import MlipSegmentMaker
 from epilayer.engines.mlip import calculators
 from epilayer.engines.mlip.band import BandMaker
 from epilayer.engines.provenance import provenance_of
 from epilayer.model.dynamics import SegmentLimit
-from epilayer.model.errors import StructureError
 from epilayer.model.level import (
     Convergence,
     EngineKind,
@@ -131,11 +131,7 @@ class PotentialMaker(Maker):  # type: ignore[misc]  # jobflow is untyped
     @job  # type: ignore[untyped-decorator]
     def make(self, structure: Structure) -> Calculation:
         """Compute ``structure`` and return a :class:`epilayer.model.records.Calculation`."""
-        if not structure.is_ordered:
-            raise StructureError(
-                f"{self.name}: the structure is disordered ({structure.composition.reduced_formula}).",
-                "Choose an ordering first (epilayer.structures.orderings).",
-            )
+        refuse_disorder(structure, self.name)
         level = self.engine.executed()
         started = time.perf_counter()
         result = _run(self, structure)

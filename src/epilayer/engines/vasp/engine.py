@@ -26,6 +26,7 @@ from atomate2.vasp.sets.base import VaspInputGenerator
 from jobflow import job
 from monty.json import MSONable
 
+from epilayer.engines.base import refuse_disorder
 from epilayer.engines.lobster.engine import LobsterMaker
 from epilayer.engines.processes import end_children
 from epilayer.engines.vasp import executed as vasp_executed
@@ -34,7 +35,7 @@ from epilayer.engines.vasp import resume as vasp_resume
 from epilayer.engines.vasp import setup as vasp_setup
 from epilayer.engines.vasp.segments import VaspSegmentMaker
 from epilayer.model.dynamics import SegmentLimit
-from epilayer.model.errors import EngineError, InputError, SetupError, StructureError
+from epilayer.model.errors import EngineError, InputError, SetupError
 from epilayer.model.failure import FailedRunError, Failure, FailureClass
 from epilayer.outputs.run_failure import failure_of, telling_lines
 from epilayer.outputs.vasp.poscar import file_order
@@ -270,11 +271,7 @@ class VaspMaker(BaseVaspMaker):  # type: ignore[misc]  # atomate2 is untyped
 
     def placed(self, structure: Structure) -> tuple[list[int], Structure]:
         """Return the file order, and the structure as it is written: one block an element."""
-        if not structure.is_ordered:
-            raise StructureError(
-                f"{self.name}: the structure is disordered ({structure.composition.reduced_formula}).",
-                "Choose an ordering first (epilayer.structures.orderings).",
-            )
+        refuse_disorder(structure, self.name)
         order = file_order(structure)
         placed = structure.__class__.from_sites([structure[i] for i in order])
         placed.properties = dict(structure.properties)
