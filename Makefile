@@ -7,7 +7,7 @@ DEMO ?= demo
 
 .PHONY: help demo demo-dft test test-quick test-cluster test-cluster-long check bench docs wheel clean
 help:
-	@echo "make demo    compute the paper's four adsorption energies here (about 10 minutes) and write the report"
+	@echo "make demo    compute the paper's four adsorption energies here (a quarter of an hour) and write the report"
 	@echo "make demo-dft  ammonia on MgO by density-functional theory (GPAW, see docs/how-to/dft.md; 15 minutes)"
 	@echo "make test    run every test that a laptop can"
 	@echo "make test-cluster  bring up a one-machine SLURM and a database, run the cluster tests, take both down"
